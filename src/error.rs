@@ -1,0 +1,422 @@
+//! Two families of errors that never mix: [`ConfigError`], *we* were set up
+//! wrong (at start-up, by a person who can mend it), and [`Rejection`], *they*
+//! were refused (per request, by policy).
+
+use core::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::id::KeyId;
+use crate::time::UnixTime;
+
+/// Something in the set-up is wrong. The text says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Two keys of one kid in a set: which one verifies would be chance.
+    #[error("two keys have the id {0}; remove one of them")]
+    DuplicateKey(KeyId),
+    /// The public key is of small order: anyone could sign for it.
+    #[error("the public key {0} is weak (of small order); make a new one with 'hallpass key new'")]
+    WeakKey(KeyId),
+    /// A key set without keys verifies nothing.
+    #[error("the key set is empty; export one with 'hallpass key export'")]
+    NoKeys,
+    /// A key of one use where the other is needed.
+    #[error("key {key} is a {found} key, and a {wanted} key is needed here; see 'hallpass key list'")]
+    KeyUse {
+        /// The key.
+        key: KeyId,
+        /// The use it was made for.
+        found: &'static str,
+        /// The use that is needed.
+        wanted: &'static str,
+    },
+    /// A key or key set that can't be read; `why` says what is wrong with it.
+    #[error("not a usable key: {0}")]
+    Key(String),
+    /// A file that can't be read or written.
+    #[error("{path}: {why}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// A subject outside 1 to 255 bytes, or with control characters.
+    #[error("a subject is 1 to 255 bytes of UTF-8 without control characters")]
+    Subject,
+    /// An id that is not the hex that it is written in.
+    #[error("a {what} is {digits} lowercase hex digits, not '{found}'")]
+    Id {
+        /// Which kind of id.
+        what: &'static str,
+        /// How many hex digits it has.
+        digits: usize,
+        /// What was given, at most 80 characters of it.
+        found: String,
+    },
+    /// A lifetime that is not usable; the text names it.
+    #[error("{0}")]
+    Lifetimes(String),
+    /// A builder was not told something that must be said.
+    #[error("{0}")]
+    Builder(&'static str),
+    /// The application's claims can't be encoded.
+    #[error("the application's claims can't be encoded: {0}")]
+    Claims(String),
+    /// The token would be longer than is allowed.
+    #[error(
+        "the token would have {characters} characters and {limit} are allowed; \
+         put less into the application's claims or raise tokens.max_characters (at most 4000)"
+    )]
+    TokenTooLong {
+        /// Its length with room for renewal, in characters.
+        characters: usize,
+        /// The configured limit, in characters.
+        limit: usize,
+    },
+}
+
+/// Why a request was refused, without the facts: the value of the `reason`
+/// label in metrics and of `"reason"` in JSON.
+///
+/// The variants stand in the order in which they are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// Not an encoding of a token.
+    Malformed,
+    /// A signed artefact of another kind.
+    WrongType,
+    /// No configured key has this kid.
+    UnknownKey,
+    /// The key did not sign these bytes.
+    BadSignature,
+    /// Issued by somebody else.
+    WrongIssuer,
+    /// Meant for somebody else.
+    WrongAudience,
+    /// From the future.
+    NotYetValid,
+    /// The session's absolute lifetime is over.
+    SessionEnded,
+    /// The token's max age is over.
+    Expired,
+    /// What this edge knows of revocations is too old.
+    RevocationsStale,
+    /// Revoked.
+    Revoked,
+    /// The log-in is older than the route allows.
+    ReauthenticationRequired,
+    /// The session is bound to a key, and the proof is missing or bad.
+    ProofRequired,
+    /// A single-use token or proof that was used.
+    Replayed,
+    /// The nonce cache is full of live entries.
+    Capacity,
+}
+
+impl Reason {
+    /// Every reason, in the order of the checks.
+    pub const ALL: [Self; 15] = [
+        Self::Malformed,
+        Self::WrongType,
+        Self::UnknownKey,
+        Self::BadSignature,
+        Self::WrongIssuer,
+        Self::WrongAudience,
+        Self::NotYetValid,
+        Self::SessionEnded,
+        Self::Expired,
+        Self::RevocationsStale,
+        Self::Revoked,
+        Self::ReauthenticationRequired,
+        Self::ProofRequired,
+        Self::Replayed,
+        Self::Capacity,
+    ];
+
+    /// The stable name, like `bad_signature`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::WrongType => "wrong_type",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSignature => "bad_signature",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::NotYetValid => "not_yet_valid",
+            Self::SessionEnded => "session_ended",
+            Self::Expired => "expired",
+            Self::RevocationsStale => "revocations_stale",
+            Self::Revoked => "revoked",
+            Self::ReauthenticationRequired => "reauthentication_required",
+            Self::ProofRequired => "proof_required",
+            Self::Replayed => "replayed",
+            Self::Capacity => "capacity",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A request was refused. The facts are for logs and operators; a client
+/// learns only that it was refused.
+///
+/// In JSON: `{"reason":"expired","expires_at":…,"now":…}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Not an encoding of a token.
+    #[error("malformed: {detail}")]
+    Malformed {
+        /// Which rule of the wire format is broken.
+        detail: Malformed,
+    },
+    /// A signed artefact of another kind (header `typ`).
+    #[error("signed for another purpose than {expected}")]
+    WrongType {
+        /// The kind that is needed here.
+        expected: &'static str,
+    },
+    /// No configured key has this kid.
+    #[error("no configured key has the id {key_id}")]
+    UnknownKey {
+        /// The kid that the token names.
+        key_id: KeyId,
+    },
+    /// The key did not sign these bytes with the algorithm pinned to it.
+    #[error("key {key_id} did not sign this")]
+    BadSignature {
+        /// The kid that the token names.
+        key_id: KeyId,
+    },
+    /// Issued by somebody else, or by nobody where an issuer is required, or
+    /// by somebody where none is expected.
+    #[error("the issuer is {found:?}, and {expected:?} is required")]
+    WrongIssuer {
+        /// The issuer this verifier trusts.
+        expected: Option<Box<str>>,
+        /// The issuer that the token names.
+        found: Option<Box<str>>,
+    },
+    /// The same for the audience.
+    #[error("the audience is {found:?}, and {expected:?} is required")]
+    WrongAudience {
+        /// The audience this verifier is.
+        expected: Option<Box<str>>,
+        /// The audience that the token names.
+        found: Option<Box<str>>,
+    },
+    /// Issued in the future, by more than the leeway.
+    #[error("issued at {issued_at}, and it is {now}")]
+    NotYetValid {
+        /// When the token was issued.
+        issued_at: UnixTime,
+        /// The time compared with.
+        now: UnixTime,
+    },
+    /// The session's absolute lifetime is over.
+    #[error("the session ended at {ends_at}, and it is {now}")]
+    SessionEnded {
+        /// The session's absolute end.
+        ends_at: UnixTime,
+        /// The time compared with.
+        now: UnixTime,
+    },
+    /// The token's max age is over.
+    #[error("expired at {expires_at}, and it is {now}")]
+    Expired {
+        /// The token's expiry.
+        expires_at: UnixTime,
+        /// The time compared with.
+        now: UnixTime,
+    },
+    /// The revocation list is older than its staleness bound.
+    #[error("the revocation list is as of {as_of:?}, and it is {now}")]
+    RevocationsStale {
+        /// The time at which the list was last known to be complete.
+        as_of: Option<UnixTime>,
+        /// The time compared with.
+        now: UnixTime,
+    },
+    /// The session, its subject, its key or everything was revoked.
+    #[error("revoked ({by})")]
+    Revoked {
+        /// What kind of entry revoked it: `session`, `subject`, `key` or `all`.
+        by: &'static str,
+    },
+    /// The authentication is older than the route allows.
+    #[error("authenticated at {auth_time}, and it is {now}; at most {max_age_secs} s are allowed")]
+    ReauthenticationRequired {
+        /// When the user last gave credentials.
+        auth_time: UnixTime,
+        /// The time compared with.
+        now: UnixTime,
+        /// The oldest authentication allowed, in seconds.
+        max_age_secs: u64,
+    },
+    /// The session is bound to a key, and no good proof came with it.
+    #[error("the session is bound to a key, and there is no good proof of it: {detail}")]
+    ProofRequired {
+        /// Which check the proof failed.
+        detail: &'static str,
+    },
+    /// A single-use token or proof that was used already, or that is from
+    /// before the start of this process and so may have been.
+    #[error("used already")]
+    Replayed,
+    /// The nonce cache is full of live entries.
+    #[error("the nonce cache is full")]
+    Capacity,
+}
+
+impl Rejection {
+    /// The refusal without its facts.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed { .. } => Reason::Malformed,
+            Self::WrongType { .. } => Reason::WrongType,
+            Self::UnknownKey { .. } => Reason::UnknownKey,
+            Self::BadSignature { .. } => Reason::BadSignature,
+            Self::WrongIssuer { .. } => Reason::WrongIssuer,
+            Self::WrongAudience { .. } => Reason::WrongAudience,
+            Self::NotYetValid { .. } => Reason::NotYetValid,
+            Self::SessionEnded { .. } => Reason::SessionEnded,
+            Self::Expired { .. } => Reason::Expired,
+            Self::RevocationsStale { .. } => Reason::RevocationsStale,
+            Self::Revoked { .. } => Reason::Revoked,
+            Self::ReauthenticationRequired { .. } => Reason::ReauthenticationRequired,
+            Self::ProofRequired { .. } => Reason::ProofRequired,
+            Self::Replayed => Reason::Replayed,
+            Self::Capacity => Reason::Capacity,
+        }
+    }
+}
+
+impl From<Malformed> for Rejection {
+    fn from(detail: Malformed) -> Self {
+        Self::Malformed { detail }
+    }
+}
+
+/// Which rule of the wire format some bytes break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Malformed {
+    /// Nothing there.
+    #[error("empty")]
+    Empty,
+    /// Longer than a token may be; the rest was not looked at.
+    #[error("longer than a token may be")]
+    TooLong,
+    /// Not base64url, or padded.
+    #[error("not base64url without padding")]
+    NotBase64url,
+    /// The last character has bits that no byte needs (RFC 4648 §3.5).
+    #[error("stray bits in the last base64url character")]
+    StrayBits,
+    /// The CBOR ends too early.
+    #[error("truncated CBOR")]
+    Truncated,
+    /// Something follows the item.
+    #[error("bytes after the end of the CBOR item")]
+    TrailingBytes,
+    /// Not CBOR: a reserved value or a break out of place (RFC 8949 §3).
+    #[error("not well-formed CBOR")]
+    NotWellFormed,
+    /// A number or length that has a shorter form (RFC 8949 §4.2.1).
+    #[error("not the shortest form of a number or length")]
+    NotShortest,
+    /// An indefinite length (RFC 8949 §4.2.1).
+    #[error("an indefinite length")]
+    IndefiniteLength,
+    /// Map keys out of order (RFC 8949 §4.2.1).
+    #[error("map keys out of order")]
+    UnsortedKeys,
+    /// A map key twice.
+    #[error("a map key twice")]
+    DuplicateKey,
+    /// Text that is not UTF-8.
+    #[error("text that is not UTF-8")]
+    NotUtf8,
+    /// Nested deeper than 16 in the application's claims.
+    #[error("nested too deeply")]
+    TooDeep,
+    /// Not tag 18 around an array of four (RFC 9052 §4.2).
+    #[error("not a tagged COSE_Sign1")]
+    NotSign1,
+    /// The protected header is not a map of alg, kid and typ alone.
+    #[error("the protected header is not exactly alg, kid and typ")]
+    Header,
+    /// A header label this format does not have.
+    #[error("an unknown header label")]
+    UnknownHeader,
+    /// Critical headers (RFC 9052 §3.1): none are understood, so none are passed.
+    #[error("critical headers")]
+    Crit,
+    /// An algorithm other than -8 and -19, or none.
+    #[error("no algorithm of this format")]
+    Algorithm,
+    /// A kid that is not 8 bytes.
+    #[error("a key id that is not 8 bytes")]
+    KeyId,
+    /// A typ that is neither a number nor a text.
+    #[error("a content type that is neither number nor text")]
+    Typ,
+    /// Anything in the unprotected header.
+    #[error("the unprotected header is not empty")]
+    Unprotected,
+    /// A nil (detached) payload, or one that is not a byte string.
+    #[error("no payload")]
+    NoPayload,
+    /// A signature that is not 64 bytes.
+    #[error("a signature that is not 64 bytes")]
+    SignatureLength,
+    /// The payload is not a map.
+    #[error("the claims are not a map")]
+    ClaimsNotMap,
+    /// A claim this format does not have, or not in this kind of token.
+    #[error("an unknown claim")]
+    UnknownClaim,
+    /// A claim that must be there is not.
+    #[error("a claim is missing")]
+    MissingClaim,
+    /// A claim of a wrong type.
+    #[error("a claim of a wrong type")]
+    ClaimType,
+    /// A claim whose value is out of range.
+    #[error("a claim out of range")]
+    ClaimRange,
+    /// started ≤ iat, auth_time ≤ iat, iat < exp ≤ ends does not hold.
+    #[error("the times contradict each other")]
+    TimesOutOfOrder,
+}
+
+impl Malformed {
+    /// The stable name, like `not_shortest`: the variant in snake case.
+    #[must_use]
+    pub fn name(self) -> String {
+        serde_json::to_value(self)
+            .ok()
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default()
+    }
+}
+
+/// Whole seconds of `duration` for messages, like "90s".
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs())
+}

@@ -1,0 +1,82 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::ConfigError;
+
+/// What may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Mode 0600.
+    Owner,
+    /// Mode 0644.
+    Everybody,
+}
+
+pub(crate) fn error(path: &Path, why: impl std::fmt::Display) -> ConfigError {
+    ConfigError::File { path: path.to_owned(), why: why.to_string() }
+}
+
+/// Writes to a temporary name in the same directory, syncs, renames, and syncs
+/// the directory: after a power cut the file is the old one or the new one.
+pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), ConfigError> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let fail = |why: std::io::Error| error(path, why);
+    // Made with mode 0600, so that a private key is at no moment readable.
+    let mut file = tempfile::Builder::new().prefix(".hallpass-").tempfile_in(dir).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    #[cfg(unix)]
+    if readers == Readers::Everybody {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(fail)?;
+    }
+    #[cfg(not(unix))]
+    let _ = readers;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|failed| fail(failed.error))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+}
+
+/// Makes a directory that only its owner can enter, with its parents.
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), ConfigError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(path).map_err(|why| error(path, why))
+}
+
+/// Reads a secret, unless others than its owner can read it too.
+pub(crate) fn read_secret(path: &Path, most: u64) -> Result<zeroize::Zeroizing<String>, ConfigError> {
+    use std::io::Read;
+    let file = File::open(path).map_err(|why| error(path, why))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = file.metadata().map_err(|why| error(path, why))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(error(
+                path,
+                format!(
+                    "others can read this private key (mode {:04o}); run: chmod 600 {}",
+                    mode & 0o7777,
+                    path.display()
+                ),
+            ));
+        }
+    }
+    let mut text = zeroize::Zeroizing::new(String::new());
+    let read = file.take(most + 1).read_to_string(&mut text).map_err(|why| error(path, why))?;
+    if read as u64 > most {
+        return Err(error(path, format!("longer than {most} bytes, so not a key")));
+    }
+    Ok(text)
+}

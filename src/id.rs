@@ -1,0 +1,174 @@
+//! Names of things: sessions, tokens, keys, people.
+
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::error::ConfigError;
+
+macro_rules! bytes_id {
+    ($(#[$doc:meta])* $name:ident, $len:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $len]);
+
+        impl $name {
+            /// Length in bytes.
+            pub const LEN: usize = $len;
+
+            /// The id with these bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+
+            /// The id's bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            /// Lowercase hex.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ConfigError;
+
+            /// Reads exactly the lowercase hex that [`Display`](fmt::Display) writes.
+            fn from_str(text: &str) -> Result<Self, ConfigError> {
+                parse_hex(text).map(Self).ok_or_else(|| ConfigError::Id {
+                    what: $what,
+                    digits: 2 * $len,
+                    found: text.chars().take(80).collect(),
+                })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+bytes_id! {
+    /// One log-in: 16 random bytes, the same in every token the session is
+    /// renewed into (`sid`).
+    ///
+    /// Knowing it is of no use to a thief, but it links requests to a person,
+    /// so [`Debug`] and logs show only [`SessionId::short_hash`].
+    SessionId, 16, "session id"
+}
+
+bytes_id! {
+    /// One token: 16 bytes (`cti`, RFC 8392 §3.1.7).
+    TokenId, 16, "token id"
+}
+
+bytes_id! {
+    /// One key: the first 8 bytes of the SHA-256 COSE Key Thumbprint of its
+    /// public half (`kid`; RFC 9052 §3.1, RFC 9679 §3).
+    KeyId, 8, "key id"
+}
+
+impl SessionId {
+    /// How logs name a session: 8 hex digits of a SHA-256, which tell one
+    /// session from another and lead back to none.
+    #[must_use]
+    pub fn short_hash(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let digest = Sha256::new_with_prefix(b"hallpass log").chain_update(self.0).finalize();
+        hex(&digest[..4])
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId(#{})", self.short_hash())
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenId({self})")
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// Lowercase hex, as JSON and people get it.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// Who a session belongs to (`sub`): 1 to 255 bytes of UTF-8, without control
+/// characters, since it is put into headers and log lines.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Subject(Box<str>);
+
+impl Subject {
+    /// Longest subject, in bytes.
+    pub const MAX_BYTES: usize = 255;
+
+    /// # Errors
+    /// [`ConfigError::Subject`] if `text` is empty, longer than 255 bytes or
+    /// has a control character.
+    pub fn new(text: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+        let text = text.into();
+        if Self::allows(&text) { Ok(Self(text)) } else { Err(ConfigError::Subject) }
+    }
+
+    /// Whether `text` could be a subject.
+    pub(crate) fn allows(text: &str) -> bool {
+        !text.is_empty() && text.len() <= Self::MAX_BYTES && !text.contains(char::is_control)
+    }
+
+    /// The subject's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({:?})", self.0)
+    }
+}

@@ -1,0 +1,194 @@
+//! Claims into signed tokens. Pure but for the randomness of the ids.
+
+use core::fmt;
+
+use rand::TryRng;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::error::ConfigError;
+use crate::id::{SessionId, Subject, TokenId};
+use crate::key::{KeyUse, SigningKey};
+use crate::policy::Lifetimes;
+use crate::session::Session;
+use crate::time::UnixTime;
+use crate::verify::VerifiedToken;
+use crate::wire::claims::{Claims, NewClaims, SessionPart};
+use crate::wire::cose::{self, Header, Typ};
+use crate::wire::{app, text};
+
+/// Longest token unless configured otherwise, in characters.
+pub const DEFAULT_MAX_CHARACTERS: usize = 1536;
+/// Longest token that can be configured, in characters: a cookie's name and
+/// value share 4,096, and nginx reads a header line of 4k by default.
+pub const MAX_MAX_CHARACTERS: usize = 4000;
+
+/// A token, just signed. The text is a secret: whoever has it is logged in.
+#[derive(Clone)]
+pub struct IssuedToken {
+    text: Zeroizing<String>,
+    session: Session,
+}
+
+impl IssuedToken {
+    /// The token.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IssuedToken({:?}, text not shown)", self.session)
+    }
+}
+
+/// What a new session is to have.
+#[derive(Clone, Debug)]
+pub struct NewSession<'a, C: ?Sized> {
+    /// Whose it is.
+    pub subject: &'a Subject,
+    /// The application's own claims; `&()` for none.
+    pub claims: &'a C,
+    /// When the session starts: now, or later than a revocation that just was.
+    pub started: UnixTime,
+    /// When the user gave credentials.
+    pub auth_time: UnixTime,
+    /// The session's end, if it must be before the absolute lifetime is over.
+    pub ends: Option<UnixTime>,
+    /// The client key to bind the session to (`cnf`).
+    pub bound_to: Option<[u8; 32]>,
+}
+
+/// Makes tokens for one issuer name and one audience.
+#[derive(Clone, Debug)]
+pub struct Minter {
+    lifetimes: Lifetimes,
+    issuer: Option<Box<str>>,
+    audience: Option<Box<str>>,
+    max_characters: usize,
+}
+
+impl Minter {
+    /// A minter that names neither issuer nor audience.
+    #[must_use]
+    pub const fn new(lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, issuer: None, audience: None, max_characters: DEFAULT_MAX_CHARACTERS }
+    }
+
+    /// Names the issuer in every token.
+    #[must_use]
+    pub fn issuer(mut self, issuer: Option<Box<str>>) -> Self {
+        self.issuer = issuer;
+        self
+    }
+
+    /// Names the audience in every token.
+    #[must_use]
+    pub fn audience(mut self, audience: Option<Box<str>>) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    /// Refuses to make longer tokens.
+    ///
+    /// # Errors
+    /// [`ConfigError::Builder`] if it is over 4,000.
+    pub fn max_characters(mut self, characters: usize) -> Result<Self, ConfigError> {
+        if characters > MAX_MAX_CHARACTERS {
+            return Err(ConfigError::Builder(
+                "max_characters is at most 4000: browsers and proxies cut longer cookies off",
+            ));
+        }
+        self.max_characters = characters;
+        Ok(self)
+    }
+
+    /// The lifetimes it gives.
+    #[must_use]
+    pub const fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
+    }
+
+    /// The first token of a session with a new random id: nothing that a
+    /// client presented goes into it.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyUse`] for a feed key, [`ConfigError::Claims`] for
+    /// claims that can't be encoded, [`ConfigError::TokenTooLong`] if the
+    /// token or one it may be renewed into would be too long.
+    pub fn start<C: Serialize + ?Sized>(
+        &self,
+        key: &SigningKey,
+        new: &NewSession<'_, C>,
+        now: UnixTime,
+    ) -> Result<IssuedToken, ConfigError> {
+        let app = app::encode(new.claims)?;
+        let latest = new.started.saturating_add(self.lifetimes.absolute_lifetime());
+        let ends = new.ends.map_or(latest, |ends| ends.min(latest));
+        let issued = now.max(new.started);
+        let claims = NewClaims {
+            issuer: self.issuer.as_deref(),
+            subject: new.subject.as_str(),
+            audience: self.audience.as_deref(),
+            expires: self.lifetimes.expiry(issued, ends),
+            issued,
+            token_id: TokenId::from_bytes(random()?),
+            bound_to: new.bound_to,
+            session: SessionPart {
+                session_id: SessionId::from_bytes(random()?),
+                started: new.started,
+                ends,
+                generation: 0,
+                auth_time: new.auth_time,
+            },
+            app: app.as_deref(),
+            path: None,
+        };
+        self.check_room(&claims)?;
+        sign(key, Typ::Session, &claims)
+    }
+
+    /// A session's last token has the largest generation; it must fit too.
+    fn check_room(&self, first: &NewClaims<'_>) -> Result<(), ConfigError> {
+        // A generation takes a second at least, and a session at most 400 days.
+        let session = SessionPart { generation: u64::from(u32::MAX), ..first.session };
+        let last = NewClaims { session, ..*first };
+        let header =
+            Header::encode(cose::Algorithm::Ed25519, crate::id::KeyId::from_bytes([0; 8]), Typ::Session);
+        let bytes = cose::encode(&header, &last.encode(), |_| [0; 64]).len();
+        let characters = text::encoded_len(bytes);
+        if characters > self.max_characters {
+            return Err(ConfigError::TokenTooLong { characters, limit: self.max_characters });
+        }
+        Ok(())
+    }
+}
+
+/// Signs claims into a token, and reads them back as a verified one.
+fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToken, ConfigError> {
+    if key.usage() != KeyUse::Session {
+        return Err(ConfigError::KeyUse { key: key.id(), found: key.usage().as_str(), wanted: "session" });
+    }
+    let payload = claims.encode();
+    let header = Header::encode(key.algorithm(), key.id(), typ);
+    let bytes = cose::encode(&header, &payload, |message| key.sign(message));
+    let decoded = Claims::decode(&payload, typ).map_err(|why| ConfigError::Claims(why.to_string()))?;
+    let session = Session::admitted(VerifiedToken::signed_here(key.id(), decoded));
+    Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session })
+}
+
+fn random() -> Result<[u8; 16], ConfigError> {
+    let mut bytes = [0; 16];
+    rand::rngs::SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|error| ConfigError::Key(format!("the system gives no randomness: {error}")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,21 @@
+//! Keys: what verifies, what signs, and the sets and files that hold them.
+//!
+//! A key has one use, session tokens or the feed, and one algorithm; neither
+//! is ever negotiated.
+
+#[cfg(feature = "issuer")]
+mod dir;
+pub(crate) mod exchange;
+mod set;
+#[cfg(feature = "issuer")]
+mod signing;
+mod verifying;
+
+#[cfg(feature = "issuer")]
+pub use dir::{KeyDir, KeyEntry, KeyState};
+pub use set::KeySet;
+#[cfg(feature = "issuer")]
+pub use signing::SigningKey;
+pub use verifying::{KeyUse, VerifyingKey};
+
+pub use crate::wire::cose::Algorithm;

@@ -1,0 +1,55 @@
+//! The configured keys. A kid is a look-up in this set and nothing else: no
+//! header can bring a key of its own.
+
+use core::fmt;
+
+use crate::error::ConfigError;
+use crate::id::KeyId;
+use crate::key::VerifyingKey;
+use crate::time::UnixTime;
+
+/// The public keys that an edge trusts, at least one and no two of one kid.
+///
+/// It is immutable; a rotation makes a new one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeySet {
+    /// A handful, so that walking them is faster than hashing.
+    keys: Box<[VerifyingKey]>,
+}
+
+impl KeySet {
+    /// # Errors
+    /// [`ConfigError::NoKeys`] if there is none, [`ConfigError::DuplicateKey`]
+    /// if two have the same kid.
+    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Err(ConfigError::NoKeys);
+        }
+        keys.sort_by_key(VerifyingKey::id);
+        if let Some(pair) = keys.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
+            return Err(ConfigError::DuplicateKey(pair[0].id()));
+        }
+        Ok(Self { keys: keys.into() })
+    }
+
+    /// The key of this id, unless it has retired by `now`.
+    #[must_use]
+    pub fn get(&self, id: KeyId, now: UnixTime) -> Option<&VerifyingKey> {
+        self.keys
+            .iter()
+            .find(|key| key.id() == id)
+            .filter(|key| key.retires().is_none_or(|retires| now < retires))
+    }
+
+    /// The keys, in the order of their ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &VerifyingKey> {
+        self.keys.iter()
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter()).finish()
+    }
+}

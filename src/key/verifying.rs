@@ -1,0 +1,125 @@
+//! One public key, with what is pinned to it.
+
+use core::fmt;
+
+use ed25519_dalek::{Signature, VerifyingKey as Ed25519Key};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::ConfigError;
+use crate::id::KeyId;
+use crate::key::Algorithm;
+use crate::time::UnixTime;
+use crate::wire::cbor::Writer;
+
+/// What a key signs. No key does both, so that a stolen session key can be
+/// revoked by the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyUse {
+    /// Session tokens and tickets.
+    Session,
+    /// The revocation feed.
+    Feed,
+}
+
+impl KeyUse {
+    /// `session` or `feed`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Feed => "feed",
+        }
+    }
+}
+
+impl fmt::Display for KeyUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An Ed25519 public key that verifies with one algorithm.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VerifyingKey {
+    id: KeyId,
+    algorithm: Algorithm,
+    retires: Option<UnixTime>,
+    key: Ed25519Key,
+}
+
+impl VerifyingKey {
+    /// The key with these 32 bytes (RFC 8032 §5.1.5).
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`] if the bytes are no point of the curve,
+    /// [`ConfigError::WeakKey`] if the point is of small order.
+    pub fn new(bytes: &[u8; 32], algorithm: Algorithm) -> Result<Self, ConfigError> {
+        let key = Ed25519Key::from_bytes(bytes)
+            .map_err(|_| ConfigError::Key("the 32 bytes are no Ed25519 public key".to_owned()))?;
+        let id = key_id(bytes);
+        if key.is_weak() {
+            return Err(ConfigError::WeakKey(id));
+        }
+        Ok(Self { id, algorithm, retires: None, key })
+    }
+
+    /// The same key, unknown from `at` on.
+    #[must_use]
+    pub const fn retiring(mut self, at: Option<UnixTime>) -> Self {
+        self.retires = at;
+        self
+    }
+
+    /// First 8 bytes of the key's thumbprint.
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The one algorithm it verifies with.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// From when on nothing that it signed is accepted.
+    #[must_use]
+    pub const fn retires(&self) -> Option<UnixTime> {
+        self.retires
+    }
+
+    /// The public key's 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
+    /// Whether this key made `signature` over `message`, with the acceptance
+    /// set of `verify_strict`: canonical s, R compared as bytes, neither R nor
+    /// the key of small order, so that a signature has one spelling (RFC 8032
+    /// §5.1.7 leaves room for several).
+    #[must_use]
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({} {})", self.id, self.algorithm)
+    }
+}
+
+/// The first 8 bytes of the SHA-256 COSE Key Thumbprint (RFC 9679 §3 and §4.1):
+/// the hash of the deterministic COSE_Key with kty, crv and x alone.
+fn key_id(x: &[u8; 32]) -> KeyId {
+    let mut writer = Writer::with_capacity(40);
+    // { 1: 1 (OKP), -1: 6 (Ed25519), -2: x }
+    writer.map(3).int(1).int(1).int(-1).int(6).int(-2).bytes(x);
+    let digest = Sha256::digest(writer.into_vec());
+    let mut id = [0; KeyId::LEN];
+    id.copy_from_slice(&digest[..KeyId::LEN]);
+    KeyId::from_bytes(id)
+}

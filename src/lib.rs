@@ -1,0 +1,34 @@
+//! Web sessions as compact signed CBOR tokens.
+//!
+//! The login service issues tokens (COSE_Sign1/CWT, Ed25519); every edge
+//! verifies them with a public key and no storage.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod danger;
+mod error;
+#[cfg(feature = "issuer")]
+mod files;
+mod id;
+#[cfg(feature = "issuer")]
+mod issuer;
+pub mod key;
+mod policy;
+mod session;
+mod time;
+mod verifier;
+mod verify;
+#[cfg_attr(not(feature = "issuer"), allow(dead_code, reason = "an edge reads; writing is the issuer's half"))]
+mod wire;
+
+pub use error::{ConfigError, Malformed, Reason, Rejection};
+pub use id::{KeyId, SessionId, Subject, TokenId};
+#[cfg(feature = "issuer")]
+pub use issuer::{IssuedToken, Minter, NewSession};
+pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
+#[cfg(feature = "issuer")]
+pub use key::{KeyDir, SigningKey};
+pub use policy::{LifetimeSettings, Lifetimes};
+pub use session::{ClaimsError, Session};
+pub use time::{Clock, SystemClock, UnixTime};
+pub use verifier::{LiveKeys, Verifier, VerifierBuilder};
+pub use verify::{UnverifiedToken, VerifiedToken};

@@ -1,0 +1,162 @@
+//! How long things live. The defaults are argued for in `docs/sessions.md`.
+
+use std::time::Duration;
+
+use crate::error::{ConfigError, seconds};
+use crate::time::UnixTime;
+
+/// The five durations, as a person sets them; [`Lifetimes::new`] checks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifetimeSettings {
+    /// A token's max age, and so the longest pause of a user. Default 15 min.
+    pub idle_timeout: Duration,
+    /// Age from which a token is renewed. Default: half the idle timeout.
+    pub renew_after: Option<Duration>,
+    /// From log-in to the end, however often renewed. Default 12 h.
+    pub absolute_lifetime: Duration,
+    /// Clock skew that is forgiven on both sides, at most 60 s. Default 5 s.
+    pub leeway: Duration,
+    /// How long after a renewal the old token may still be renewed. Default
+    /// 60 s, or half of `renew_after` if that is less.
+    pub renewal_grace: Option<Duration>,
+}
+
+impl Default for LifetimeSettings {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_mins(15),
+            renew_after: None,
+            absolute_lifetime: Duration::from_hours(12),
+            leeway: Lifetimes::DEFAULT_LEEWAY,
+            renewal_grace: None,
+        }
+    }
+}
+
+/// Lifetimes that fit together: whole seconds, finite, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    idle_timeout: Duration,
+    renew_after: Duration,
+    absolute_lifetime: Duration,
+    leeway: Duration,
+    renewal_grace: Duration,
+}
+
+impl Lifetimes {
+    /// Clock skew forgiven unless said otherwise.
+    pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(5);
+    /// Most clock skew that can be forgiven.
+    pub const MAX_LEEWAY: Duration = Duration::from_mins(1);
+    /// Longest absolute lifetime: what browsers keep a cookie for
+    /// (draft-ietf-httpbis-rfc6265bis §5.6.1).
+    pub const MAX_ABSOLUTE: Duration = Duration::from_hours(400 * 24);
+
+    /// # Errors
+    /// [`ConfigError::Lifetimes`] that names the duration and its bounds.
+    pub fn new(settings: LifetimeSettings) -> Result<Self, ConfigError> {
+        let half = |d: Duration| Duration::from_secs(d.as_secs() / 2);
+        let renew_after = settings.renew_after.unwrap_or_else(|| half(settings.idle_timeout));
+        let renewal_grace =
+            settings.renewal_grace.unwrap_or_else(|| half(renew_after).min(Duration::from_mins(1)));
+        let lifetimes = Self {
+            idle_timeout: settings.idle_timeout,
+            renew_after,
+            absolute_lifetime: settings.absolute_lifetime,
+            leeway: settings.leeway,
+            renewal_grace,
+        };
+        lifetimes.check().map(|()| lifetimes)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, value) in [
+            ("idle_timeout", self.idle_timeout),
+            ("renew_after", self.renew_after),
+            ("absolute_lifetime", self.absolute_lifetime),
+            ("leeway", self.leeway),
+            ("renewal_grace", self.renewal_grace),
+        ] {
+            if value.subsec_nanos() != 0 {
+                return Err(ConfigError::Lifetimes(format!("{name} must be whole seconds")));
+            }
+        }
+        within("absolute_lifetime", self.absolute_lifetime, Duration::from_secs(1), Self::MAX_ABSOLUTE)?;
+        within("idle_timeout", self.idle_timeout, Duration::from_secs(1), self.absolute_lifetime)?;
+        within("leeway", self.leeway, Duration::ZERO, Self::MAX_LEEWAY)?;
+        within("renew_after", self.renew_after, Duration::ZERO, self.idle_timeout)?;
+        // Were a token due within two graces of its issue, tabs that are one
+        // and two renewals behind could not be told from a thief.
+        let half = Duration::from_secs(self.renew_after.as_secs() / 2);
+        within("renewal_grace (at most half of renew_after)", self.renewal_grace, Duration::ZERO, half)
+    }
+
+    /// A token's max age.
+    #[must_use]
+    pub const fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// Age from which a token is due for renewal.
+    #[must_use]
+    pub const fn renew_after(&self) -> Duration {
+        self.renew_after
+    }
+
+    /// From log-in to the session's end.
+    #[must_use]
+    pub const fn absolute_lifetime(&self) -> Duration {
+        self.absolute_lifetime
+    }
+
+    /// Clock skew forgiven on both sides.
+    #[must_use]
+    pub const fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
+    /// How long after its successor was seen in use a token may still be renewed.
+    #[must_use]
+    pub const fn renewal_grace(&self) -> Duration {
+        self.renewal_grace
+    }
+
+    /// `exp` of a token issued at `issued` in a session that ends at `ends`:
+    /// never past the end.
+    #[must_use]
+    pub fn expiry(&self, issued: UnixTime, ends: UnixTime) -> UnixTime {
+        issued.saturating_add(self.idle_timeout).min(ends)
+    }
+
+    /// Whether a token is old enough to be renewed. One that already lasts to
+    /// the session's end never is: a successor could not last longer.
+    #[must_use]
+    pub fn due(&self, issued: UnixTime, expires: UnixTime, ends: UnixTime, now: UnixTime) -> bool {
+        expires < ends && now >= issued.saturating_add(self.renew_after)
+    }
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        let LifetimeSettings { idle_timeout, absolute_lifetime, leeway, .. } = LifetimeSettings::default();
+        Self {
+            idle_timeout,
+            renew_after: idle_timeout / 2,
+            absolute_lifetime,
+            leeway,
+            renewal_grace: Duration::from_mins(1),
+        }
+    }
+}
+
+fn within(name: &str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::Lifetimes(format!(
+        "{name} is {}, and must be between {} and {}",
+        seconds(value),
+        seconds(least),
+        seconds(most)
+    )))
+}

@@ -1,0 +1,178 @@
+//! The admitted session: what a handler gets.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::id::{KeyId, SessionId, TokenId};
+use crate::time::UnixTime;
+use crate::verify::VerifiedToken;
+use crate::wire::app;
+use crate::wire::claims::Claims;
+
+/// A session that was admitted at some moment. Immutable, and made by
+/// [`Verifier::verify`](crate::Verifier::verify) alone.
+///
+/// `C` is the application's own claims, decoded when [`Session::claims`] asks
+/// for them.
+pub struct Session<C = ()> {
+    key_id: KeyId,
+    claims: Claims,
+    kind: PhantomData<fn() -> C>,
+}
+
+impl<C> Session<C> {
+    /// Only admission calls this.
+    pub(crate) fn admitted(token: VerifiedToken) -> Self {
+        Self { key_id: token.key_id(), claims: token.into_claims(), kind: PhantomData }
+    }
+
+    /// The session seen with other claims.
+    #[must_use]
+    pub fn with_claims<D>(self) -> Session<D> {
+        Session { key_id: self.key_id, claims: self.claims, kind: PhantomData }
+    }
+
+    /// Whose session it is.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.claims.subject()
+    }
+
+    /// This log-in; the same in every token it is renewed into.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.claims.session.session_id
+    }
+
+    /// This token.
+    #[must_use]
+    pub const fn token_id(&self) -> TokenId {
+        self.claims.token_id
+    }
+
+    /// The key that signed the token.
+    #[must_use]
+    pub const fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// Whom the token is for.
+    #[must_use]
+    pub fn audience(&self) -> Option<&str> {
+        self.claims.audience()
+    }
+
+    /// Who issued the token.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.issuer()
+    }
+
+    /// When this token was issued.
+    #[must_use]
+    pub const fn issued_at(&self) -> UnixTime {
+        self.claims.issued
+    }
+
+    /// When this token expires unless renewed.
+    #[must_use]
+    pub const fn expires_at(&self) -> UnixTime {
+        self.claims.expires
+    }
+
+    /// When the session was started.
+    #[must_use]
+    pub const fn started_at(&self) -> UnixTime {
+        self.claims.session.started
+    }
+
+    /// When the session ends, however often renewed.
+    #[must_use]
+    pub const fn ends_at(&self) -> UnixTime {
+        self.claims.session.ends
+    }
+
+    /// When the user last gave credentials.
+    #[must_use]
+    pub const fn auth_time(&self) -> UnixTime {
+        self.claims.session.auth_time
+    }
+
+    /// How often the session has been renewed.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.claims.session.generation
+    }
+
+    /// The thumbprint of the client key the session is bound to (`cnf`).
+    #[must_use]
+    pub const fn bound_to(&self) -> Option<&[u8; 32]> {
+        self.claims.bound_to.as_ref()
+    }
+
+    /// The application's claims as JSON, whatever their type; null if there
+    /// are none.
+    #[must_use]
+    pub fn claims_json(&self) -> serde_json::Value {
+        self.claims.app().map_or(serde_json::Value::Null, app::to_json)
+    }
+}
+
+impl<C: DeserializeOwned> Session<C> {
+    /// The application's own claims.
+    ///
+    /// # Errors
+    /// [`ClaimsError`] if the token has none, or of another shape: the issuer
+    /// and this service disagree on what `C` is.
+    pub fn claims(&self) -> Result<C, ClaimsError> {
+        let encoded = self.claims.app().ok_or(ClaimsError::Absent)?;
+        app::decode(encoded).map_err(ClaimsError::Shape)
+    }
+}
+
+/// The application's claims are not what the service takes them for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimsError {
+    /// The token has no application claims.
+    #[error("the token carries no claims of the application")]
+    Absent,
+    /// They are there and don't fit the type; the text says where.
+    #[error("the token's application claims are of another shape: {0}")]
+    Shape(String),
+}
+
+impl<C> Clone for Session<C> {
+    fn clone(&self) -> Self {
+        Self { key_id: self.key_id, claims: self.claims.clone(), kind: PhantomData }
+    }
+}
+
+impl<C> fmt::Debug for Session<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session(#{})", self.id().short_hash())
+    }
+}
+
+/// The session in JSON, as every command and endpoint shows it.
+impl<C> Serialize for Session<C> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut s = serializer.serialize_struct("Session", 11)?;
+        s.serialize_field("subject", self.subject())?;
+        s.serialize_field("session_id", &self.id())?;
+        s.serialize_field("token_id", &self.token_id())?;
+        s.serialize_field("audience", &self.audience())?;
+        s.serialize_field("issued_at", &self.issued_at())?;
+        s.serialize_field("expires_at", &self.expires_at())?;
+        s.serialize_field("started_at", &self.started_at())?;
+        s.serialize_field("ends_at", &self.ends_at())?;
+        s.serialize_field("auth_time", &self.auth_time())?;
+        s.serialize_field("generation", &self.generation())?;
+        s.serialize_field("claims", &self.claims_json())?;
+        s.end()
+    }
+}

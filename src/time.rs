@@ -1,0 +1,119 @@
+//! Time as tokens carry it: whole seconds since 1970-01-01T00:00:00Z.
+//!
+//! Below the outermost layer nothing reads a clock; `now` is an argument.
+
+use core::fmt;
+use std::time::Duration;
+
+use ::time::OffsetDateTime;
+use ::time::format_description::well_known::Rfc3339;
+use serde::{Serialize, Serializer};
+
+/// A point in time: whole seconds since the Unix epoch, at most
+/// 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
+///
+/// Arithmetic saturates at both ends, so that an extreme duration makes an
+/// extreme time and never a panic or a wrapped one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+    /// 9999-12-31T23:59:59Z.
+    pub const MAX: Self = Self(253_402_300_799);
+
+    /// `seconds` since the epoch; `None` past [`UnixTime::MAX`].
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Option<Self> {
+        if seconds <= Self::MAX.0 { Some(Self(seconds)) } else { None }
+    }
+
+    /// `seconds` since the epoch, or [`UnixTime::MAX`] if that is earlier.
+    #[must_use]
+    pub const fn saturating_from_secs(seconds: u64) -> Self {
+        if seconds <= Self::MAX.0 { Self(seconds) } else { Self::MAX }
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub const fn as_secs(self) -> u64 {
+        self.0
+    }
+
+    /// This time plus `duration`, whose part of a second is dropped.
+    #[must_use]
+    pub const fn saturating_add(self, duration: Duration) -> Self {
+        Self::saturating_from_secs(self.0.saturating_add(duration.as_secs()))
+    }
+
+    /// This time less `duration`, whose part of a second is dropped.
+    #[must_use]
+    pub const fn saturating_sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration.as_secs()))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Reads an RFC 3339 date-time of any offset. Parts of a second are
+    /// dropped. `None` if it is none, or outside the range of this type.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        Self::from_secs(u64::try_from(parsed.unix_timestamp()).ok()?)
+    }
+}
+
+impl fmt::Display for UnixTime {
+    /// RFC 3339 in UTC, like `2026-11-23T09:30:00Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = i64::try_from(self.0)
+            .ok()
+            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+            .and_then(|at| at.format(&Rfc3339).ok())
+            .ok_or(fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Debug for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnixTime({self})")
+    }
+}
+
+impl Serialize for UnixTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where the outermost layer takes `now` from.
+pub trait Clock: Send + Sync + 'static {
+    /// The present, in whole seconds.
+    fn now(&self) -> UnixTime;
+}
+
+/// The machine's own clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixTime {
+        // A clock before 1970 is taken for 1970: every token is then from the
+        // future and refused, which is the safe side.
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(UnixTime::EPOCH, |d| UnixTime::saturating_from_secs(d.as_secs()))
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
+    fn now(&self) -> UnixTime {
+        (**self).now()
+    }
+}

@@ -1,0 +1,149 @@
+//! The edge's whole work in one call: text → verified → admitted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::error::{ConfigError, Rejection};
+use crate::key::KeySet;
+use crate::policy::{Lifetimes, Policy};
+use crate::session::Session;
+use crate::time::UnixTime;
+use crate::verify::{UnverifiedToken, VerifiedToken};
+
+/// A key set that can be replaced while edges read it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct LiveKeys(Arc<ArcSwap<KeySet>>);
+
+impl LiveKeys {
+    /// Replaces the keys; requests that are being served finish with the old.
+    pub fn replace(&self, keys: KeySet) {
+        self.0.store(Arc::new(keys));
+    }
+
+    /// The keys at this moment.
+    #[must_use]
+    pub fn current(&self) -> Arc<KeySet> {
+        self.0.load_full()
+    }
+}
+
+impl From<KeySet> for LiveKeys {
+    fn from(keys: KeySet) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(keys)))
+    }
+}
+
+/// Verifies and admits tokens with public keys alone. Clones are cheap and
+/// share the keys.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    keys: LiveKeys,
+    policy: Arc<Policy>,
+}
+
+impl Verifier {
+    /// A verifier that trusts `keys`: a [`KeySet`], or [`LiveKeys`] that
+    /// something else replaces.
+    pub fn builder(keys: impl Into<LiveKeys>) -> VerifierBuilder {
+        VerifierBuilder {
+            keys: keys.into(),
+            issuer: None,
+            audience: None,
+            leeway: Lifetimes::DEFAULT_LEEWAY,
+            revocations: None,
+        }
+    }
+
+    /// Verifies and admits one token.
+    ///
+    /// # Errors
+    /// The first [`Rejection`] in the order of [`Reason`](crate::Reason).
+    pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
+        let unverified = UnverifiedToken::decode(token)?;
+        let verified = unverified.verify(&self.keys.0.load(), now)?;
+        self.admit(verified, now)
+    }
+
+    /// Admits a token whose signature has been verified.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`], from [`Rejection::WrongIssuer`] on.
+    pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
+        self.policy.admit(token.claims(), now)?;
+        if token.claims().bound_to.is_some() {
+            return Err(Rejection::ProofRequired { detail: "missing" });
+        }
+        Ok(Session::admitted(token))
+    }
+
+    /// The keys it trusts.
+    #[must_use]
+    pub const fn keys(&self) -> &LiveKeys {
+        &self.keys
+    }
+}
+
+/// Where an edge learns of revocations. One of the two must be said.
+#[derive(Clone, Debug)]
+enum Revocations {
+    /// Nowhere: a log-out takes effect here when the token expires.
+    None,
+}
+
+/// Builds a [`Verifier`].
+#[derive(Debug)]
+#[must_use]
+pub struct VerifierBuilder {
+    keys: LiveKeys,
+    issuer: Option<Box<str>>,
+    audience: Option<Box<str>>,
+    leeway: Duration,
+    revocations: Option<Revocations>,
+}
+
+impl VerifierBuilder {
+    /// Admits tokens for this audience only. Without it, only tokens that name
+    /// none.
+    pub fn audience(mut self, audience: impl Into<Box<str>>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// Admits tokens of this issuer only. Without it, only tokens that name
+    /// none.
+    pub fn issuer(mut self, issuer: impl Into<Box<str>>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Clock skew to forgive on both sides: whole seconds, at most 60.
+    pub const fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Says that log-outs need not be known here before the token expires.
+    pub fn without_revocations(mut self) -> Self {
+        self.revocations = Some(Revocations::None);
+        self
+    }
+
+    /// # Errors
+    /// [`ConfigError::Builder`] if neither a revocation list was given nor
+    /// [`VerifierBuilder::without_revocations`] said;
+    /// [`ConfigError::Lifetimes`] if the leeway is over 60 s.
+    pub fn build(self) -> Result<Verifier, ConfigError> {
+        let Some(Revocations::None) = self.revocations else {
+            return Err(ConfigError::Builder(
+                "say where this verifier learns of revocations: .revocations(list) or .without_revocations()",
+            ));
+        };
+        if self.leeway > Lifetimes::MAX_LEEWAY || self.leeway.subsec_nanos() != 0 {
+            return Err(ConfigError::Lifetimes("leeway must be whole seconds, at most 60s".to_owned()));
+        }
+        let policy = Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway };
+        Ok(Verifier { keys: self.keys, policy: Arc::new(policy) })
+    }
+}

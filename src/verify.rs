@@ -1,0 +1,120 @@
+//! The signature, and nothing before it: [`UnverifiedToken`] and a [`KeySet`]
+//! make a [`VerifiedToken`].
+
+use core::fmt;
+
+use crate::error::Rejection;
+use crate::id::KeyId;
+use crate::key::KeySet;
+use crate::time::UnixTime;
+use crate::wire::claims::Claims;
+use crate::wire::cose::{Header, Sign1, SignedMessage, Typ};
+use crate::wire::text;
+
+/// A token of the right form. Nothing in it may be believed, so nothing in it
+/// can be read; see [`danger::inspect`](crate::danger::inspect) for looking
+/// inside.
+#[derive(Clone)]
+pub struct UnverifiedToken {
+    header: Header,
+    typ: Typ,
+    /// The Sig_structure of the received bytes, which ends with the payload.
+    message: SignedMessage,
+    payload_len: usize,
+    signature: [u8; 64],
+}
+
+impl UnverifiedToken {
+    /// Reads the frame of a session token: text, COSE_Sign1 and protected
+    /// header. At most the first 4,096 characters are looked at.
+    ///
+    /// # Errors
+    /// [`Rejection::Malformed`] with the rule that is broken,
+    /// [`Rejection::WrongType`] for a signed artefact of another kind.
+    pub fn decode(token: impl AsRef<[u8]>) -> Result<Self, Rejection> {
+        Self::decode_as(token.as_ref(), Typ::Session)
+    }
+
+    /// Reads the frame of a ticket, as [`UnverifiedToken::decode`] does.
+    pub(crate) fn decode_as(token: &[u8], typ: Typ) -> Result<Self, Rejection> {
+        let bytes = text::decode(token)?;
+        let frame = Sign1::decode(&bytes)?;
+        if frame.header.typ != Some(typ) {
+            return Err(Rejection::WrongType { expected: typ.name() });
+        }
+        Ok(Self {
+            header: frame.header,
+            typ,
+            message: frame.signed_message(),
+            payload_len: frame.payload.len(),
+            signature: *frame.signature,
+        })
+    }
+
+    /// The kid it names: for asking whether a key set is too old, and for
+    /// nothing that needs trust.
+    #[must_use]
+    pub const fn key_id(&self) -> KeyId {
+        self.header.key_id
+    }
+
+    /// Checks the signature, then reads the claims. `now` is for keys that
+    /// have retired.
+    ///
+    /// # Errors
+    /// [`Rejection::UnknownKey`], [`Rejection::BadSignature`], or
+    /// [`Rejection::Malformed`] if a trusted key signed claims that are none.
+    pub fn verify(&self, keys: &KeySet, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        let key_id = self.header.key_id;
+        let key = keys.get(key_id, now).ok_or(Rejection::UnknownKey { key_id })?;
+        // The algorithm is the key's; the header may only agree with it.
+        if key.algorithm() != self.header.algorithm || !key.verifies(&self.message, &self.signature) {
+            return Err(Rejection::BadSignature { key_id });
+        }
+        let payload = &self.message[self.message.len() - self.payload_len..];
+        Ok(VerifiedToken { key_id, claims: Claims::decode(payload, self.typ)? })
+    }
+}
+
+impl fmt::Debug for UnverifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnverifiedToken(key {})", self.header.key_id)
+    }
+}
+
+/// A token that one of the configured keys signed. Whether it is in time, in
+/// place and not revoked is still to be seen: [`Verifier`](crate::Verifier)
+/// admits it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VerifiedToken {
+    key_id: KeyId,
+    claims: Claims,
+}
+
+impl VerifiedToken {
+    /// The key that signed it.
+    #[must_use]
+    pub const fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// What this process has just signed itself.
+    #[cfg(feature = "issuer")]
+    pub(crate) const fn signed_here(key_id: KeyId, claims: Claims) -> Self {
+        Self { key_id, claims }
+    }
+
+    pub(crate) const fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub(crate) fn into_claims(self) -> Claims {
+        self.claims
+    }
+}
+
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifiedToken({:?}, key {})", self.claims.session.session_id, self.key_id)
+    }
+}

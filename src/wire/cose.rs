@@ -1,0 +1,247 @@
+//! COSE_Sign1 (RFC 9052 §4.2) as hallpass uses it.
+//!
+//! ```text
+//! #6.18([ protected: bstr .cbor header, unprotected: {}, payload: bstr, signature: bstr .size 64 ])
+//! header = { 1: alg, 4: kid: bstr .size 8, 16: typ }
+//! ```
+
+use core::fmt;
+
+use smallvec::SmallVec;
+
+use crate::error::Malformed;
+use crate::id::KeyId;
+use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
+
+/// COSE_Sign1's tag (RFC 9052 §2).
+const TAG_SIGN1: u64 = 18;
+
+/// Header labels (RFC 9052 §3.1; typ: RFC 9596 §2).
+mod label {
+    pub(super) const ALG: u64 = 1;
+    pub(super) const CRIT: u64 = 2;
+    pub(super) const KID: u64 = 4;
+    pub(super) const TYP: u64 = 16;
+}
+
+/// How a key signs: pinned to the key, never negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// −8, EdDSA (RFC 9053 §2.2): what every COSE library knows. The default.
+    #[default]
+    EdDsa,
+    /// −19, Ed25519 (RFC 9864 §2.2): the same signatures, fully specified.
+    Ed25519,
+}
+
+impl Algorithm {
+    /// The COSE algorithm number.
+    #[must_use]
+    pub const fn cose(self) -> i64 {
+        match self {
+            Self::EdDsa => -8,
+            Self::Ed25519 => -19,
+        }
+    }
+
+    /// The algorithm with this COSE number, if it is one of the two.
+    #[must_use]
+    pub const fn from_cose(number: i64) -> Option<Self> {
+        match number {
+            -8 => Some(Self::EdDsa),
+            -19 => Some(Self::Ed25519),
+            _ => None,
+        }
+    }
+
+    /// The JOSE name: `EdDSA` (RFC 8037 §3.1) or `Ed25519` (RFC 9864 §2.2).
+    #[must_use]
+    pub const fn jose(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// The algorithm of this JOSE name, if it is one of the two.
+    #[must_use]
+    pub fn from_jose(name: &str) -> Option<Self> {
+        match name {
+            "EdDSA" => Some(Self::EdDsa),
+            "Ed25519" => Some(Self::Ed25519),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.jose())
+    }
+}
+
+/// What a signed artefact is for: the protected header's `typ`, so that none
+/// is ever taken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Typ {
+    /// A session token: 61, the CoAP content-format of application/cwt.
+    Session,
+    /// A single-use ticket.
+    Ticket,
+    /// A part of the revocation feed.
+    Feed,
+}
+
+impl Typ {
+    const SESSION: u64 = 61;
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "application/cwt",
+            Self::Ticket => "application/hallpass-ticket",
+            Self::Feed => "application/hallpass-feed",
+        }
+    }
+
+    fn write(self, writer: &mut Writer) {
+        match self {
+            Self::Session => writer.uint(Self::SESSION),
+            Self::Ticket | Self::Feed => writer.text(self.name()),
+        };
+    }
+}
+
+/// A protected header that has the right form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: KeyId,
+    /// `None`: a purpose that this version doesn't know.
+    pub(crate) typ: Option<Typ>,
+}
+
+impl Header {
+    pub(crate) fn encode(algorithm: Algorithm, key_id: KeyId, typ: Typ) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(48);
+        writer.map(3).uint(label::ALG).int(algorithm.cose());
+        writer.uint(label::KID).bytes(key_id.as_bytes()).uint(label::TYP);
+        typ.write(&mut writer);
+        writer.into_vec()
+    }
+
+    fn decode(protected: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(protected);
+        let pairs = reader.map_or(Malformed::Header)?;
+        let (mut algorithm, mut key_id, mut typ) = (None, None, None);
+        let mut order = KeyOrder::default();
+        for _ in 0..pairs {
+            let (key, encoded) = reader.spanned(|r| r.item(1, super::cbor::Extended::Refused))?;
+            order.next(encoded)?;
+            match Reader::new(key).head()? {
+                Head::Uint(label::ALG) => algorithm = Some(decode_algorithm(&mut reader)?),
+                Head::Uint(label::CRIT) => return Err(Malformed::Crit),
+                Head::Uint(label::KID) => {
+                    let kid = reader.bytes_or(Malformed::KeyId)?;
+                    key_id = Some(KeyId::from_bytes(kid.try_into().map_err(|_| Malformed::KeyId)?));
+                }
+                Head::Uint(label::TYP) => typ = Some(decode_typ(&mut reader)?),
+                _ => return Err(Malformed::UnknownHeader),
+            }
+        }
+        reader.finish()?;
+        Ok(Self {
+            algorithm: algorithm.ok_or(Malformed::Algorithm)?,
+            key_id: key_id.ok_or(Malformed::KeyId)?,
+            typ: typ.ok_or(Malformed::Typ)?,
+        })
+    }
+}
+
+fn decode_algorithm(reader: &mut Reader<'_>) -> Result<Algorithm, Malformed> {
+    match reader.head()? {
+        Head::Nint(n) => {
+            i64::try_from(n).ok().and_then(|n| Algorithm::from_cose(-1 - n)).ok_or(Malformed::Algorithm)
+        }
+        _ => Err(Malformed::Algorithm),
+    }
+}
+
+fn decode_typ(reader: &mut Reader<'_>) -> Result<Option<Typ>, Malformed> {
+    match reader.head()? {
+        Head::Uint(Typ::SESSION) => Ok(Some(Typ::Session)),
+        Head::Uint(_) => Ok(None),
+        Head::Text(length) => {
+            let name = reader.take_text(length)?;
+            Ok([Typ::Ticket, Typ::Feed].into_iter().find(|typ| typ.name() == name))
+        }
+        _ => Err(Malformed::Typ),
+    }
+}
+
+/// What a signature covers, for a usual token without allocation.
+pub(crate) type SignedMessage = SmallVec<[u8; 512]>;
+
+/// A COSE_Sign1 of the right form, borrowed from the bytes it came in.
+/// Nothing of it is verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sign1<'a> {
+    pub(crate) header: Header,
+    pub(crate) payload: &'a [u8],
+    pub(crate) signature: &'a [u8; 64],
+    /// The protected header and the payload as received, each with the head of
+    /// its byte string.
+    protected_item: &'a [u8],
+    payload_item: &'a [u8],
+}
+
+impl<'a> Sign1<'a> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        if reader.head()? != Head::Tag(TAG_SIGN1) || reader.head()? != Head::Array(4) {
+            return Err(Malformed::NotSign1);
+        }
+        let (protected, protected_item) = reader.spanned(|r| r.bytes_or(Malformed::NotSign1))?;
+        match reader.head()? {
+            Head::Map(0) => {}
+            Head::Map(_) => return Err(Malformed::Unprotected),
+            _ => return Err(Malformed::NotSign1),
+        }
+        let (payload, payload_item) = reader.spanned(|r| r.bytes_or(Malformed::NoPayload))?;
+        let signature = reader.bytes_or(Malformed::SignatureLength)?;
+        let signature = signature.try_into().map_err(|_| Malformed::SignatureLength)?;
+        reader.finish()?;
+        let header = Header::decode(protected)?;
+        Ok(Self { header, payload, signature, protected_item, payload_item })
+    }
+
+    /// RFC 9052 §4.4: the Sig_structure, made of the received bytes.
+    pub(crate) fn signed_message(&self) -> SignedMessage {
+        sig_structure(self.protected_item, self.payload_item)
+    }
+}
+
+/// `Sig_structure = [ "Signature1", body_protected, external_aad: h'', payload ]`
+/// with both byte strings encoded already.
+fn sig_structure(protected_item: &[u8], payload_item: &[u8]) -> SignedMessage {
+    const START: &[u8] = b"\x84\x6aSignature1";
+    const EXTERNAL_AAD: &[u8] = b"\x40";
+    let mut message = SignedMessage::new();
+    for part in [START, protected_item, EXTERNAL_AAD, payload_item] {
+        message.extend_from_slice(part);
+    }
+    message
+}
+
+/// Makes a COSE_Sign1 around `payload`; `sign` signs the Sig_structure.
+pub(crate) fn encode(header: &[u8], payload: &[u8], sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Vec<u8> {
+    let item = |bytes: &[u8]| {
+        let mut writer = Writer::with_capacity(bytes.len() + 9);
+        writer.bytes(bytes);
+        writer.into_vec()
+    };
+    let (protected_item, payload_item) = (item(header), item(payload));
+    let signature = sign(&sig_structure(&protected_item, &payload_item));
+    let mut writer = Writer::with_capacity(protected_item.len() + payload_item.len() + 69);
+    writer.tag(TAG_SIGN1).array(4).raw(&protected_item).map(0).raw(&payload_item).bytes(&signature);
+    writer.into_vec()
+}
