@@ -4,10 +4,15 @@
 //! verifies them with a public key and no storage.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod cli;
 pub mod danger;
 mod error;
 #[cfg(feature = "issuer")]
 mod files;
+#[cfg(feature = "axum")]
+pub mod http;
 mod id;
 #[cfg(feature = "issuer")]
 mod issuer;
@@ -20,6 +25,8 @@ mod verify;
 #[cfg_attr(not(feature = "issuer"), allow(dead_code, reason = "an edge reads; writing is the issuer's half"))]
 mod wire;
 
+#[cfg(feature = "axum")]
+pub use crate::http::SessionLayer;
 pub use error::{ConfigError, Malformed, Reason, Rejection};
 pub use id::{KeyId, SessionId, Subject, TokenId};
 #[cfg(feature = "issuer")]

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `hallpass` program.
+
+fn main() -> std::process::ExitCode {
+    hallpass::cli::main()
+}

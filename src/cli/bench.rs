@@ -1,0 +1,82 @@
+//! `hallpass bench`: what this machine can do.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, duration, print_json};
+use crate::id::Subject;
+use crate::issuer::{Minter, NewSession};
+use crate::key::{Algorithm, KeySet, KeyUse, SigningKey};
+use crate::policy::Lifetimes;
+use crate::time::{Clock, SystemClock};
+use crate::verifier::Verifier;
+
+#[derive(Args)]
+pub(super) struct BenchArgs {
+    /// How long to measure each
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    time: Duration,
+}
+
+impl BenchArgs {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let now = SystemClock.now();
+        let key = SigningKey::generate(KeyUse::Session, Algorithm::EdDsa)?;
+        let minter = Minter::new(Lifetimes::default()).audience(Some("bench".into()));
+        let subject = Subject::new("alice")?;
+        let new = NewSession {
+            subject: &subject,
+            claims: &(),
+            started: now,
+            auth_time: now,
+            ends: None,
+            bound_to: None,
+        };
+        let token = minter.start(&key, &new, now)?;
+        let keys = KeySet::new([key.verifying_key().clone()])?;
+        let verifier = Verifier::builder(keys).audience("bench").without_revocations().build()?;
+        let verify = || black_box(verifier.verify::<()>(black_box(token.as_str()), now)).is_ok();
+        let cores = thread::available_parallelism()?.get();
+        for threads in [1, cores].into_iter().take(if cores > 1 { 2 } else { 1 }) {
+            let rate = rate(threads, self.time, &verify)?;
+            print_json(&json!({
+                "threads": threads,
+                "verifications_per_second": rate.round(),
+                "token_characters": token.as_str().len(),
+            }))?;
+        }
+        Ok(())
+    }
+}
+
+/// How often `threads` threads together do `work` in a second.
+fn rate(threads: usize, time: Duration, work: &(impl Fn() -> bool + Sync)) -> Result<f64, Failure> {
+    let (stop, done, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicBool::new(false));
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut count = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    if !work() {
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    count += 1;
+                }
+                done.fetch_add(count, Ordering::Relaxed);
+            });
+        }
+        thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+    });
+    if failed.into_inner() {
+        return Err(Failure::Setup("a verification failed; this machine computes wrongly".to_owned()));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
+    Ok(done.into_inner() as f64 / started.elapsed().as_secs_f64())
+}

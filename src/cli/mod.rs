@@ -1,0 +1,104 @@
+//! The command line. Machine output is JSON on stdout, one object a line;
+//! errors go to stderr and say what to do.
+//!
+//! Exit codes: 0 yes, 1 refused, 2 usage or configuration.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::error::ConfigError;
+use crate::time::UnixTime;
+
+mod bench;
+mod fetch;
+mod key;
+mod token;
+
+/// Web sessions as signed tokens: issue at log-in, verify at any edge.
+#[derive(Parser)]
+#[command(name = "hallpass", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make, list, rotate, retire and export keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Issue, inspect and verify tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Measure this machine's verifications a second, on one core and on all
+    Bench(bench::BenchArgs),
+}
+
+/// How a command ended when it did not say yes.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The answer is no, and has been given: exit 1.
+    Refused,
+    /// Usage or configuration: the message on stderr, exit 2.
+    Setup(String),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Setup(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Setup(error.to_string())
+    }
+}
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Usage errors leave here with exit code 2, --help with 0.
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Key(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Bench(args) => args.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Refused) => ExitCode::from(1),
+        Err(Failure::Setup(message)) => {
+            eprintln!("hallpass: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The async runtime, for commands that need one.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    // Both rustls users take the process's provider; set twice, the first stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// One JSON object, one line, on stdout.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(|error| Failure::Setup(error.to_string()))?;
+    writeln!(io::stdout(), "{line}").map_err(Failure::from)
+}
+
+/// "15m", "90s", "12h": whole seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write it like \"15m\" or \"90s\""))?;
+    if duration.subsec_nanos() == 0 { Ok(duration) } else { Err("must be whole seconds".to_owned()) }
+}
+
+fn rfc3339(text: &str) -> Result<UnixTime, String> {
+    UnixTime::parse_rfc3339(text).ok_or_else(|| "write it like 2026-01-31T12:00:00Z".to_owned())
+}
