@@ -45,6 +45,17 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// An address that can't be listened on.
+    #[error("can't listen on {address}: {why}; is something else running there?")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        why: String,
+    },
+    /// The server's socket failed.
+    #[error("the server stopped: {0}")]
+    Serve(String),
     /// A subject outside 1 to 255 bytes, or with control characters.
     #[error("a subject is 1 to 255 bytes of UTF-8 without control characters")]
     Subject,

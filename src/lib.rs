@@ -18,6 +18,7 @@ mod id;
 mod issuer;
 pub mod key;
 mod policy;
+pub mod revocation;
 mod session;
 mod time;
 mod verifier;
@@ -34,7 +35,8 @@ pub use issuer::{IssuedToken, Minter, NewSession};
 pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
-pub use policy::{LifetimeSettings, Lifetimes};
+pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
+pub use revocation::RevocationList;
 pub use session::{ClaimsError, Session};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{LiveKeys, Verifier, VerifierBuilder};

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::error::Rejection;
 use crate::id::KeyId;
-use crate::key::KeySet;
+use crate::key::{KeySet, VerifyingKey};
 use crate::time::UnixTime;
 use crate::wire::claims::Claims;
 use crate::wire::cose::{Header, Sign1, SignedMessage, Typ};
@@ -65,15 +65,54 @@ impl UnverifiedToken {
     /// [`Rejection::UnknownKey`], [`Rejection::BadSignature`], or
     /// [`Rejection::Malformed`] if a trusted key signed claims that are none.
     pub fn verify(&self, keys: &KeySet, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        let key = self.key(keys, now)?;
+        self.judged(key.verifies(&self.message, &self.signature))
+    }
+
+    /// The key that must have signed. The algorithm is the key's; the header
+    /// may only agree with it.
+    fn key<'k>(&self, keys: &'k KeySet, now: UnixTime) -> Result<&'k VerifyingKey, Rejection> {
         let key_id = self.header.key_id;
         let key = keys.get(key_id, now).ok_or(Rejection::UnknownKey { key_id })?;
-        // The algorithm is the key's; the header may only agree with it.
-        if key.algorithm() != self.header.algorithm || !key.verifies(&self.message, &self.signature) {
+        if key.algorithm() == self.header.algorithm {
+            Ok(key)
+        } else {
+            Err(Rejection::BadSignature { key_id })
+        }
+    }
+
+    /// No claim is read before the signature holds.
+    fn judged(&self, signature_holds: bool) -> Result<VerifiedToken, Rejection> {
+        let key_id = self.header.key_id;
+        if !signature_holds {
             return Err(Rejection::BadSignature { key_id });
         }
         let payload = &self.message[self.message.len() - self.payload_len..];
         Ok(VerifiedToken { key_id, claims: Claims::decode(payload, self.typ)? })
     }
+}
+
+/// Verifies many tokens, each as [`UnverifiedToken::verify`] does, and shares
+/// what the signatures' arithmetic has in common.
+pub(crate) fn verify_many(
+    tokens: &[UnverifiedToken],
+    keys: &KeySet,
+    now: UnixTime,
+) -> Vec<Result<VerifiedToken, Rejection>> {
+    let found: Vec<_> = tokens.iter().map(|token| token.key(keys, now)).collect();
+    let signed: Vec<_> = tokens
+        .iter()
+        .zip(&found)
+        .filter_map(|(token, key)| Some((*key.as_ref().ok()?, &token.message[..], &token.signature)))
+        .collect();
+    let mut verdicts = VerifyingKey::verify_many(&signed).into_iter();
+    tokens
+        .iter()
+        .zip(found)
+        .map(|(token, key)| {
+            token.judged(key.is_ok() && verdicts.next() == Some(true)).map_err(|why| key.err().unwrap_or(why))
+        })
+        .collect()
 }
 
 impl fmt::Debug for UnverifiedToken {

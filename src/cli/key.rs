@@ -122,7 +122,7 @@ impl From<AlgArg> for Algorithm {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// COSE Key Set, RFC 9052 (CBOR)
     Cose,
     /// JWKS, RFC 7517 (JSON)

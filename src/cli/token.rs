@@ -145,7 +145,7 @@ fn inspect(token: Option<String>) -> Result<(), Failure> {
 #[serde(tag = "verdict", rename_all = "lowercase")]
 enum Verdict {
     Accepted {
-        session: Session,
+        session: Box<Session>,
     },
     Refused {
         #[serde(flatten)]
@@ -166,7 +166,7 @@ impl VerifyArgs {
         let judge = |token: &[u8]| {
             let now = self.at.unwrap_or_else(|| SystemClock.now());
             match verifier.verify(token, now) {
-                Ok(session) => Verdict::Accepted { session },
+                Ok(session) => Verdict::Accepted { session: Box::new(session) },
                 Err(rejection) => Verdict::Refused { rejection },
             }
         };

@@ -15,12 +15,12 @@ pub const SESSION_COOKIE: &str = "__Host-session";
 pub(crate) fn set(headers: &mut HeaderMap, token: &str, max_age: Duration) {
     // Beyond 2^63 seconds no browser keeps anything.
     let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
-    append(headers, attributes(token).max_age(cookie::time::Duration::seconds(max_age)).build());
+    append(headers, attributes(token).max_age(time::Duration::seconds(max_age)).build());
 }
 
 /// Makes the browser forget the session cookie.
 pub(crate) fn clear(headers: &mut HeaderMap) {
-    append(headers, attributes("").max_age(cookie::time::Duration::ZERO).build());
+    append(headers, attributes("").max_age(time::Duration::ZERO).build());
 }
 
 /// Lax and not Strict, so that a link from elsewhere finds its user logged in;

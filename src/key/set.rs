@@ -6,6 +6,7 @@ use core::fmt;
 use crate::error::ConfigError;
 use crate::id::KeyId;
 use crate::key::VerifyingKey;
+use crate::key::fixed::TABLES;
 use crate::time::UnixTime;
 
 /// The public keys that an edge trusts, at least one and no two of one kid.
@@ -30,7 +31,10 @@ impl KeySet {
         if let Some(pair) = keys.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
             return Err(ConfigError::DuplicateKey(pair[0].id()));
         }
-        Ok(Self { keys: keys.into() })
+        // Beyond a handful the tables would only sweep the caches.
+        let ready = keys.into_iter().enumerate();
+        let keys = ready.map(|(n, key)| if n < TABLES { key.prepared() } else { key });
+        Ok(Self { keys: keys.collect() })
     }
 
     /// The key of this id, unless it has retired by `now`.

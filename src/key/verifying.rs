@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use ed25519_dalek::{Signature, VerifyingKey as Ed25519Key};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::ConfigError;
 use crate::id::KeyId;
 use crate::key::Algorithm;
+use crate::key::fixed::{self, FixedKey, WeakOrInvalid};
 use crate::time::UnixTime;
 use crate::wire::cbor::Writer;
 
@@ -41,12 +41,12 @@ impl fmt::Display for KeyUse {
 }
 
 /// An Ed25519 public key that verifies with one algorithm.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct VerifyingKey {
     id: KeyId,
     algorithm: Algorithm,
     retires: Option<UnixTime>,
-    key: Ed25519Key,
+    key: FixedKey,
 }
 
 impl VerifyingKey {
@@ -56,12 +56,11 @@ impl VerifyingKey {
     /// [`ConfigError::Key`] if the bytes are no point of the curve,
     /// [`ConfigError::WeakKey`] if the point is of small order.
     pub fn new(bytes: &[u8; 32], algorithm: Algorithm) -> Result<Self, ConfigError> {
-        let key = Ed25519Key::from_bytes(bytes)
-            .map_err(|_| ConfigError::Key("the 32 bytes are no Ed25519 public key".to_owned()))?;
         let id = key_id(bytes);
-        if key.is_weak() {
-            return Err(ConfigError::WeakKey(id));
-        }
+        let key = FixedKey::new(bytes).map_err(|why| match why {
+            WeakOrInvalid::Invalid => ConfigError::Key("the 32 bytes are no Ed25519 public key".to_owned()),
+            WeakOrInvalid::Weak => ConfigError::WeakKey(id),
+        })?;
         Ok(Self { id, algorithm, retires: None, key })
     }
 
@@ -92,8 +91,15 @@ impl VerifyingKey {
 
     /// The public key's 32 bytes.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        self.key.as_bytes()
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        self.key.encoding()
+    }
+
+    /// The same key, made ready to verify many tokens: 660 KB of tables, if
+    /// that pays on this machine.
+    pub(crate) fn prepared(mut self) -> Self {
+        self.key = self.key.with_table();
+        self
     }
 
     /// Whether this key made `signature` over `message`, with the acceptance
@@ -102,9 +108,28 @@ impl VerifyingKey {
     /// §5.1.7 leaves room for several).
     #[must_use]
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        self.key.verify(message, signature)
+    }
+
+    /// [`VerifyingKey::verifies`] for many signatures, faster together.
+    pub(crate) fn verify_many(signed: &[(&Self, &[u8], &[u8; 64])]) -> Vec<bool> {
+        let items: Vec<_> =
+            signed.iter().map(|(key, message, signature)| (&key.key, *message, *signature)).collect();
+        let mut verdicts = vec![false; items.len()];
+        fixed::verify_many(&items, &mut verdicts);
+        verdicts
     }
 }
+
+impl PartialEq for VerifyingKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+            && self.algorithm == other.algorithm
+            && self.retires == other.retires
+    }
+}
+
+impl Eq for VerifyingKey {}
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

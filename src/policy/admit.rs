@@ -3,8 +3,29 @@
 use std::time::Duration;
 
 use crate::error::Rejection;
+use crate::id::KeyId;
+use crate::revocation::RevocationList;
 use crate::time::UnixTime;
 use crate::wire::claims::Claims;
+
+/// What becomes of requests when the revocation list is old, and so may lack
+/// an entry. There is no default that accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StalePolicy {
+    /// Refuses everything once the list's signed time is longer ago than this.
+    RefuseAfter(Duration),
+    /// The list is filled by this very process, so it is never behind.
+    NeverStale,
+}
+
+/// Where an edge learns of revocations.
+#[derive(Clone, Debug)]
+pub(crate) enum Revocations {
+    /// Nowhere, and that was said: a log-out takes effect when the token expires.
+    Unknown,
+    /// From this list.
+    Known { list: RevocationList, stale: StalePolicy },
+}
 
 /// What an edge asks of a verified token.
 #[derive(Clone, Debug)]
@@ -12,11 +33,12 @@ pub(crate) struct Policy {
     pub(crate) issuer: Option<Box<str>>,
     pub(crate) audience: Option<Box<str>>,
     pub(crate) leeway: Duration,
+    pub(crate) revocations: Revocations,
 }
 
 impl Policy {
-    /// Issuer, audience and time.
-    pub(crate) fn admit(&self, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+    /// Issuer, audience, time and revocation.
+    pub(crate) fn admit(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
         // A verifier with a name refuses a token for another or for nobody; one
         // without a name refuses a token for somebody. The same for the issuer.
         if claims.issuer() != self.issuer.as_deref() {
@@ -31,7 +53,25 @@ impl Policy {
                 found: claims.audience().map(Into::into),
             });
         }
-        self.in_time(claims, now)
+        self.in_time(claims, now)?;
+        self.not_revoked(key_id, claims, now)
+    }
+
+    fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+        let Revocations::Known { list, stale } = &self.revocations else { return Ok(()) };
+        if let StalePolicy::RefuseAfter(bound) = *stale {
+            // Read before the list is asked: a list that is renewed in between
+            // is newer than it was taken for, never older.
+            let as_of = list.as_of();
+            if as_of.is_none_or(|as_of| now.since(as_of) > bound) {
+                return Err(Rejection::RevocationsStale { as_of, now });
+            }
+        }
+        let session = &claims.session;
+        match list.check(&session.session_id, claims.subject(), key_id, session.started) {
+            None => Ok(()),
+            Some(by) => Err(Rejection::Revoked { by: by.as_str() }),
+        }
     }
 
     fn in_time(&self, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {

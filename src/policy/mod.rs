@@ -3,5 +3,6 @@
 mod admit;
 mod lifetimes;
 
-pub(crate) use admit::Policy;
+pub use admit::StalePolicy;
+pub(crate) use admit::{Policy, Revocations};
 pub use lifetimes::{LifetimeSettings, Lifetimes};

@@ -1,0 +1,136 @@
+//! What a revocation says.
+
+use core::fmt;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::id::{KeyId, SessionId};
+use crate::time::UnixTime;
+
+/// How long an entry is kept after the end of what it revokes: as long as the
+/// largest leeway, by which an edge may take an ended session for a live one.
+const KEPT_PAST_END: Duration = Duration::from_mins(1);
+
+/// The last second at which an entry that says `ends` is kept.
+pub(super) const fn kept_until(ends: UnixTime) -> UnixTime {
+    ends.saturating_add(KEPT_PAST_END)
+}
+
+/// The first 16 bytes of the SHA-256 of a subject: how an entry names it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubjectHash([u8; 16]);
+
+impl SubjectHash {
+    /// The hash of `subject`.
+    #[must_use]
+    pub fn of(subject: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(subject).into();
+        Self(*digest.first_chunk().unwrap_or(&[0; 16])) // 32 bytes have a first 16
+    }
+
+    /// The hash with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash's bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SubjectHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubjectHash(")?;
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("…)")
+    }
+}
+
+/// One revocation.
+///
+/// `ends` is when everything that it revokes will have ended of itself. It is
+/// kept for 60 s more, since an edge with a leeway takes a session for live
+/// that long. `up_to` is compared with the start of the session, which every
+/// renewal copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entry {
+    /// One session, however often it is renewed.
+    Session {
+        /// The session.
+        sid: SessionId,
+        /// When it will have ended.
+        ends: UnixTime,
+    },
+    /// A subject's sessions that started up to a time.
+    Subject {
+        /// The subject.
+        hash: SubjectHash,
+        /// The last start that is revoked.
+        up_to: UnixTime,
+        /// When the last of the sessions will have ended.
+        ends: UnixTime,
+    },
+    /// All that a key signed.
+    Key {
+        /// The key.
+        kid: KeyId,
+        /// When the last session that it signed for will have ended.
+        ends: UnixTime,
+    },
+    /// Everybody's sessions that started up to a time.
+    All {
+        /// The last start that is revoked.
+        up_to: UnixTime,
+        /// When the last of the sessions will have ended.
+        ends: UnixTime,
+    },
+}
+
+impl Entry {
+    /// When what it revokes will have ended.
+    #[must_use]
+    pub const fn ends(&self) -> UnixTime {
+        match self {
+            Self::Session { ends, .. }
+            | Self::Subject { ends, .. }
+            | Self::Key { ends, .. }
+            | Self::All { ends, .. } => *ends,
+        }
+    }
+}
+
+/// Which kind of entry revoked a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RevokedBy {
+    /// The session itself.
+    Session,
+    /// Its subject's sessions up to a time.
+    Subject,
+    /// The key that signed its token.
+    Key,
+    /// Every session up to a time.
+    All,
+}
+
+impl RevokedBy {
+    /// The stable name: `session`, `subject`, `key` or `all`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Subject => "subject",
+            Self::Key => "key",
+            Self::All => "all",
+        }
+    }
+}
+
+impl fmt::Display for RevokedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,78 @@
+//! The issuer's keys while it runs: read again now and then, so that a rotation
+//! takes effect without a restart.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::error::ConfigError;
+use crate::key::{KeyDir, KeySet, KeyUse, SigningKey};
+use crate::time::UnixTime;
+use crate::verifier::LiveKeys;
+
+/// How often the directory is read again.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The keys in a directory. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyring {
+    path: Arc<PathBuf>,
+    dir: Arc<ArcSwap<KeyDir>>,
+    session_keys: LiveKeys,
+}
+
+impl Keyring {
+    /// Reads the directory and makes sure that a key of each use can sign.
+    pub(crate) fn open(path: PathBuf, now: UnixTime) -> Result<Self, ConfigError> {
+        let dir = KeyDir::open(&path)?;
+        let session_keys = usable(&dir, now)?;
+        Ok(Self {
+            path: Arc::new(path),
+            dir: Arc::new(ArcSwap::from_pointee(dir)),
+            session_keys: session_keys.into(),
+        })
+    }
+
+    /// The key that signs at `now`.
+    pub(crate) fn signing_key(&self, usage: KeyUse, now: UnixTime) -> Result<SigningKey, ConfigError> {
+        Ok(self.dir.load().signing_key(usage, now)?.key.clone())
+    }
+
+    /// The public halves of the session keys.
+    pub(crate) const fn session_keys(&self) -> &LiveKeys {
+        &self.session_keys
+    }
+
+    /// Reads the directory again, for ever.
+    pub(crate) async fn keep_current(self, clock: impl crate::time::Clock) {
+        let mut ticks = tokio::time::interval(EVERY);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.refresh(clock.now()) {
+                // The keys that were read before stay in use.
+                tracing::error!(%error, "the key directory can't be used as it is");
+            }
+        }
+    }
+
+    fn refresh(&self, now: UnixTime) -> Result<(), ConfigError> {
+        let dir = KeyDir::open(&*self.path)?;
+        let session_keys = usable(&dir, now)?;
+        if session_keys != *self.session_keys.current() {
+            tracing::info!(keys = session_keys.iter().len(), "session keys changed");
+            self.session_keys.replace(session_keys);
+        }
+        self.dir.store(Arc::new(dir));
+        Ok(())
+    }
+}
+
+/// The published session keys, if a key of each use signs and none is known to
+/// everybody.
+fn usable(dir: &KeyDir, now: UnixTime) -> Result<KeySet, ConfigError> {
+    dir.signing_key(KeyUse::Feed, now)?;
+    dir.signing_key(KeyUse::Session, now)?;
+    dir.key_set(KeyUse::Session, now)
+}

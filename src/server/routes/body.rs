@@ -1,0 +1,50 @@
+//! A request's body: JSON from programs, a form from pages.
+
+use axum::Json;
+use axum::extract::{Form, FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::http::problem::Problem;
+
+/// The body's content, by its Content-Type.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let kind = kind.split(';').next().unwrap_or("").trim();
+        // What exactly is wrong with the body is the sender's to find: the
+        // library's messages quote it, and it holds a password.
+        if kind.eq_ignore_ascii_case("application/json") {
+            let body = Json::<T>::from_request(request, state).await;
+            body.map(|Json(body)| Self(body)).map_err(|error| refused(error.status()))
+        } else if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            let body = Form::<T>::from_request(request, state).await;
+            body.map(|Form(body)| Self(body)).map_err(|error| refused(error.status()))
+        } else {
+            Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+        }
+    }
+}
+
+fn refused(status: StatusCode) -> Response {
+    let detail = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "The body is too large.",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            "Send application/json or application/x-www-form-urlencoded."
+        }
+        _ => "The body is not what this address takes.",
+    };
+    let status = if status.is_client_error() { status } else { StatusCode::BAD_REQUEST };
+    Problem::new(status, detail).into_response()
+}
+
+/// Whether a person in a browser waits for the answer.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/html"))
+}
