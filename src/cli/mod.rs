@@ -16,6 +16,7 @@ use crate::time::UnixTime;
 mod bench;
 mod fetch;
 mod key;
+mod lines;
 mod token;
 
 /// Web sessions as signed tokens: issue at log-in, verify at any edge.
@@ -55,7 +56,8 @@ impl From<ConfigError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Setup(error.to_string())
+        // Whoever reads our output has enough of it, and wants no message.
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Refused } else { Self::Setup(error.to_string()) }
     }
 }
 

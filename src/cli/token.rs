@@ -1,24 +1,21 @@
 //! `hallpass token …`
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
-use super::{Failure, duration, rfc3339};
+use super::{Failure, duration, lines, rfc3339};
 use crate::danger;
-use crate::error::{ConfigError, Rejection};
+use crate::error::ConfigError;
 use crate::id::Subject;
 use crate::issuer::{Minter, NewSession};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::key::{KeyDir, KeySet, KeyUse};
 use crate::policy::{LifetimeSettings, Lifetimes};
-use crate::session::Session;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
-use crate::wire::text::MAX_TOKEN_CHARS;
 
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
@@ -126,7 +123,7 @@ fn inspect(token: Option<String>) -> Result<(), Failure> {
         Some(token) if token != "-" => token.into_bytes(),
         _ => {
             let mut line = Vec::new();
-            read_line(&mut io::stdin().lock(), &mut line)?;
+            lines::read(&mut io::stdin().lock(), &mut line)?;
             line
         }
     };
@@ -140,19 +137,6 @@ fn inspect(token: Option<String>) -> Result<(), Failure> {
     Ok(writeln!(stdout, "{}", inside.json)?)
 }
 
-/// One line of output: a verdict with the session or the facts.
-#[derive(Serialize)]
-#[serde(tag = "verdict", rename_all = "lowercase")]
-enum Verdict {
-    Accepted {
-        session: Box<Session>,
-    },
-    Refused {
-        #[serde(flatten)]
-        rejection: Rejection,
-    },
-}
-
 impl VerifyArgs {
     fn run(self) -> Result<(), Failure> {
         let mut builder = Verifier::builder(load_keys(&self.keys)?).leeway(self.leeway);
@@ -163,80 +147,16 @@ impl VerifyArgs {
             builder = builder.issuer(issuer);
         }
         let verifier = builder.without_revocations().build()?;
-        let judge = |token: &[u8]| {
-            let now = self.at.unwrap_or_else(|| SystemClock.now());
-            match verifier.verify(token, now) {
-                Ok(session) => Verdict::Accepted { session: Box::new(session) },
-                Err(rejection) => Verdict::Refused { rejection },
+        match self.token {
+            Some(token) if token != "-" => lines::judge_one(token.as_bytes(), &verifier, self.at),
+            Some(_) => lines::judge_all(&verifier, self.at),
+            None => {
+                let mut line = Vec::new();
+                lines::read(&mut io::stdin().lock(), &mut line)?;
+                lines::judge_one(&line, &verifier, self.at)
             }
-        };
-        let mut stdout = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-        let all_accepted = match self.token {
-            Some(token) if token != "-" => answer(&mut stdout, &judge(token.as_bytes()))?,
-            given => {
-                let mut stdin = io::BufReader::with_capacity(64 * 1024, io::stdin().lock());
-                judge_lines(&mut stdin, &mut stdout, given.is_none(), judge)?
-            }
-        };
-        stdout.flush()?;
-        if all_accepted { Ok(()) } else { Err(Failure::Refused) }
-    }
-}
-
-/// Answers every line, or the first alone.
-fn judge_lines<R: Read>(
-    input: &mut io::BufReader<R>,
-    output: &mut impl Write,
-    first_only: bool,
-    judge: impl Fn(&[u8]) -> Verdict,
-) -> Result<bool, Failure> {
-    let mut all_accepted = true;
-    let mut line = Vec::with_capacity(MAX_TOKEN_CHARS);
-    while read_line(input, &mut line)? {
-        all_accepted &= answer(output, &judge(&line))?;
-        // Whoever asks line by line gets each answer before the next question.
-        if input.buffer().is_empty() {
-            output.flush()?;
-        }
-        if first_only {
-            break;
         }
     }
-    Ok(all_accepted)
-}
-
-fn answer(output: &mut impl Write, verdict: &Verdict) -> Result<bool, Failure> {
-    serde_json::to_writer(&mut *output, verdict).map_err(io::Error::from)?;
-    output.write_all(b"\n")?;
-    Ok(matches!(verdict, Verdict::Accepted { .. }))
-}
-
-/// Reads a line without its end into `line`; false at the end of the input. Of
-/// a line that is too long for a token only so much is kept that it shows.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    let mut any = false;
-    loop {
-        let buffer = input.fill_buf()?;
-        if buffer.is_empty() {
-            break;
-        }
-        any = true;
-        let (part, used, last) = match buffer.iter().position(|&byte| byte == b'\n') {
-            Some(end) => (&buffer[..end], end + 1, true),
-            None => (buffer, buffer.len(), false),
-        };
-        let room = (MAX_TOKEN_CHARS + 2).saturating_sub(line.len());
-        line.extend_from_slice(&part[..part.len().min(room)]);
-        input.consume(used);
-        if last {
-            break;
-        }
-    }
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    Ok(any)
 }
 
 fn load_keys(source: &str) -> Result<KeySet, Failure> {

@@ -1,0 +1,158 @@
+//! Tokens in, one a line; verdicts out, one a line, in the same order, on every
+//! core, in constant memory.
+
+use std::io::{self, BufRead, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::error::Rejection;
+use crate::session::Session;
+use crate::time::{Clock, SystemClock, UnixTime};
+use crate::verifier::Verifier;
+use crate::wire::text::MAX_TOKEN_CHARS;
+
+/// How many tokens are verified together; more share no more.
+const BATCH: usize = 64;
+
+/// One line of output: a verdict with the session or the facts.
+#[derive(Serialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+enum Verdict<'a> {
+    Accepted {
+        session: &'a Session,
+    },
+    Refused {
+        #[serde(flatten)]
+        rejection: &'a Rejection,
+    },
+}
+
+/// Lines of verdicts, and whether all were accepted.
+struct Answer {
+    text: Vec<u8>,
+    all_accepted: bool,
+}
+
+fn answer(tokens: &[Vec<u8>], verifier: &Verifier, at: Option<UnixTime>) -> Answer {
+    let now = at.unwrap_or_else(|| SystemClock.now());
+    let mut answer = Answer { text: Vec::with_capacity(tokens.len() * 512), all_accepted: true };
+    for result in verifier.verify_many(tokens, now) {
+        let verdict = match &result {
+            Ok(session) => Verdict::Accepted { session },
+            Err(rejection) => Verdict::Refused { rejection },
+        };
+        answer.all_accepted &= result.is_ok();
+        // A Vec takes every byte, and a verdict is always JSON.
+        let _ = serde_json::to_writer(&mut answer.text, &verdict);
+        answer.text.push(b'\n');
+    }
+    answer
+}
+
+/// Answers for one token.
+pub(super) fn judge_one(token: &[u8], verifier: &Verifier, at: Option<UnixTime>) -> Result<(), Failure> {
+    let Answer { text, all_accepted } = answer(&[token.to_vec()], verifier, at);
+    io::stdout().write_all(&text)?;
+    if all_accepted { Ok(()) } else { Err(Failure::Refused) }
+}
+
+/// Answers for every line of stdin.
+pub(super) fn judge_all(verifier: &Verifier, at: Option<UnixTime>) -> Result<(), Failure> {
+    let workers = thread::available_parallelism()?.get();
+    thread::scope(|scope| {
+        // Batch n goes to worker n mod workers, and its answer is fetched there:
+        // so the order is kept, and at most a few batches are in memory.
+        let mut questions = Vec::new();
+        let mut answers = Vec::new();
+        for _ in 0..workers {
+            let (ask, asked) = sync_channel::<Vec<Vec<u8>>>(2);
+            let (reply, replies) = sync_channel(2);
+            scope.spawn(move || {
+                for tokens in asked {
+                    if reply.send(answer(&tokens, verifier, at)).is_err() {
+                        break;
+                    }
+                }
+            });
+            questions.push(ask);
+            answers.push(replies);
+        }
+        let reader = scope.spawn(move || read_batches(&questions));
+        let all_accepted = write_answers(&answers);
+        // The writer has hung up: a reader that waits for a worker is let go.
+        drop(answers);
+        match (all_accepted?, reader.join()) {
+            (_, Ok(Err(error))) => Err(error.into()),
+            (_, Err(_)) => Err(Failure::Setup("reading stopped unexpectedly".to_owned())),
+            (true, _) => Ok(()),
+            (false, _) => Err(Failure::Refused),
+        }
+    })
+}
+
+fn read_batches(questions: &[SyncSender<Vec<Vec<u8>>>]) -> io::Result<()> {
+    let mut input = io::BufReader::with_capacity(64 * 1024, io::stdin().lock());
+    let mut batch = Vec::with_capacity(BATCH);
+    for worker in questions.iter().cycle() {
+        let mut more = true;
+        while batch.len() < BATCH {
+            let mut line = Vec::with_capacity(256);
+            more = read(&mut input, &mut line)?;
+            if !more {
+                break;
+            }
+            batch.push(line);
+            // Whoever asks line by line gets each answer before the next question.
+            if input.buffer().is_empty() {
+                break;
+            }
+        }
+        if worker.send(std::mem::take(&mut batch)).is_err() || !more {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn write_answers(answers: &[Receiver<Answer>]) -> Result<bool, Failure> {
+    let mut output = io::stdout().lock();
+    let mut all_accepted = true;
+    for worker in answers.iter().cycle() {
+        let Ok(answer) = worker.recv() else { break };
+        all_accepted &= answer.all_accepted;
+        output.write_all(&answer.text)?;
+        output.flush()?;
+    }
+    Ok(all_accepted)
+}
+
+/// Reads a line without its end into `line`; false at the end of the input. Of
+/// a line that is too long for a token only so much is kept that it shows.
+pub(super) fn read(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let mut any = false;
+    loop {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            break;
+        }
+        any = true;
+        let (part, used, last) = match buffer.iter().position(|&byte| byte == b'\n') {
+            Some(end) => (&buffer[..end], end + 1, true),
+            None => (buffer, buffer.len(), false),
+        };
+        let room = (MAX_TOKEN_CHARS + 2).saturating_sub(line.len());
+        line.extend_from_slice(&part[..part.len().min(room)]);
+        input.consume(used);
+        if last {
+            break;
+        }
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    Ok(any)
+}
