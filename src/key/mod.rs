@@ -6,6 +6,7 @@
 #[cfg(feature = "issuer")]
 mod dir;
 pub(crate) mod exchange;
+mod published;
 mod set;
 #[cfg(feature = "issuer")]
 mod signing;

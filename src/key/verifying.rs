@@ -56,8 +56,8 @@ impl VerifyingKey {
     /// [`ConfigError::Key`] if the bytes are no point of the curve,
     /// [`ConfigError::WeakKey`] if the point is of small order.
     pub fn new(bytes: &[u8; 32], algorithm: Algorithm) -> Result<Self, ConfigError> {
-        let key = Ed25519Key::from_bytes(bytes)
-            .map_err(|_| ConfigError::Key("the 32 bytes are no Ed25519 public key".to_owned()))?;
+        let key = Ed25519Key::from_bytes(bytes).ok().filter(|_| y_is_reduced(bytes));
+        let key = key.ok_or_else(|| ConfigError::Key("the 32 bytes are no Ed25519 public key".to_owned()))?;
         let id = key_id(bytes);
         if key.is_weak() {
             return Err(ConfigError::WeakKey(id));
@@ -112,6 +112,14 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
+/// RFC 8032 §5.1.3: "If the resulting value is >= p, decoding fails", which
+/// ed25519-dalek leaves out. Or one key would have two spellings and two kids.
+/// p = 2^255 − 19; the last bit is the sign of x.
+fn y_is_reduced(bytes: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = bytes;
+    high & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff) || *low < 0xed
+}
+
 /// The first 8 bytes of the SHA-256 COSE Key Thumbprint (RFC 9679 §3 and §4.1):
 /// the hash of the deterministic COSE_Key with kty, crv and x alone.
 fn key_id(x: &[u8; 32]) -> KeyId {
@@ -123,3 +131,6 @@ fn key_id(x: &[u8; 32]) -> KeyId {
     id.copy_from_slice(&digest[..KeyId::LEN]);
     KeyId::from_bytes(id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -308,3 +308,6 @@ fn put(buffer: &mut impl std::io::Write, header: Header) {
     #[expect(clippy::expect_used, reason = "a Vec takes every byte, and nine hold every head")]
     Encoder::from(buffer).push(header).expect("room for a head");
 }
+
+#[cfg(test)]
+mod tests;
