@@ -58,7 +58,8 @@ impl KeySet {
                 kid: Some(key.id().to_string()),
                 alg: Some(key.algorithm().jose().to_owned()),
                 usage: Some("sig".to_owned()),
-                d: None,
+                key_ops: None,
+                private: false,
             })
             .collect();
         serde_json::to_string(&Jwks { keys }).unwrap_or_default()
@@ -82,9 +83,15 @@ struct Jwk {
     alg: Option<String>,
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     usage: Option<String>,
-    /// The private half, which has no place here.
-    #[serde(skip_serializing)]
-    d: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_ops: Option<Vec<String>>,
+    /// Whether there is a private half, whatever it is: it has no place here.
+    #[serde(rename = "d", default, skip_serializing, deserialize_with = "present")]
+    private: bool,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 fn bad(why: impl Into<String>) -> ConfigError {
@@ -98,8 +105,15 @@ fn from_jwks(bytes: &[u8]) -> Result<KeySet, ConfigError> {
 }
 
 fn from_jwk(jwk: &Jwk) -> Result<VerifyingKey, ConfigError> {
-    if jwk.d.is_some() {
+    if jwk.private {
         return Err(private_half());
+    }
+    // RFC 7517 §4.2 and §4.3: what a key is not meant for it isn't used for.
+    if let Some(other) = jwk.usage.as_deref().filter(|usage| *usage != "sig") {
+        return Err(bad(format!("a key of use {other:?}, not \"sig\"")));
+    }
+    if jwk.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
+        return Err(bad("a key whose key_ops don't have \"verify\""));
     }
     if jwk.kty != "OKP" || jwk.crv != "Ed25519" {
         return Err(bad(format!(
@@ -152,6 +166,12 @@ fn from_cose_key(value: &Value) -> Result<VerifyingKey, ConfigError> {
             .and_then(Algorithm::from_cose)
             .ok_or_else(|| bad("a COSE_Key with an alg other than -8 and -19"))?,
     };
+    // RFC 9052 §7.1: key_ops, where given, must have 2 (verify).
+    if let Some(ops) = find(4)?
+        && !ops.as_array().is_some_and(|ops| ops.iter().any(|op| number(op) == Some(2)))
+    {
+        return Err(bad("a COSE_Key whose key_ops don't have 2 (verify)"));
+    }
     let x = find(-2)?.and_then(Value::as_bytes).ok_or_else(|| bad("a COSE_Key without x"))?;
     let key = public(x, algorithm)?;
     let kid = find(2)?.map(|kid| kid.as_bytes().map(Vec::as_slice) == Some(key.id().as_bytes()));

@@ -7,6 +7,7 @@
 mod dir;
 pub(crate) mod exchange;
 mod fixed;
+mod published;
 mod set;
 #[cfg(feature = "issuer")]
 mod signing;

@@ -4,7 +4,7 @@ use core::fmt;
 
 use ed25519_dalek::Signer;
 use ed25519_dalek::SigningKey as Ed25519Key;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes, spki::der::pem::LineEnding};
 use rand::TryRng;
 use zeroize::Zeroizing;
 
@@ -57,12 +57,13 @@ impl SigningKey {
         Self::from_seed(&Zeroizing::new(key.to_bytes()), usage, algorithm)
     }
 
-    /// Writes PKCS#8 PEM.
+    /// Writes PKCS#8 PEM, without the public half (RFC 5958 §2, version 1):
+    /// OpenSSL reads no other.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if the key can't be encoded.
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, ConfigError> {
-        self.key
+        KeypairBytes { secret_key: self.key.to_bytes(), public_key: None }
             .to_pkcs8_pem(LineEnding::LF)
             .map_err(|_| ConfigError::Key("the key can't be written as PKCS#8 PEM".to_owned()))
     }
@@ -103,3 +104,6 @@ impl fmt::Debug for SigningKey {
         write!(f, "SigningKey({} {} {}, private half not shown)", self.usage, self.id(), self.algorithm())
     }
 }
+
+#[cfg(test)]
+mod tests;
