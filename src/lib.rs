@@ -10,7 +10,7 @@ mod error;
 mod files;
 mod id;
 #[cfg(feature = "issuer")]
-mod issuer;
+pub mod issuer;
 pub mod key;
 mod policy;
 mod session;
@@ -21,9 +21,9 @@ mod verify;
 mod wire;
 
 pub use error::{ConfigError, Malformed, Reason, Rejection};
-pub use id::{KeyId, SessionId, Subject, TokenId};
+pub use id::{KeyId, SessionId, Subject, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
-pub use issuer::{IssuedToken, Minter, NewSession};
+pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys};
 pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
