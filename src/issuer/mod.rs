@@ -4,6 +4,8 @@ mod in_process;
 pub mod ledger;
 mod mint;
 mod renewal;
+#[cfg(feature = "server")]
+pub mod store;
 
 pub use in_process::Issuer;
 pub use mint::{IssuedToken, Minter, NewSession};
