@@ -15,7 +15,7 @@ mod files;
 pub mod http;
 mod id;
 #[cfg(feature = "issuer")]
-mod issuer;
+pub mod issuer;
 pub mod key;
 mod policy;
 pub mod revocation;
@@ -29,9 +29,9 @@ mod wire;
 #[cfg(feature = "axum")]
 pub use crate::http::SessionLayer;
 pub use error::{ConfigError, Malformed, Reason, Rejection};
-pub use id::{KeyId, SessionId, Subject, TokenId};
+pub use id::{KeyId, SessionId, Subject, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
-pub use issuer::{IssuedToken, Minter, NewSession};
+pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys};
 pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
