@@ -19,6 +19,8 @@ pub mod issuer;
 pub mod key;
 mod policy;
 pub mod revocation;
+#[cfg(feature = "server")]
+mod server;
 mod session;
 mod time;
 mod verifier;

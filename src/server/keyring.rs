@@ -72,6 +72,12 @@ impl Keyring {
 /// The published session keys, if a key of each use signs and none is known to
 /// everybody.
 fn usable(dir: &KeyDir, now: UnixTime) -> Result<KeySet, ConfigError> {
+    if let Some(entry) = dir.entries().find(|entry| entry.key.id().is_published_test_key()) {
+        return Err(ConfigError::Key(format!(
+            "{} is a published test key, which everybody can sign with; make your own with: hallpass key init",
+            entry.key.id()
+        )));
+    }
     dir.signing_key(KeyUse::Feed, now)?;
     dir.signing_key(KeyUse::Session, now)?;
     dir.key_set(KeyUse::Session, now)

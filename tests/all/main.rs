@@ -4,6 +4,10 @@ mod keys;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
+#[cfg(feature = "server")]
+mod serve;
+#[cfg(feature = "server")]
+mod support;
 mod test_keys;
 mod vectors;
 mod walk;
