@@ -92,6 +92,9 @@ impl DemoArgs {
 
 fn explain(demo: &Demo) -> std::io::Result<()> {
     let Demo { issuer_url, app_url, user, password, .. } = demo;
+    // Whoever starts it by cargo has no hallpass on the PATH.
+    let hallpass = std::env::current_exe()?;
+    let hallpass = hallpass.display();
     let mut out = std::io::stdout().lock();
     write!(
         out,
@@ -117,8 +120,8 @@ show it to the app, which has the public key and nothing else:
 
 and look inside, or verify it yourself:
 
-  hallpass token inspect $TOKEN
-  hallpass token verify $TOKEN --audience demo --keys {issuer_url}/.well-known/hallpass/keys
+  {hallpass} token inspect $TOKEN
+  {hallpass} token verify $TOKEN --audience demo --keys {issuer_url}/.well-known/hallpass/keys
 "
     )?;
     out.flush()

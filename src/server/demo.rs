@@ -163,6 +163,11 @@ async fn whoami(State(issuer): State<Arc<str>>, session: Option<Session>, header
         }
         None => crate::http::problem::Problem::unauthorized().into_response(),
     };
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'self'; frame-ancestors 'none'"),
+    );
     response
 }

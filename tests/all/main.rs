@@ -1,5 +1,7 @@
 //! All integration tests, in one binary: it links once.
 
+#[cfg(feature = "server")]
+mod browser;
 mod keys;
 #[cfg(feature = "issuer")]
 mod published_keys;

@@ -175,3 +175,19 @@ pub(crate) async fn bearer(url: &str) -> String {
     let answer: serde_json::Value = answer.json().await.unwrap();
     answer["token"].as_str().unwrap().to_owned()
 }
+
+/// Whether an outside component is here. Where it isn't, the test that asks is
+/// skipped and says so; with `HALLPASS_TEST_ALL=1`, as `tests/run` has it, it
+/// fails.
+pub(crate) fn needs(program: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    if !found {
+        assert!(
+            std::env::var_os("HALLPASS_TEST_ALL").is_none(),
+            "{program} is missing; tests/run installs it"
+        );
+        eprintln!("skipped: {program} is not installed; tests/run installs it");
+    }
+    found
+}
