@@ -1,9 +1,17 @@
 //! All integration tests, in one binary: it links once.
 
+#[cfg(feature = "issuer")]
+mod compile_fail;
 mod keys;
+mod layers;
+mod lifetimes;
+mod malformed;
+#[cfg(feature = "issuer")]
+mod minter;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
 mod test_keys;
 mod vectors;
 mod walk;
+mod wire;
