@@ -2,6 +2,10 @@
 
 #[cfg(feature = "issuer")]
 mod compile_fail;
+mod cose_peers;
+mod differential;
+#[cfg(feature = "issuer")]
+mod key_dir;
 mod keys;
 mod layers;
 mod lifetimes;
