@@ -2,7 +2,18 @@
 
 #[cfg(feature = "server")]
 mod browser;
+#[cfg(feature = "issuer")]
+mod compile_fail;
+mod cose_peers;
+mod differential;
+#[cfg(feature = "issuer")]
+mod key_dir;
 mod keys;
+mod layers;
+mod lifetimes;
+mod malformed;
+#[cfg(feature = "issuer")]
+mod minter;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
@@ -13,3 +24,4 @@ mod support;
 mod test_keys;
 mod vectors;
 mod walk;
+mod wire;

@@ -132,10 +132,6 @@ impl Pairs {
         self
     }
 
-    pub(crate) fn get(&self, label: i64) -> &[u8] {
-        &self.0.iter().find(|(key, _)| *key == int(label)).expect("the label is there").1
-    }
-
     pub(crate) fn encode(&self) -> Vec<u8> {
         map(&self.0)
     }

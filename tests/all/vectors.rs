@@ -210,14 +210,18 @@ fn read() -> File {
     serde_json::from_str(&std::fs::read_to_string(path()).unwrap()).unwrap()
 }
 
-/// The good tokens of the file, with the verifier that accepts each.
+/// The good tokens of the file, with their names.
 pub(crate) fn accepted() -> Vec<(String, String)> {
-    read()
-        .vectors
-        .into_iter()
-        .filter(|vector| vector.verdict == Verdict::Accepted)
-        .map(|vector| (vector.name, vector.token))
-        .collect()
+    chosen(|vector| vector.verdict == Verdict::Accepted)
+}
+
+/// The tokens of the file that are refused for this reason, with their names.
+pub(crate) fn refused(reason: &str) -> Vec<(String, String)> {
+    chosen(|vector| vector.reason.as_deref() == Some(reason))
+}
+
+fn chosen(which: impl Fn(&Vector) -> bool) -> Vec<(String, String)> {
+    read().vectors.into_iter().filter(which).map(|vector| (vector.name, vector.token)).collect()
 }
 
 /// Every token of the file, good and bad.
