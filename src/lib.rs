@@ -34,12 +34,12 @@ pub use error::{ConfigError, Malformed, Reason, Rejection};
 pub use id::{KeyId, SessionId, Subject, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
 pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys};
-pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
+pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 pub use revocation::RevocationList;
 pub use session::{ClaimsError, Session};
 pub use time::{Clock, SystemClock, UnixTime};
-pub use verifier::{LiveKeys, Verifier, VerifierBuilder};
+pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{UnverifiedToken, VerifiedToken};

@@ -8,9 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::error::ConfigError;
-use crate::key::{KeyDir, KeySet, KeyUse, SigningKey};
+use crate::key::{KeyDir, KeySet, KeyUse, LiveKeys, SigningKey};
 use crate::time::UnixTime;
-use crate::verifier::LiveKeys;
 
 /// How often the directory is read again.
 const EVERY: Duration = Duration::from_secs(2);
