@@ -70,15 +70,27 @@ impl Verifier {
         }
     }
 
+    /// The issuer's half of a renewal: signature, issuer and audience, and
+    /// nothing of time, since an expired token may be evidence of theft.
+    #[cfg(feature = "server")]
+    pub(crate) fn verify_for_renewal(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, Rejection> {
+        let verified = UnverifiedToken::decode(token)?.verify(&self.keys.load(), now)?;
+        self.policy.for_us(verified.claims())?;
+        not_bound(&verified)?;
+        Ok(verified)
+    }
+
     /// Admits a token whose signature has been verified.
     ///
     /// # Errors
     /// As [`Verifier::verify`], from [`Rejection::WrongIssuer`] on.
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
         self.policy.admit(token.key_id(), token.claims(), now)?;
-        if token.claims().bound_to.is_some() {
-            return Err(Rejection::ProofRequired { detail: "missing" });
-        }
+        not_bound(&token)?;
         Ok(Session::admitted(token))
     }
 
@@ -86,6 +98,14 @@ impl Verifier {
     #[must_use]
     pub const fn keys(&self) -> &LiveKeys {
         &self.keys
+    }
+}
+
+/// A session bound to a key needs a proof of it, wherever it is used.
+const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
+    match token.claims().bound_to {
+        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
+        None => Ok(()),
     }
 }
 

@@ -39,6 +39,13 @@ pub(crate) struct Policy {
 impl Policy {
     /// Issuer, audience, time and revocation.
     pub(crate) fn admit(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+        self.for_us(claims)?;
+        self.in_time(claims, now)?;
+        self.not_revoked(key_id, claims, now)
+    }
+
+    /// Issuer and audience.
+    pub(crate) fn for_us(&self, claims: &Claims) -> Result<(), Rejection> {
         // A verifier with a name refuses a token for another or for nobody; one
         // without a name refuses a token for somebody. The same for the issuer.
         if claims.issuer() != self.issuer.as_deref() {
@@ -53,8 +60,7 @@ impl Policy {
                 found: claims.audience().map(Into::into),
             });
         }
-        self.in_time(claims, now)?;
-        self.not_revoked(key_id, claims, now)
+        Ok(())
     }
 
     fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
