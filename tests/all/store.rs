@@ -96,7 +96,7 @@ fn revoked_by(outcome: Outcome) -> &'static str {
 
 /// Every promise of the trait. `open` opens an empty store; the guard it comes
 /// with keeps its files.
-pub async fn conformance<S: Store, G, F: AsyncFn() -> (S, G)>(open: F) {
+async fn conformance<S: Store, G, F: AsyncFn() -> (S, G)>(open: F) {
     users(&open().await.0).await;
     sessions(&open().await.0).await;
     a_log_in_is_checked_again_when_it_is_inserted(&open().await.0).await;
