@@ -23,5 +23,11 @@ mod serve;
 mod support;
 mod test_keys;
 mod vectors;
+#[cfg(feature = "issuer")]
+mod ledger;
+#[cfg(feature = "issuer")]
+mod renewal_model;
+#[cfg(feature = "server")]
+mod store;
 mod walk;
 mod wire;

@@ -30,7 +30,6 @@ use crate::time::UnixTime;
 
 /// Settings that few need to change.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct SqliteOptions {
     /// How long to wait while another process writes. Default 5 s.
     pub busy_timeout: Duration,
