@@ -217,6 +217,9 @@ impl<S: Store> LoginService<S> {
     /// The successor of a token, or the token itself while it is not due.
     pub(crate) async fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<StoreError>> {
         let token = self.verifier.verify_for_renewal(text, now)?;
+        // The store asks again inside its transaction; what is known here
+        // already costs no write.
+        self.verifier.check_revoked(&token, now)?;
         let keys =
             self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
         let ledger = StoreLedger(Arc::clone(&self.store));

@@ -5,11 +5,15 @@ mod browser;
 #[cfg(feature = "issuer")]
 mod compile_fail;
 mod cose_peers;
+#[cfg(feature = "server")]
+mod crash;
 mod differential;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
 mod layers;
+#[cfg(feature = "issuer")]
+mod ledger;
 mod lifetimes;
 mod malformed;
 #[cfg(feature = "issuer")]
@@ -17,17 +21,17 @@ mod minter;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
+#[cfg(feature = "issuer")]
+mod renewal_model;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod sessions;
+#[cfg(feature = "server")]
+mod store;
 #[cfg(feature = "server")]
 mod support;
 mod test_keys;
 mod vectors;
-#[cfg(feature = "issuer")]
-mod ledger;
-#[cfg(feature = "issuer")]
-mod renewal_model;
-#[cfg(feature = "server")]
-mod store;
 mod walk;
 mod wire;
