@@ -4,6 +4,7 @@
 mod compile_fail;
 mod cose_peers;
 mod differential;
+mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
