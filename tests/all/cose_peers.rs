@@ -37,15 +37,14 @@ fn ask(python: &Path, library: &str, tokens: &[(String, String)]) -> Vec<(String
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let questions: String = tokens
-        .iter()
-        .map(|(name, token)| {
-            let key = if is_19(token) { TestKey::Session19 } else { TestKey::Session };
-            format!("{}\n", json!({ "name": name, "token": token, "key": key.jwk() }))
-        })
-        .collect();
+    let mut questions = Vec::new();
+    for (name, token) in tokens {
+        let key = if is_19(token) { TestKey::Session19 } else { TestKey::Session };
+        let question = json!({ "name": name, "token": token, "key": key.jwk() });
+        writeln!(questions, "{question}").unwrap();
+    }
     let mut stdin = child.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || stdin.write_all(questions.as_bytes()));
+    let writer = std::thread::spawn(move || stdin.write_all(&questions));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "{library}");

@@ -20,10 +20,9 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
         seeds.insert(format!("token_decode/{kind}"), bytes.clone());
         seeds.insert(format!("token_forged/{kind}"), bytes);
     }
-    for (at, edit) in
-        [[0, 0, 5], [1, 1, 200], [2, 2, 9], [3, 3, 100], [4, 4, 60], [5, 5, 90]].iter().enumerate()
-    {
-        seeds.insert(format!("token_forged/edit-{at}"), [&[at as u8][..], edit].concat());
+    // Which token, how it is changed, where, and to what.
+    for edit in [[0, 0, 0, 5], [1, 1, 1, 200], [2, 2, 2, 9], [3, 3, 3, 100], [0, 4, 4, 60], [1, 5, 5, 90]] {
+        seeds.insert(format!("token_forged/edit-{}", edit[1]), edit.to_vec());
     }
     for (name, token) in vectors::of_application_claims() {
         if let Some(app) = application(&token) {

@@ -1,4 +1,10 @@
 //! All integration tests, in one binary: it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has failed, in its helpers too"
+)]
 
 #[cfg(feature = "issuer")]
 mod compile_fail;

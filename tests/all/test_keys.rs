@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 /// Keys whose private halves everybody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TestKey {
-    /// Session tokens, EdDSA (-8).
+    /// Session tokens, `EdDSA` (-8).
     Session,
     /// Session tokens, Ed25519 (-19).
     Session19,
-    /// The revocation feed, EdDSA.
+    /// The revocation feed, `EdDSA`.
     Feed,
 }
 

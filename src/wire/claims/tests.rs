@@ -20,23 +20,23 @@ struct Owned {
 impl Owned {
     /// Times in order: started and auth_time ≤ iat < exp ≤ ends.
     fn claims(&self) -> NewClaims<'_> {
-        let [a, b, c, d, e] = self.times;
+        let [started, auth_time, life, rest, shift] = self.times;
         let at = UnixTime::saturating_from_secs;
-        let issued = a.max(b);
+        let issued = started.max(auth_time);
         NewClaims {
             issuer: self.issuer.as_deref(),
             subject: &self.subject,
             audience: self.audience.as_deref(),
-            expires: at(issued + 1 + c),
+            expires: at(issued + 1 + life),
             issued: at(issued),
             token_id: TokenId::from_bytes(self.token_id),
             bound_to: self.bound_to,
             session: SessionPart {
                 session_id: SessionId::from_bytes(self.session_id),
-                started: at(a),
-                ends: at(issued + 1 + c + d),
-                generation: self.generation >> (e % 64),
-                auth_time: at(b),
+                started: at(started),
+                ends: at(issued + 1 + life + rest),
+                generation: self.generation >> (shift % 64),
+                auth_time: at(auth_time),
             },
             app: self.app.as_deref(),
             path: self.path.as_deref(),
@@ -50,7 +50,10 @@ fn owned() -> impl Strategy<Value = Owned> {
         (proptest::option::of(".{0,9}"), "[^\\x00]{1,20}", proptest::option::of(".{0,9}")),
         (any::<[u8; 16]>(), proptest::option::of(any::<[u8; 32]>()), any::<[u8; 16]>()),
         (proptest::array::uniform5(time), any::<u64>()),
-        (proptest::option::of(proptest::collection::vec((any::<u16>(), ".{0,6}"), 0..6)), proptest::option::of(".{0,20}")),
+        (
+            proptest::option::of(proptest::collection::vec((any::<u16>(), ".{0,6}"), 0..6)),
+            proptest::option::of(".{0,20}"),
+        ),
     )
         .prop_map(|(names, ids, numbers, rest)| Owned {
             issuer: names.0,
