@@ -15,6 +15,7 @@ pub(crate) enum TestKey {
 }
 
 impl TestKey {
+    #[cfg(feature = "issuer")]
     pub(crate) const ALL: [Self; 3] = [Self::Session, Self::Session19, Self::Feed];
 
     /// The seed is the SHA-256 of this.
@@ -52,6 +53,7 @@ impl TestKey {
         }
     }
 
+    #[cfg(feature = "issuer")]
     pub(crate) const fn usage(self) -> &'static str {
         match self {
             Self::Session | Self::Session19 => "session",
