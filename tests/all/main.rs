@@ -1,4 +1,10 @@
 //! All integration tests, in one binary: it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has failed, in its helpers too"
+)]
 
 #[cfg(feature = "server")]
 mod browser;
@@ -8,6 +14,7 @@ mod cose_peers;
 #[cfg(feature = "server")]
 mod crash;
 mod differential;
+mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
