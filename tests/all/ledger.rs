@@ -1,7 +1,8 @@
 //! The ledger's promises, on every ledger: G6 and G7 of the design.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::collections::HashSet;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::time::Duration;
 
 use hallpass::issuer::ledger::{Ledger, MemoryLedger, StartError};
@@ -403,6 +404,8 @@ fn a_library_issuer_refuses_what_is_not_its_own() {
 
 #[cfg(feature = "server")]
 mod stored {
+    use std::sync::Arc;
+
     use super::*;
     use hallpass::issuer::store::{SqliteStore, StoreLedger};
 

@@ -4,6 +4,7 @@
 //!
 //! `HALLPASS_MODEL_RUNS` says how many histories to try; a failure prints the
 //! seed, and `HALLPASS_MODEL_SEED` tries that one alone.
+#![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use hallpass::{KeyId, LifetimeSettings, Lifetimes, UnixTime};
 
 const KEYS: [KeyId; 2] = [KeyId::from_bytes([1; 8]), KeyId::from_bytes([2; 8])];
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -139,7 +140,7 @@ struct Browser {
 impl Browser {
     /// A burst of tabs.
     fn send(&mut self, random: &mut Random) {
-        for _ in 0..1 + random.below(6) {
+        for _ in 0..=random.below(6) {
             let kept = !(self.loses_answers > 0 && random.one_in(self.loses_answers));
             self.wire.push((self.real + random.below(SLOWEST), Wire::Request(self.jar, kept)));
         }
@@ -245,7 +246,7 @@ fn an_active_browser_stays_to_the_absolute_end() {
         let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers: 0 };
         let lifetimes = issuer.lifetimes;
         // A token lives on for this long after it is due.
-        let room = (lifetimes.idle_timeout() - lifetimes.renew_after()).as_secs();
+        let room = lifetimes.idle_timeout().as_secs() - lifetimes.renew_after().as_secs();
         if room < 4 * SLOWEST {
             continue;
         }

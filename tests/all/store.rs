@@ -1,5 +1,6 @@
 //! The contract of [`Store`], for every engine: call [`conformance`] with a
 //! way to open one. Below it, what only SQLite has.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,11 +41,11 @@ fn record(n: u8, subject: &Subject, started: UnixTime) -> SessionRecord {
         started,
         auth_time: started,
         last_renewal: started,
-        ends: started.saturating_add(Duration::from_secs(12 * HOUR)),
+        ends: started.saturating_add(Duration::from_hours(12)),
         row: Row {
             generation: 0,
             issued: started,
-            expires: started.saturating_add(Duration::from_secs(900)),
+            expires: started.saturating_add(Duration::from_mins(15)),
             key_id: KEY,
             seen_at: None,
             repeated_at: None,
@@ -62,7 +63,7 @@ fn request(session: &SessionRecord, generation: u64, issued: UnixTime, now: Unix
         presented: Presented {
             generation,
             issued,
-            expires: issued.saturating_add(Duration::from_secs(900)).min(session.ends),
+            expires: issued.saturating_add(Duration::from_mins(15)).min(session.ends),
             ends: session.ends,
             key_id: KEY,
         },
@@ -172,7 +173,7 @@ async fn sessions<S: Store>(store: &S) {
     assert_eq!(store.count_sessions_from("192.0.2.2", at(0)).await.unwrap(), 0);
 
     // The token of the first expires at 900, that of the second at 905.
-    assert_eq!(store.live_sessions(&alice(), at(900)).await.unwrap(), [second.clone()]);
+    assert_eq!(store.live_sessions(&alice(), at(900)).await.unwrap(), std::slice::from_ref(&second));
     store.revoke(Target::Session { id: id(2), ends: None }, None, at(10)).await.unwrap();
     assert_eq!(store.live_sessions(&alice(), at(10)).await.unwrap(), [first]);
     assert_eq!(store.find_session(id(2)).await.unwrap(), Some(second), "still to be looked at");
@@ -387,7 +388,7 @@ async fn the_feed<S: Store>(store: &S) {
     let changes = store.revocations_after(Position { sequence: 5, ..start }).await.unwrap();
     assert_eq!((changes.position.sequence, changes.entries.len()), (7, 1));
 
-    let long = Duration::from_secs(12 * HOUR);
+    let long = Duration::from_hours(12);
     let epoch = store.bump_epoch(long, at(0)).await.unwrap();
     assert!(epoch > changes.position && epoch.epoch > start.epoch);
     let later = store.bump_epoch(long, at(0)).await.unwrap();
@@ -424,7 +425,7 @@ async fn audit_trail<S: Store>(store: &S) {
 }
 
 async fn expiry<S: Store>(store: &S) {
-    let long = Duration::from_secs(30 * HOUR);
+    let long = Duration::from_hours(30);
     for n in 1..=5 {
         let session = SessionRecord { ends: at(HOUR), ..record(n, &alice(), at(0)) };
         store.insert_session(session, Some(event("session_created")), at(0)).await.unwrap();
@@ -449,7 +450,7 @@ async fn expiry<S: Store>(store: &S) {
     assert!(store.find_session(id(6)).await.unwrap().is_some());
     assert_eq!(store.snapshot().await.unwrap().entries, []);
     assert_eq!(store.position().await.unwrap().sequence, 5, "the numbers go on");
-    let audit = store.expire(Duration::from_secs(HOUR), 3, at(HOUR + 61)).await.unwrap();
+    let audit = store.expire(Duration::from_hours(1), 3, at(HOUR + 61)).await.unwrap();
     assert_eq!(audit.audit, 3);
     assert_eq!(store.audit(None, 9).await.unwrap().len(), 2);
     // What has ended needs no revocation.
@@ -538,6 +539,25 @@ async fn sqlite_keeps_what_it_acknowledged_and_reads_it_again() {
     assert_eq!(*store.watch().borrow(), revoked.position);
     let outcome = store.renew(request(&record(1, &alice(), at(0)), 0, at(0), at(2))).await.unwrap();
     assert_eq!(revoked_by(outcome), "session");
+}
+
+/// What the files hold at the moment of the answer is what a crash leaves.
+#[tokio::test]
+async fn an_acknowledged_revocation_is_in_the_files() {
+    let (store, dir) = sqlite().await;
+    store.insert_session(record(1, &alice(), at(0)), None, at(0)).await.unwrap();
+    for round in 0..20_u8 {
+        let target = Target::Session { id: id(round), ends: Some(at(HOUR)) };
+        let revoked = store.revoke(target, None, at(1)).await.unwrap();
+        let crashed = dir.path().join(format!("crashed{round}"));
+        std::fs::create_dir(&crashed).unwrap();
+        for name in ["hallpass.db", "hallpass.db-wal"] {
+            std::fs::copy(dir.path().join("data").join(name), crashed.join(name)).unwrap();
+        }
+        let found = SqliteStore::open(&crashed).await.unwrap();
+        assert_eq!(found.position().await.unwrap(), revoked.position);
+        assert_eq!(found.snapshot().await.unwrap().entries.len(), usize::from(round) + 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -171,8 +171,9 @@ fn has_expired(token: &Presented, lifetimes: &Lifetimes, now: UnixTime) -> bool 
 /// One exception: a lost answer can be repeated so late that its token is due
 /// when first used. Were it superseded at once, parallel requests of the same
 /// client that still carry L − 1 would be two behind, and a slow answer could
-/// put L back over L + 1. So a grace passes between the two; no token is within
-/// a grace of its expiry by then, since it was given to a live predecessor.
+/// put L back over L + 1. So a grace passes between the two. Its successor is
+/// still in time then: L was given to a predecessor that had not expired, and
+/// expires at least `renew_after`, which is two graces, after that.
 fn newest(
     mut row: Row,
     token: &Presented,

@@ -31,7 +31,7 @@ fn migrator() -> Migrator {
 /// WAL, so that readers don't wait for the writer; `synchronous = FULL`,
 /// because in WAL mode the default of NORMAL syncs only at checkpoints and a
 /// power cut could take back a revocation that was acknowledged
-/// (sqlite.org/pragma.html#pragma_synchronous).
+/// (<https://sqlite.org/pragma.html#pragma_synchronous>).
 pub(super) fn options(dir: &Path, busy_timeout: Duration) -> Result<SqliteConnectOptions, ConfigError> {
     let path = create(dir)?;
     Ok(SqliteConnectOptions::new()
