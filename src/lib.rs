@@ -9,7 +9,8 @@
 pub mod cli;
 pub mod danger;
 mod error;
-#[cfg(feature = "issuer")]
+#[cfg(any(feature = "issuer", feature = "sync"))]
+#[cfg_attr(not(feature = "issuer"), allow(dead_code, reason = "an edge keeps no secrets"))]
 mod files;
 #[cfg(feature = "axum")]
 pub mod http;

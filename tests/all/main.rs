@@ -1,3 +1,7 @@
 //! All integration tests, in one binary: it links once.
 
+#[cfg(feature = "server")]
+mod producer;
+#[cfg(feature = "server")]
+mod sync;
 mod walk;
