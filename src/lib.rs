@@ -38,6 +38,8 @@ pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 pub use revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub use session::Ended;
 pub use session::{ClaimsError, Session};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};

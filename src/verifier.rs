@@ -7,8 +7,12 @@ use crate::error::{ConfigError, Rejection};
 use crate::key::LiveKeys;
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 use crate::revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::session::Lifeline;
 use crate::session::Session;
 use crate::time::UnixTime;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::time::{Clock, SystemClock};
 use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
 
 /// Verifies and admits tokens with public keys alone. Clones are cheap and
@@ -17,6 +21,8 @@ use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
 pub struct Verifier {
     keys: LiveKeys,
     policy: Arc<Policy>,
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    lifeline: Arc<Lifeline>,
 }
 
 impl Verifier {
@@ -79,7 +85,19 @@ impl Verifier {
         if token.claims().bound_to.is_some() {
             return Err(Rejection::ProofRequired { detail: "missing" });
         }
-        Ok(Session::admitted(token))
+        let session = Session::admitted(token);
+        #[cfg(any(feature = "axum", feature = "sync"))]
+        let session = session.with_lifeline(&self.lifeline);
+        Ok(session)
+    }
+
+    /// The same verifier, whose sessions read another clock to tell when they
+    /// have [`ended`](Session::ended); the machine's own unless said otherwise.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.lifeline = Lifeline::new(Arc::clone(&self.policy), self.keys.clone(), Arc::new(clock));
+        self
     }
 
     /// The keys it trusts.
@@ -161,6 +179,12 @@ impl VerifierBuilder {
         }
         let policy =
             Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway, revocations };
-        Ok(Verifier { keys: self.keys, policy: Arc::new(policy) })
+        let policy = Arc::new(policy);
+        Ok(Verifier {
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: Lifeline::new(Arc::clone(&policy), self.keys.clone(), Arc::new(SystemClock)),
+            keys: self.keys,
+            policy,
+        })
     }
 }
