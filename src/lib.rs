@@ -9,7 +9,8 @@
 pub mod cli;
 pub mod danger;
 mod error;
-#[cfg(feature = "issuer")]
+#[cfg(any(feature = "issuer", feature = "sync"))]
+#[cfg_attr(not(feature = "issuer"), allow(dead_code, reason = "an edge keeps no secrets"))]
 mod files;
 #[cfg(feature = "axum")]
 pub mod http;
@@ -39,6 +40,8 @@ pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 pub use revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub use session::Ended;
 pub use session::{ClaimsError, Session};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};

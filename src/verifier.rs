@@ -7,8 +7,12 @@ use crate::error::{ConfigError, Rejection};
 use crate::key::LiveKeys;
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 use crate::revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::session::Lifeline;
 use crate::session::Session;
 use crate::time::UnixTime;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::time::{Clock, SystemClock};
 use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
 
 /// Verifies and admits tokens with public keys alone. Clones are cheap and
@@ -17,6 +21,8 @@ use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
 pub struct Verifier {
     keys: LiveKeys,
     policy: Arc<Policy>,
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    lifeline: Arc<Lifeline>,
 }
 
 impl Verifier {
@@ -84,6 +90,12 @@ impl Verifier {
         Ok(verified)
     }
 
+    /// Whether a token is known to be revoked, whatever its times.
+    #[cfg(feature = "server")]
+    pub(crate) fn check_revoked(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
+        self.policy.not_revoked(token.key_id(), token.claims(), now)
+    }
+
     /// Admits a token whose signature has been verified.
     ///
     /// # Errors
@@ -91,7 +103,19 @@ impl Verifier {
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
         self.policy.admit(token.key_id(), token.claims(), now)?;
         not_bound(&token)?;
-        Ok(Session::admitted(token))
+        let session = Session::admitted(token);
+        #[cfg(any(feature = "axum", feature = "sync"))]
+        let session = session.with_lifeline(&self.lifeline);
+        Ok(session)
+    }
+
+    /// The same verifier, whose sessions read another clock to tell when they
+    /// have [`ended`](Session::ended); the machine's own unless said otherwise.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.lifeline = Lifeline::new(Arc::clone(&self.policy), self.keys.clone(), Arc::new(clock));
+        self
     }
 
     /// The keys it trusts.
@@ -181,6 +205,12 @@ impl VerifierBuilder {
         }
         let policy =
             Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway, revocations };
-        Ok(Verifier { keys: self.keys, policy: Arc::new(policy) })
+        let policy = Arc::new(policy);
+        Ok(Verifier {
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: Lifeline::new(Arc::clone(&policy), self.keys.clone(), Arc::new(SystemClock)),
+            keys: self.keys,
+            policy,
+        })
     }
 }

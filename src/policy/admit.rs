@@ -63,7 +63,8 @@ impl Policy {
         Ok(())
     }
 
-    fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+    /// Whether the list is fresh enough to be asked, and what it says.
+    pub(crate) fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
         let Revocations::Known { list, stale } = &self.revocations else { return Ok(()) };
         if let StalePolicy::RefuseAfter(bound) = *stale {
             // Read before the list is asked: a list that is renewed in between

@@ -14,6 +14,7 @@ mod cose_peers;
 #[cfg(feature = "server")]
 mod crash;
 mod differential;
+mod ended;
 mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 mod key_dir;
@@ -25,6 +26,8 @@ mod lifetimes;
 mod malformed;
 #[cfg(feature = "issuer")]
 mod minter;
+#[cfg(feature = "server")]
+mod producer;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
@@ -38,6 +41,8 @@ mod sessions;
 mod store;
 #[cfg(feature = "server")]
 mod support;
+#[cfg(feature = "server")]
+mod sync;
 mod test_keys;
 mod vectors;
 mod walk;
