@@ -67,9 +67,7 @@ impl RevokeCommand {
             match at {
                 At { data: Some(data), .. } => {
                     let store = SqliteStore::open(&data).await?;
-                    let mut event = what.event();
-                    event.kind = "operator_revoked".to_owned();
-                    let revoked = store.revoke(target, Some(event), SystemClock.now()).await;
+                    let revoked = store.revoke(target, Some(what.event(None)), SystemClock.now()).await;
                     print_json(&what.answer(&revoked.map_err(|error| Failure::Setup(error.to_string()))?))
                 }
                 At { issuer, .. } => remotely(&what, &issuer.unwrap_or_default()).await,

@@ -165,3 +165,50 @@ async fn a_person_logs_in_sees_who_they_are_and_logs_out() {
         browser.stop().await;
     }
 }
+
+/// The account page: this device and another one, ended without JavaScript.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_their_sessions_and_ends_the_others() {
+    if !needs("chromedriver") || !needs("chromium") {
+        return;
+    }
+    let home = crate::support::Home::new();
+    let serve = home.serve(&[]);
+    let other = crate::support::bearer(&serve.url).await;
+    let url = serve.url.replace("127.0.0.1", "localhost");
+    for (name, dark, width) in [("light", false, 1200), ("dark", true, 1200), ("phone", false, 500)] {
+        let another = crate::support::bearer(&serve.url).await;
+        let browser = Browser::start(dark, width).await;
+        browser.client.goto(&format!("{url}/account")).await.unwrap();
+        assert_eq!(browser.text("h1").await, "Log in");
+        browser.log_in("alice", crate::support::PASSWORD).await;
+        assert_eq!(browser.text("h1").await, "You are alice");
+        browser.screenshot(&format!("sessions-{name}.png")).await;
+        let listed = browser.client.find_all(Locator::Css("ul.sessions li")).await.unwrap().len();
+        assert!(listed >= 2, "{listed}");
+        assert!(browser.text("ul.sessions").await.contains("This device"));
+
+        // One is ended by its button; the wrong password ends nothing.
+        browser.client.find(Locator::Css("ul.sessions button")).await.unwrap().click().await.unwrap();
+        let left = browser.client.find_all(Locator::Css("ul.sessions li")).await.unwrap().len();
+        assert_eq!(left, listed - 1);
+        let third = crate::support::bearer(&serve.url).await;
+        browser.client.refresh().await.unwrap();
+        let ask = async |password: &str| {
+            let field = browser.client.find(Locator::Css("#password")).await.unwrap();
+            field.send_keys(password).await.unwrap();
+            let form = "form[action$='/account/end-others'] button";
+            browser.client.find(Locator::Css(form)).await.unwrap().click().await.unwrap();
+        };
+        ask("wrong").await;
+        assert_eq!(browser.text("[role=alert]").await, "The password is wrong; nothing was ended.");
+        browser.screenshot(&format!("sessions-refused-{name}.png")).await;
+        ask(crate::support::PASSWORD).await;
+        assert_eq!(browser.client.find_all(Locator::Css("ul.sessions li")).await.unwrap().len(), 1);
+        for token in [&other, &another, &third] {
+            let answer = crate::support::client().get(serve.at("/session")).bearer_auth(token).send().await;
+            assert_eq!(answer.unwrap().status(), 401);
+        }
+        browser.stop().await;
+    }
+}

@@ -1,4 +1,5 @@
 //! All integration tests, in one binary: it links once.
+#![allow(clippy::pedantic, reason = "tests say one thing after the other")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
