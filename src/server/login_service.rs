@@ -113,8 +113,9 @@ impl<S: Store> LoginService<S> {
         self.start(&start, client, now).await
     }
 
-    /// A new session with the same end and claims, authenticated now. The old
-    /// one is revoked after the grace, so that requests under way end well.
+    /// A new session with the same end, authenticated now, with the claims
+    /// that the user has now. The caller revokes the old one after the grace,
+    /// so that requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
