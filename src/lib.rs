@@ -18,8 +18,10 @@ mod id;
 mod issuer;
 pub mod key;
 mod policy;
+pub mod replay;
 pub mod revocation;
 mod session;
+mod ticket;
 mod time;
 mod verifier;
 mod verify;
@@ -31,13 +33,15 @@ pub use crate::http::SessionLayer;
 pub use error::{ConfigError, Malformed, Reason, Rejection};
 pub use id::{KeyId, SessionId, Subject, TokenId};
 #[cfg(feature = "issuer")]
-pub use issuer::{IssuedToken, Minter, NewSession};
+pub use issuer::{IssuedToken, Minter, NewSession, TicketError};
 pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
+pub use replay::NonceCache;
 pub use revocation::RevocationList;
 pub use session::{ClaimsError, Session};
+pub use ticket::TicketVerifier;
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{LiveKeys, Verifier, VerifierBuilder};
 pub use verify::{UnverifiedToken, VerifiedToken};

@@ -30,6 +30,10 @@ impl<C> Session<C> {
         Self { key_id: token.key_id(), claims: token.into_claims(), kind: PhantomData }
     }
 
+    pub(crate) const fn all_claims(&self) -> &Claims {
+        &self.claims
+    }
+
     /// The session seen with other claims.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {

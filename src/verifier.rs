@@ -92,16 +92,26 @@ impl Verifier {
     /// As [`Verifier::verify`], from [`Rejection::WrongIssuer`] on.
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
         self.policy.admit(token.key_id(), token.claims(), now)?;
-        if token.claims().bound_to.is_some() {
-            return Err(Rejection::ProofRequired { detail: "missing" });
-        }
+        unbound(&token)?;
         Ok(Session::admitted(token))
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The keys it trusts.
     #[must_use]
     pub const fn keys(&self) -> &LiveKeys {
         &self.keys
+    }
+}
+
+/// A bound token without a proof is refused everywhere.
+pub(crate) fn unbound(token: &VerifiedToken) -> Result<(), Rejection> {
+    match token.claims().bound_to {
+        None => Ok(()),
+        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
     }
 }
 

@@ -71,9 +71,9 @@ pub struct NewSession<'a, C: ?Sized> {
 #[derive(Clone, Debug)]
 pub struct Minter {
     lifetimes: Lifetimes,
-    issuer: Option<Box<str>>,
+    pub(super) issuer: Option<Box<str>>,
     audience: Option<Box<str>>,
-    max_characters: usize,
+    pub(super) max_characters: usize,
 }
 
 impl Minter {
@@ -173,7 +173,7 @@ impl Minter {
 }
 
 /// Signs claims into a token, and reads them back as a verified one.
-fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToken, ConfigError> {
+pub(super) fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToken, ConfigError> {
     if key.usage() != KeyUse::Session {
         return Err(ConfigError::KeyUse { key: key.id(), found: key.usage().as_str(), wanted: "session" });
     }
@@ -185,7 +185,7 @@ fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToke
     Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session })
 }
 
-fn random() -> Result<[u8; 16], ConfigError> {
+pub(super) fn random() -> Result<[u8; 16], ConfigError> {
     let mut bytes = [0; 16];
     rand::rngs::SysRng
         .try_fill_bytes(&mut bytes)

@@ -39,6 +39,34 @@ pub(crate) struct Policy {
 impl Policy {
     /// Issuer, audience, time and revocation.
     pub(crate) fn admit(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+        self.addressed(claims)?;
+        self.in_time(claims, now)?;
+        self.not_revoked(key_id, claims, now)
+    }
+
+    /// The same for a ticket, which may be for one path. Paths are compared
+    /// byte by byte: whoever unescapes or resolves them does so before.
+    pub(crate) fn admit_ticket(
+        &self,
+        key_id: KeyId,
+        claims: &Claims,
+        path: &str,
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        self.addressed(claims)?;
+        if let Some(expected) = claims.path().filter(|expected| *expected != path) {
+            // The path is a finer audience.
+            let whole = |path: &str| format!("{} {path}", claims.audience().unwrap_or_default()).into();
+            return Err(Rejection::WrongAudience {
+                expected: Some(whole(path)),
+                found: Some(whole(expected)),
+            });
+        }
+        self.in_time(claims, now)?;
+        self.not_revoked(key_id, claims, now)
+    }
+
+    fn addressed(&self, claims: &Claims) -> Result<(), Rejection> {
         // A verifier with a name refuses a token for another or for nobody; one
         // without a name refuses a token for somebody. The same for the issuer.
         if claims.issuer() != self.issuer.as_deref() {
@@ -53,8 +81,7 @@ impl Policy {
                 found: claims.audience().map(Into::into),
             });
         }
-        self.in_time(claims, now)?;
-        self.not_revoked(key_id, claims, now)
+        Ok(())
     }
 
     fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
