@@ -18,6 +18,8 @@ mod id;
 mod issuer;
 pub mod key;
 mod policy;
+#[cfg(feature = "proof")]
+pub mod proof;
 pub mod replay;
 pub mod revocation;
 mod session;
@@ -38,6 +40,8 @@ pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
+#[cfg(feature = "proof")]
+pub use proof::{ProofRequest, ProofVerifier};
 pub use replay::NonceCache;
 pub use revocation::RevocationList;
 pub use session::{ClaimsError, Session};

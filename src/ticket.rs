@@ -3,6 +3,8 @@
 use core::fmt;
 
 use crate::error::Rejection;
+#[cfg(feature = "proof")]
+use crate::proof::{ProofRequest, ProofVerifier};
 use crate::replay::{NonceCache, Purpose, SingleUse};
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -49,6 +51,29 @@ impl TicketVerifier {
     ) -> Result<Session<C>, Rejection> {
         let ticket = self.admit(ticket.as_ref(), path, now)?;
         unbound(&ticket)?;
+        self.use_up(ticket, now)
+    }
+
+    /// [`TicketVerifier::redeem`] with the proof of the client's key, if the
+    /// ticket's session is bound to one: its `ath` is the hash of the ticket.
+    ///
+    /// # Errors
+    /// As [`TicketVerifier::redeem`] and
+    /// [`Verifier::verify_bound`](crate::Verifier::verify_bound).
+    #[cfg(feature = "proof")]
+    pub fn redeem_bound<C>(
+        &self,
+        ticket: impl AsRef<[u8]>,
+        path: &str,
+        request: &ProofRequest<'_>,
+        proofs: &ProofVerifier,
+        now: UnixTime,
+    ) -> Result<Session<C>, Rejection> {
+        let text = ticket.as_ref();
+        let ticket = self.admit(text, path, now)?;
+        if let Some(key) = &ticket.claims().bound_to {
+            proofs.check(request, text, ticket.claims().session.session_id, key, now)?;
+        }
         self.use_up(ticket, now)
     }
 

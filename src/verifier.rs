@@ -8,6 +8,8 @@ use arc_swap::ArcSwap;
 use crate::error::{ConfigError, Rejection};
 use crate::key::KeySet;
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
+#[cfg(feature = "proof")]
+use crate::proof::{ProofRequest, ProofVerifier};
 use crate::revocation::RevocationList;
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -94,6 +96,32 @@ impl Verifier {
         self.policy.admit(token.key_id(), token.claims(), now)?;
         unbound(&token)?;
         Ok(Session::admitted(token))
+    }
+
+    /// Verifies and admits one token, with the proof of the client's key if
+    /// the session is bound to one. (That of an unbound session is not looked
+    /// at.)
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`]; a proof that is missing or fails a check is
+    /// [`Rejection::ProofRequired`] with
+    /// [the check's name](crate::proof::ProofError::as_str), one that was used
+    /// already [`Rejection::Replayed`].
+    #[cfg(feature = "proof")]
+    pub fn verify_bound<C>(
+        &self,
+        token: impl AsRef<[u8]>,
+        request: &ProofRequest<'_>,
+        proofs: &ProofVerifier,
+        now: UnixTime,
+    ) -> Result<Session<C>, Rejection> {
+        let token = token.as_ref();
+        let verified = UnverifiedToken::decode(token)?.verify(&self.keys.0.load(), now)?;
+        self.policy.admit(verified.key_id(), verified.claims(), now)?;
+        if let Some(key) = &verified.claims().bound_to {
+            proofs.check(request, token, verified.claims().session.session_id, key, now)?;
+        }
+        Ok(Session::admitted(verified))
     }
 
     pub(crate) fn policy(&self) -> &Policy {

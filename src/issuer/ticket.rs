@@ -102,5 +102,6 @@ impl Minter {
 
 /// Whether `path` could be the path of a request (RFC 9112 §3.2.1).
 fn is_path(path: &str) -> bool {
-    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))
+    path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))
 }

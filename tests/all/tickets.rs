@@ -132,7 +132,8 @@ fn a_restart_revives_nothing() {
     let token = world.log_in(10, None);
     let ticket = world.ticket(&token, 20);
     assert!(redeem(&world.redeemer(), &ticket, 21).is_ok());
-    let restarted = |at_second| TicketVerifier::new(world.verifier("downloads"), NonceCache::new(at(at_second)));
+    let restarted =
+        |at_second| TicketVerifier::new(world.verifier("downloads"), NonceCache::new(at(at_second)));
     assert_eq!(reason(redeem(&restarted(22), &ticket, 22)), Some(Reason::Replayed));
     // Issued by a clock that was 5 s ahead, used, and the process restarts at once.
     assert_eq!(reason(redeem(&restarted(15), &ticket, 16)), Some(Reason::Replayed));
