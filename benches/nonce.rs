@@ -1,5 +1,7 @@
 //! What one use of a nonce costs, on one thread and on two.
 
+#![expect(clippy::cast_precision_loss, clippy::expect_used, reason = "prints rough numbers")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

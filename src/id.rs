@@ -78,6 +78,30 @@ bytes_id! {
     KeyId, 8, "key id"
 }
 
+bytes_id! {
+    /// A subject as revocations name it: the first 16 bytes of SHA-256 of its
+    /// text, so that a feed in a CDN names nobody.
+    SubjectHash, 16, "subject hash"
+}
+
+impl SubjectHash {
+    /// The hash of a subject's text.
+    #[must_use]
+    pub fn of(subject: &str) -> Self {
+        use sha2::{Digest, Sha256};
+        let digest = Sha256::digest(subject);
+        let mut hash = [0; Self::LEN];
+        hash.copy_from_slice(&digest[..Self::LEN]);
+        Self(hash)
+    }
+}
+
+impl fmt::Debug for SubjectHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubjectHash({self})")
+    }
+}
+
 impl SessionId {
     /// How logs name a session: 8 hex digits of a SHA-256, which tell one
     /// session from another and lead back to none.

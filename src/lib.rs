@@ -15,13 +15,15 @@ mod files;
 pub mod http;
 mod id;
 #[cfg(feature = "issuer")]
-mod issuer;
+pub mod issuer;
 pub mod key;
 mod policy;
 #[cfg(feature = "proof")]
 pub mod proof;
 pub mod replay;
 pub mod revocation;
+#[cfg(feature = "server")]
+mod server;
 mod session;
 mod ticket;
 mod time;
@@ -33,10 +35,10 @@ mod wire;
 #[cfg(feature = "axum")]
 pub use crate::http::SessionLayer;
 pub use error::{ConfigError, Malformed, Reason, Rejection};
-pub use id::{KeyId, SessionId, Subject, TokenId};
+pub use id::{KeyId, SessionId, Subject, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
-pub use issuer::{IssuedToken, Minter, NewSession, TicketError};
-pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
+pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys, TicketError};
+pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
@@ -47,5 +49,5 @@ pub use revocation::RevocationList;
 pub use session::{ClaimsError, Session};
 pub use ticket::TicketVerifier;
 pub use time::{Clock, SystemClock, UnixTime};
-pub use verifier::{LiveKeys, Verifier, VerifierBuilder};
+pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{UnverifiedToken, VerifiedToken};

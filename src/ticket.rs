@@ -80,7 +80,7 @@ impl TicketVerifier {
     /// Everything but the proof and the nonce.
     fn admit(&self, ticket: &[u8], path: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         let unverified = UnverifiedToken::decode_as(ticket, Typ::Ticket)?;
-        let verified = unverified.verify(&self.verifier.keys().current(), now)?;
+        let verified = self.verifier.signed(&unverified, now)?;
         self.verifier.policy().admit_ticket(verified.key_id(), verified.claims(), path, now)?;
         Ok(verified)
     }

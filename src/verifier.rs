@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::error::{ConfigError, Rejection};
-use crate::key::KeySet;
+use crate::key::LiveKeys;
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 #[cfg(feature = "proof")]
 use crate::proof::{ProofRequest, ProofVerifier};
@@ -14,29 +12,6 @@ use crate::revocation::RevocationList;
 use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
-
-/// A key set that can be replaced while edges read it. Clones share it.
-#[derive(Clone, Debug)]
-pub struct LiveKeys(Arc<ArcSwap<KeySet>>);
-
-impl LiveKeys {
-    /// Replaces the keys; requests that are being served finish with the old.
-    pub fn replace(&self, keys: KeySet) {
-        self.0.store(Arc::new(keys));
-    }
-
-    /// The keys at this moment.
-    #[must_use]
-    pub fn current(&self) -> Arc<KeySet> {
-        self.0.load_full()
-    }
-}
-
-impl From<KeySet> for LiveKeys {
-    fn from(keys: KeySet) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(keys)))
-    }
-}
 
 /// Verifies and admits tokens with public keys alone. Clones are cheap and
 /// share the keys.
@@ -47,7 +22,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier that trusts `keys`: a [`KeySet`], or [`LiveKeys`] that
+    /// A verifier that trusts `keys`: a [`KeySet`](crate::KeySet), or [`LiveKeys`] that
     /// something else replaces.
     pub fn builder(keys: impl Into<LiveKeys>) -> VerifierBuilder {
         VerifierBuilder {
@@ -65,8 +40,8 @@ impl Verifier {
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason).
     pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
         let unverified = UnverifiedToken::decode(token)?;
-        let verified = unverified.verify(&self.keys.0.load(), now)?;
-        self.admit(verified, now)
+        let verified = unverified.verify(&self.keys.load(), now);
+        self.admit(verified.inspect_err(|why| self.noticed(why))?, now)
     }
 
     /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in
@@ -78,14 +53,23 @@ impl Verifier {
     ) -> Vec<Result<Session<C>, Rejection>> {
         let decoded: Vec<_> = tokens.iter().map(UnverifiedToken::decode).collect();
         let frames: Vec<_> = decoded.iter().filter_map(|token| token.as_ref().ok().cloned()).collect();
-        let mut verified = verify_many(&frames, &self.keys.0.load(), now).into_iter();
+        let mut verified = verify_many(&frames, &self.keys.load(), now).into_iter();
         decoded
             .into_iter()
             .filter_map(|token| match token {
-                Ok(_) => verified.next().map(|verified| self.admit(verified?, now)),
+                Ok(_) => verified
+                    .next()
+                    .map(|verified| self.admit(verified.inspect_err(|why| self.noticed(why))?, now)),
                 Err(rejection) => Some(Err(rejection)),
             })
             .collect()
+    }
+
+    /// A key that is unknown here may just be new.
+    fn noticed(&self, why: &Rejection) {
+        if matches!(why, Rejection::UnknownKey { .. }) {
+            self.keys.report_unknown();
+        }
     }
 
     /// Admits a token whose signature has been verified.
@@ -116,12 +100,17 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Session<C>, Rejection> {
         let token = token.as_ref();
-        let verified = UnverifiedToken::decode(token)?.verify(&self.keys.0.load(), now)?;
+        let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
         self.policy.admit(verified.key_id(), verified.claims(), now)?;
         if let Some(key) = &verified.claims().bound_to {
             proofs.check(request, token, verified.claims().session.session_id, key, now)?;
         }
         Ok(Session::admitted(verified))
+    }
+
+    /// The signature alone, of a token or a ticket.
+    pub(crate) fn signed(&self, token: &UnverifiedToken, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        token.verify(&self.keys.load(), now).inspect_err(|why| self.noticed(why))
     }
 
     pub(crate) fn policy(&self) -> &Policy {

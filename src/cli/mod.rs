@@ -17,7 +17,9 @@ mod bench;
 mod fetch;
 mod key;
 mod lines;
+mod serve;
 mod token;
+mod user;
 
 /// Web sessions as signed tokens: issue at log-in, verify at any edge.
 #[derive(Parser)]
@@ -29,6 +31,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Try it: login service and a protected app on loopback, with a demo user
+    Demo(serve::DemoArgs),
+    /// Run the login service
+    Serve(serve::ServeArgs),
+    /// Add and list users, change passwords
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Make, list, rotate, retire and export keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -67,6 +76,9 @@ pub fn main() -> ExitCode {
     // Usage errors leave here with exit code 2, --help with 0.
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Demo(args) => args.run(),
+        Command::Serve(args) => args.run(),
+        Command::User(command) => command.run(),
         Command::Key(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Bench(args) => args.run(),

@@ -4,6 +4,7 @@ use core::fmt;
 
 use rand::TryRng;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
@@ -31,6 +32,11 @@ pub struct IssuedToken {
 }
 
 impl IssuedToken {
+    /// A token that was presented and is to be answered with.
+    pub(crate) fn kept(text: &str, token: VerifiedToken) -> Self {
+        Self { text: Zeroizing::new(text.to_owned()), session: Session::admitted(token) }
+    }
+
     /// The token.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -111,6 +117,18 @@ impl Minter {
         Ok(self)
     }
 
+    /// The issuer it names.
+    #[must_use]
+    pub fn issuer_name(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// The audience it names.
+    #[must_use]
+    pub fn audience_name(&self) -> Option<&str> {
+        self.audience.as_deref()
+    }
+
     /// The lifetimes it gives.
     #[must_use]
     pub const fn lifetimes(&self) -> &Lifetimes {
@@ -156,6 +174,38 @@ impl Minter {
         sign(key, Typ::Session, &claims)
     }
 
+    /// The token of `generation` in the session of `presented`. Everything but
+    /// generation, times and token id is copied, the application's claims byte
+    /// for byte; the same arguments make the same bytes. No setting of a minter
+    /// enters into it.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyUse`] for a feed key, [`ConfigError::Claims`] for
+    /// times that contradict the session's.
+    pub fn successor(
+        key: &SigningKey,
+        presented: &VerifiedToken,
+        generation: u64,
+        issued: UnixTime,
+        expires: UnixTime,
+    ) -> Result<IssuedToken, ConfigError> {
+        let old = presented.claims();
+        let session = SessionPart { generation, ..old.session };
+        let claims = NewClaims {
+            issuer: old.issuer(),
+            subject: old.subject(),
+            audience: old.audience(),
+            expires,
+            issued,
+            token_id: renewed_id(session.session_id, generation, issued),
+            bound_to: old.bound_to,
+            session,
+            app: old.app(),
+            path: None,
+        };
+        sign(key, Typ::Session, &claims)
+    }
+
     /// A session's last token has the largest generation; it must fit too.
     fn check_room(&self, first: &NewClaims<'_>) -> Result<(), ConfigError> {
         // A generation takes a second at least, and a session at most 400 days.
@@ -170,6 +220,20 @@ impl Minter {
         }
         Ok(())
     }
+}
+
+/// "cti = first 16 bytes of SHA-256("hallpass renewal" ‖ sid ‖ generation ‖
+/// iat), both as 8 bytes big-endian": no randomness, so that a successor can be
+/// made again.
+fn renewed_id(session: SessionId, generation: u64, issued: UnixTime) -> TokenId {
+    let digest = Sha256::new_with_prefix(b"hallpass renewal")
+        .chain_update(session.as_bytes())
+        .chain_update(generation.to_be_bytes())
+        .chain_update(issued.as_secs().to_be_bytes())
+        .finalize();
+    let mut id = [0; TokenId::LEN];
+    id.copy_from_slice(&digest[..TokenId::LEN]);
+    TokenId::from_bytes(id)
 }
 
 /// Signs claims into a token, and reads them back as a verified one.

@@ -1,7 +1,14 @@
-//! The login service's half: sessions started, tokens made.
+//! The login service's half: sessions started, renewed and revoked.
 
+mod in_process;
+pub mod ledger;
 mod mint;
+mod renewal;
+#[cfg(feature = "server")]
+pub mod store;
 mod ticket;
 
+pub use in_process::Issuer;
 pub use mint::{IssuedToken, Minter, NewSession};
+pub use renewal::{RenewError, Renewal, SigningKeys, answer, renew, request};
 pub use ticket::TicketError;

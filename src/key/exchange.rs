@@ -19,17 +19,7 @@ impl KeySet {
     /// [`ConfigError::Key`] that says what is wrong, and the errors of
     /// [`KeySet::new`] and [`VerifyingKey::new`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
-        if bytes.len() > MAX_KEY_SET_BYTES {
-            return Err(ConfigError::Key(format!("a key set has at most {MAX_KEY_SET_BYTES} bytes")));
-        }
-        match bytes.trim_ascii_start().first() {
-            None => Err(ConfigError::Key("the key set is empty".to_owned())),
-            Some(b'{') => from_jwks(bytes),
-            Some(b'-') => Err(ConfigError::Key(
-                "this is PEM; 'hallpass key export' writes the key set that is needed here".to_owned(),
-            )),
-            Some(_) => from_cose(bytes),
-        }
+        Self::new(keys_from_bytes(bytes)?)
     }
 
     /// A COSE Key Set (`application/cose-key-set`).
@@ -58,10 +48,24 @@ impl KeySet {
                 kid: Some(key.id().to_string()),
                 alg: Some(key.algorithm().jose().to_owned()),
                 usage: Some("sig".to_owned()),
-                d: None,
+                key_ops: None,
+                private: false,
             })
             .collect();
         serde_json::to_string(&Jwks { keys }).unwrap_or_default()
+    }
+}
+
+/// The keys of a COSE Key Set or a JWKS, whichever it is.
+pub(crate) fn keys_from_bytes(bytes: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
+    if bytes.len() > MAX_KEY_SET_BYTES {
+        return Err(bad(format!("a key set has at most {MAX_KEY_SET_BYTES} bytes")));
+    }
+    match bytes.trim_ascii_start().first() {
+        None => Err(bad("the key set is empty")),
+        Some(b'{') => from_jwks(bytes),
+        Some(b'-') => Err(bad("this is PEM; 'hallpass key export' writes the key set that is needed here")),
+        Some(_) => from_cose(bytes),
     }
 }
 
@@ -82,24 +86,36 @@ struct Jwk {
     alg: Option<String>,
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     usage: Option<String>,
-    /// The private half, which has no place here.
-    #[serde(skip_serializing)]
-    d: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_ops: Option<Vec<String>>,
+    /// Whether there is a private half, whatever it is: it has no place here.
+    #[serde(rename = "d", default, skip_serializing, deserialize_with = "present")]
+    private: bool,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 fn bad(why: impl Into<String>) -> ConfigError {
     ConfigError::Key(why.into())
 }
 
-fn from_jwks(bytes: &[u8]) -> Result<KeySet, ConfigError> {
+fn from_jwks(bytes: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
     let jwks: Jwks = serde_json::from_slice(bytes).map_err(|error| bad(format!("not a JWKS: {error}")))?;
-    let keys = jwks.keys.iter().map(from_jwk).collect::<Result<Vec<_>, _>>()?;
-    KeySet::new(keys)
+    jwks.keys.iter().map(from_jwk).collect()
 }
 
 fn from_jwk(jwk: &Jwk) -> Result<VerifyingKey, ConfigError> {
-    if jwk.d.is_some() {
+    if jwk.private {
         return Err(private_half());
+    }
+    // RFC 7517 §4.2 and §4.3: what a key is not meant for it isn't used for.
+    if let Some(other) = jwk.usage.as_deref().filter(|usage| *usage != "sig") {
+        return Err(bad(format!("a key of use {other:?}, not \"sig\"")));
+    }
+    if jwk.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
+        return Err(bad("a key whose key_ops don't have \"verify\""));
     }
     if jwk.kty != "OKP" || jwk.crv != "Ed25519" {
         return Err(bad(format!(
@@ -116,7 +132,7 @@ fn from_jwk(jwk: &Jwk) -> Result<VerifyingKey, ConfigError> {
     same_id(&key, jwk.kid.as_deref().map(|kid| kid == key.id().to_string()))
 }
 
-fn from_cose(bytes: &[u8]) -> Result<KeySet, ConfigError> {
+fn from_cose(bytes: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
     let mut rest = bytes;
     let value: Value = ciborium::from_reader(&mut rest).map_err(|_| bad("not a COSE Key Set (no CBOR)"))?;
     if !rest.is_empty() {
@@ -125,7 +141,7 @@ fn from_cose(bytes: &[u8]) -> Result<KeySet, ConfigError> {
     let Value::Array(keys) = value else {
         return Err(bad("not a COSE Key Set (no array)"));
     };
-    KeySet::new(keys.iter().map(from_cose_key).collect::<Result<Vec<_>, _>>()?)
+    keys.iter().map(from_cose_key).collect()
 }
 
 fn from_cose_key(value: &Value) -> Result<VerifyingKey, ConfigError> {
@@ -152,6 +168,12 @@ fn from_cose_key(value: &Value) -> Result<VerifyingKey, ConfigError> {
             .and_then(Algorithm::from_cose)
             .ok_or_else(|| bad("a COSE_Key with an alg other than -8 and -19"))?,
     };
+    // RFC 9052 §7.1: key_ops, where given, must have 2 (verify).
+    if let Some(ops) = find(4)?
+        && !ops.as_array().is_some_and(|ops| ops.iter().any(|op| number(op) == Some(2)))
+    {
+        return Err(bad("a COSE_Key whose key_ops don't have 2 (verify)"));
+    }
     let x = find(-2)?.and_then(Value::as_bytes).ok_or_else(|| bad("a COSE_Key without x"))?;
     let key = public(x, algorithm)?;
     let kid = find(2)?.map(|kid| kid.as_bytes().map(Vec::as_slice) == Some(key.id().as_bytes()));

@@ -57,8 +57,12 @@ impl VerifyingKey {
     /// [`ConfigError::WeakKey`] if the point is of small order.
     pub fn new(bytes: &[u8; 32], algorithm: Algorithm) -> Result<Self, ConfigError> {
         let id = key_id(bytes);
+        let invalid = || ConfigError::Key("the 32 bytes are no Ed25519 public key".to_owned());
+        if !y_is_reduced(bytes) {
+            return Err(invalid());
+        }
         let key = FixedKey::new(bytes).map_err(|why| match why {
-            WeakOrInvalid::Invalid => ConfigError::Key("the 32 bytes are no Ed25519 public key".to_owned()),
+            WeakOrInvalid::Invalid => invalid(),
             WeakOrInvalid::Weak => ConfigError::WeakKey(id),
         })?;
         Ok(Self { id, algorithm, retires: None, key })
@@ -137,6 +141,14 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
+/// RFC 8032 §5.1.3: "If the resulting value is >= p, decoding fails", which
+/// ed25519-dalek leaves out. Or one key would have two spellings and two kids.
+/// p = 2^255 − 19; the last bit is the sign of x.
+fn y_is_reduced(bytes: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = bytes;
+    high & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff) || *low < 0xed
+}
+
 /// The first 8 bytes of the SHA-256 COSE Key Thumbprint (RFC 9679 §3 and §4.1):
 /// the hash of the deterministic COSE_Key with kty, crv and x alone.
 fn key_id(x: &[u8; 32]) -> KeyId {
@@ -148,3 +160,6 @@ fn key_id(x: &[u8; 32]) -> KeyId {
     id.copy_from_slice(&digest[..KeyId::LEN]);
     KeyId::from_bytes(id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ impl ProofError {
         matches!(self, Self::NonceMissing | Self::NonceNotCurrent)
     }
 
-    pub(super) fn of_cache(rejection: Rejection) -> Self {
+    pub(super) fn of_cache(rejection: &Rejection) -> Self {
         match rejection {
             Rejection::Capacity => Self::Capacity,
             _ => Self::Replayed,

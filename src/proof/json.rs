@@ -101,6 +101,6 @@ mod tests {
         }
         assert!(object(b"{\"a\":\"\xff\"}").is_none());
         // Deep nesting is refused, not followed.
-        assert!(object(&[b"{\"a\":".repeat(1), b"[".repeat(4_000)].concat()).is_none());
+        assert!(object(format!("{{\"a\":{}", "[".repeat(4_000)).as_bytes()).is_none());
     }
 }

@@ -99,7 +99,7 @@ impl Claims {
     }
 }
 
-/// A NumericDate (RFC 7519 §2), which may have parts of a second.
+/// A `NumericDate` (RFC 7519 §2), which may have parts of a second.
 fn time(value: &Value) -> Result<UnixTime, ProofError> {
     #[expect(
         clippy::cast_possible_truncation,

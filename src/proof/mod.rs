@@ -1,4 +1,4 @@
-//! Proofs of possession (DPoP, RFC 9449) for sessions that are bound to a
+//! Proofs of possession (RFC 9449, "`DPoP`") for sessions that are bound to a
 //! client's key: a stolen token is of no use without the key.
 //!
 //! A proof is a JWT in the `DPoP` header, signed by the client for one request.
@@ -27,7 +27,6 @@ use subtle::ConstantTimeEq;
 
 use crate::error::ConfigError;
 use crate::id::SessionId;
-use crate::policy::Lifetimes;
 use crate::replay::{NonceCache, Purpose, SingleUse};
 use crate::time::UnixTime;
 use crate::wire::text;
@@ -70,6 +69,10 @@ pub struct ProofVerifier {
 impl ProofVerifier {
     /// Oldest proof accepted unless configured otherwise.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
+    /// Clock skew forgiven unless configured otherwise; that of tokens.
+    pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(5);
+    /// Most clock skew that can be forgiven; that of tokens.
+    pub const MAX_LEEWAY: Duration = Duration::from_mins(1);
     /// Oldest proof that can be configured.
     pub const LARGEST_MAX_AGE: Duration = Duration::from_mins(5);
 
@@ -84,7 +87,7 @@ impl ProofVerifier {
     /// can be set can make proofs ahead (RFC 9449 §11.2).
     #[must_use]
     pub const fn without_server_nonces(nonces: NonceCache) -> Self {
-        let (max_age, leeway) = (Self::DEFAULT_MAX_AGE, Lifetimes::DEFAULT_LEEWAY);
+        let (max_age, leeway) = (Self::DEFAULT_MAX_AGE, Self::DEFAULT_LEEWAY);
         Self { nonces, server_nonces: None, max_age, leeway }
     }
 
@@ -96,8 +99,8 @@ impl ProofVerifier {
     /// 5 min and the leeway at most 60 s.
     pub fn window(mut self, max_age: Duration, leeway: Duration) -> Result<Self, ConfigError> {
         let whole = max_age.subsec_nanos() == 0 && leeway.subsec_nanos() == 0;
-        let in_range = (Duration::from_secs(1)..=Self::LARGEST_MAX_AGE).contains(&max_age)
-            && leeway <= Lifetimes::MAX_LEEWAY;
+        let in_range =
+            (Duration::from_secs(1)..=Self::LARGEST_MAX_AGE).contains(&max_age) && leeway <= Self::MAX_LEEWAY;
         if !whole || !in_range {
             let text = "a proof's age is 1s to 300s and its leeway at most 60s, in whole seconds";
             return Err(ConfigError::Lifetimes(text.to_owned()));
@@ -176,6 +179,7 @@ impl ProofVerifier {
     ///
     /// # Errors
     /// [`ProofError::Replayed`], [`ProofError::Capacity`].
+    #[expect(clippy::needless_pass_by_value, reason = "a binding is accepted once")]
     pub fn accept(&self, binding: NewBinding, now: UnixTime) -> Result<[u8; 32], ProofError> {
         self.use_up(&binding.used, now).map(|()| binding.thumbprint)
     }
@@ -229,7 +233,7 @@ impl ProofVerifier {
     }
 
     fn use_up(&self, used: &SingleUse, now: UnixTime) -> Result<(), ProofError> {
-        self.nonces.admit(Purpose::Proof, used, self.leeway, now).map_err(ProofError::of_cache)
+        self.nonces.admit(Purpose::Proof, used, self.leeway, now).map_err(|why| ProofError::of_cache(&why))
     }
 }
 

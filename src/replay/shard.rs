@@ -90,7 +90,7 @@ impl Shard {
         let holder = holder.unwrap_or_else(|| {
             let place = self.holders.put(Holder { session: *session, live: 0 });
             let holders = &self.holders.all;
-            let rehash = |&at: &Place| hasher.hash_one(&holders[at as usize].session);
+            let rehash = |&at: &Place| hasher.hash_one(holders[at as usize].session);
             self.by_session.insert_unique(session_hash, place, rehash);
             place
         });
@@ -128,7 +128,7 @@ impl Shard {
         let holder = &mut self.holders.all[place as usize];
         holder.live -= 1;
         if holder.live == 0 {
-            let hash = hasher.hash_one(&holder.session);
+            let hash = hasher.hash_one(holder.session);
             if let Ok(found) = self.by_session.find_entry(hash, |&at| at == place) {
                 found.remove();
             }

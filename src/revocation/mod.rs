@@ -1,5 +1,8 @@
-//! Revocation: the list that an edge holds in memory.
+//! Revocation: the list that an edge holds in memory, and the signed feed that
+//! fills it.
 
+pub mod feed;
 mod list;
 
+pub use feed::{Feed, FeedError, FeedKeys};
 pub use list::{Entry, OutOfOrder, Position, RevocationList, RevokedBy, Snapshot, SubjectHash, Subscription};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::error::{ConfigError, Rejection};
+use crate::error::ConfigError;
 use crate::http::{Credential, SESSION_COOKIE};
+use crate::issuer::store::SqliteStore;
 use crate::server::config::Config;
 use crate::server::keyring::Keyring;
 use crate::server::login_service::LoginService;
@@ -13,12 +14,15 @@ use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 use crate::verifier::Verifier;
 
+/// The store that the program is built with.
+pub(crate) type Engine = SqliteStore;
+
 /// The issuer while it runs.
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) keyring: Keyring,
     pub(crate) verifier: Verifier,
-    pub(crate) service: LoginService,
+    pub(crate) service: LoginService<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -76,23 +80,26 @@ impl Settings {
     }
 }
 
-/// Why a request to the issuer has no session.
-#[derive(Debug)]
-pub(crate) enum NoSession {
-    /// It carries no token, or two.
-    Absent,
-    /// It carries one that is refused.
-    Rejected(Rejection),
-}
-
 impl App {
     pub(crate) fn now(&self) -> UnixTime {
         self.clock.now()
     }
 
-    /// The session of a request.
-    pub(crate) fn session(&self, headers: &HeaderMap) -> Result<Session, NoSession> {
-        let credential = Credential::find(headers, SESSION_COOKIE).ok().flatten().ok_or(NoSession::Absent)?;
-        self.verifier.verify(credential.token(), self.now()).map_err(NoSession::Rejected)
+    /// The session of a request, if it has one. Why not is for the log alone.
+    pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        let credential = match Credential::find(headers, SESSION_COOKIE) {
+            Ok(credential) => credential?,
+            Err(error) => {
+                tracing::info!(%error, "request refused");
+                return None;
+            }
+        };
+        match self.verifier.verify(credential.token(), self.now()) {
+            Ok(session) => Some(session),
+            Err(rejection) => {
+                tracing::info!(reason = %rejection.reason(), "token refused");
+                None
+            }
+        }
     }
 }

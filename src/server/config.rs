@@ -77,7 +77,9 @@ impl Config {
         for origin in &self.return_origins {
             let same = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
             if !same {
-                return Err(format!("return_origins has {origin:?}, and must have origins like \"https://app.example\""));
+                return Err(format!(
+                    "return_origins has {origin:?}, and must have origins like \"https://app.example\""
+                ));
             }
         }
         Ok(())
@@ -101,7 +103,8 @@ impl Config {
     /// `max_characters` over 4,000.
     pub fn minter(&self) -> Result<Minter, ConfigError> {
         let tokens = &self.tokens;
-        let minter = Minter::new(self.lifetimes()?).audience(tokens.audience.clone()).issuer(tokens.issuer.clone());
+        let minter =
+            Minter::new(self.lifetimes()?).audience(tokens.audience.clone()).issuer(tokens.issuer.clone());
         match tokens.max_characters {
             Some(characters) => minter.max_characters(characters),
             None => Ok(minter),

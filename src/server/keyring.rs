@@ -8,9 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::error::ConfigError;
-use crate::key::{KeyDir, KeySet, KeyUse, SigningKey};
+use crate::key::{KeyDir, KeySet, KeyUse, LiveKeys, SigningKey};
 use crate::time::UnixTime;
-use crate::verifier::LiveKeys;
 
 /// How often the directory is read again.
 const EVERY: Duration = Duration::from_secs(2);
@@ -72,6 +71,12 @@ impl Keyring {
 /// The published session keys, if a key of each use signs and none is known to
 /// everybody.
 fn usable(dir: &KeyDir, now: UnixTime) -> Result<KeySet, ConfigError> {
+    if let Some(entry) = dir.entries().find(|entry| entry.key.id().is_published_test_key()) {
+        return Err(ConfigError::Key(format!(
+            "{} is a published test key, which everybody can sign with; make your own with: hallpass key init",
+            entry.key.id()
+        )));
+    }
     dir.signing_key(KeyUse::Feed, now)?;
     dir.signing_key(KeyUse::Session, now)?;
     dir.key_set(KeyUse::Session, now)

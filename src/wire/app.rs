@@ -120,3 +120,6 @@ fn value_to_json(value: &Value) -> serde_json::Value {
         _ => Json::Null,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,8 +75,8 @@ impl<'a> Reader<'a> {
             Header::Map(n) => (Head::Map(definite(n)?), length_len(n)),
             Header::Tag(n) => (Head::Tag(n), argument_len(n)),
             // RFC 8949 §3.3: the two-byte form of values below 32 is not well-formed.
-            Header::Simple(n @ ..24) => (Head::Simple(n), 1),
-            Header::Simple(24..32) => return Err(Malformed::NotWellFormed),
+            Header::Simple(n @ ..24) if used == 1 => (Head::Simple(n), 1),
+            Header::Simple(..32) => return Err(Malformed::NotWellFormed),
             Header::Simple(n) => (Head::Simple(n), 2),
             Header::Float(x) => (Head::Float(x), float_len(x)),
             Header::Break => return Err(Malformed::NotWellFormed),
@@ -308,3 +308,6 @@ fn put(buffer: &mut impl std::io::Write, header: Header) {
     #[expect(clippy::expect_used, reason = "a Vec takes every byte, and nine hold every head")]
     Encoder::from(buffer).push(header).expect("room for a head");
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,7 @@ fn item(reader: &mut Reader<'_>, out: &mut String, depth: usize) -> Result<(), M
         Head::Simple(22) => out.push_str("null"),
         Head::Simple(23) => out.push_str("undefined"),
         Head::Simple(n) => drop(write!(out, "simple({n})")),
+        Head::Float(x) if x.is_infinite() => out.push_str(if x > 0.0 { "Infinity" } else { "-Infinity" }),
         Head::Float(x) => drop(write!(out, "{x:?}")),
     }
     Ok(())

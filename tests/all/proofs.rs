@@ -92,8 +92,7 @@ impl Client {
         let signed = format!("{}.{}", b64(header), b64(claims));
         let signature = match self {
             Self::P256(key) => {
-                let signature: p256::ecdsa::Signature =
-                    p256::ecdsa::signature::Signer::sign(&**key, signed.as_bytes());
+                let signature: p256::ecdsa::Signature = key.sign(signed.as_bytes());
                 signature.to_bytes().to_vec()
             }
             Self::Ed25519(key) => key.sign(signed.as_bytes()).to_vec(),

@@ -31,24 +31,24 @@ fn a_full_cache_takes_at_most_what_is_stated() {
             assert!(empty <= 16 * 1024, "{empty} bytes for an empty cache");
             // Over and over: what is over makes room for what is new, and the
             // memory does not grow with the number ever seen.
-            for round in 0..2_u64 {
+            for (round, start) in [0, 100].into_iter().enumerate() {
                 for n in 0..capacity {
                     let used = SingleUse {
                         session: SessionId::from_bytes(mixed(n / of_one_session)),
-                        nonce: mixed(n + (round as usize) * capacity),
-                        issued: second(10 + 100 * round),
-                        until: second(60 + 100 * round + n as u64 % 30),
+                        nonce: mixed(n + round * capacity),
+                        issued: second(start + 10),
+                        until: second(start + 60 + n as u64 % 30),
                     };
-                    cache.admit(Purpose::Ticket, &used, leeway, second(10 + 100 * round)).unwrap();
+                    cache.admit(Purpose::Ticket, &used, leeway, second(start + 10)).unwrap();
                 }
                 assert_eq!(cache.stats(Purpose::Ticket).entries, capacity);
             }
             let kept = ALLOCATOR.current_usage() - before;
             let peak = ALLOCATOR.peak_usage() - before;
             println!(
-                "{capacity} entries, {of_one_session} a session: {:.1} bytes each, {:.1} at the peak",
-                kept as f64 / capacity as f64,
-                peak as f64 / capacity as f64
+                "{capacity} entries, {of_one_session} a session: {} bytes each, {} at the peak",
+                kept / capacity,
+                peak / capacity
             );
             assert!(peak <= NonceCache::BYTES_PER_ENTRY * capacity, "{peak} bytes at the peak");
             drop(cache);

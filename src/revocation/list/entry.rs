@@ -3,8 +3,7 @@
 use core::fmt;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
+pub use crate::id::SubjectHash;
 use crate::id::{KeyId, SessionId};
 use crate::time::UnixTime;
 
@@ -15,39 +14,6 @@ const KEPT_PAST_END: Duration = Duration::from_mins(1);
 /// The last second at which an entry that says `ends` is kept.
 pub(super) const fn kept_until(ends: UnixTime) -> UnixTime {
     ends.saturating_add(KEPT_PAST_END)
-}
-
-/// The first 16 bytes of the SHA-256 of a subject: how an entry names it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubjectHash([u8; 16]);
-
-impl SubjectHash {
-    /// The hash of `subject`.
-    #[must_use]
-    pub fn of(subject: &str) -> Self {
-        let digest: [u8; 32] = Sha256::digest(subject).into();
-        Self(*digest.first_chunk().unwrap_or(&[0; 16])) // 32 bytes have a first 16
-    }
-
-    /// The hash with these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The hash's bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SubjectHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SubjectHash(")?;
-        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("…)")
-    }
 }
 
 /// One revocation.

@@ -35,9 +35,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 fn refused(status: StatusCode) -> Response {
     let detail = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "The body is too large.",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            "Send application/json or application/x-www-form-urlencoded."
-        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "Send application/json or application/x-www-form-urlencoded.",
         _ => "The body is not what this address takes.",
     };
     let status = if status.is_client_error() { status } else { StatusCode::BAD_REQUEST };
@@ -46,5 +44,9 @@ fn refused(status: StatusCode) -> Response {
 
 /// Whether a person in a browser waits for the answer.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/html"))
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("text/html"))
 }

@@ -53,9 +53,9 @@ pub(super) async fn log_in(
     let client = Client::new(peer.ip(), &headers);
     let page = wants_page(&headers);
     match app.service.log_in(&form.username, form.password, &client, app.now()).await {
-        Ok(token) if form.transport == Transport::Bearer => no_store(
-            Json(json!({ "token": token.as_str(), "session": token.session() })).into_response(),
-        ),
+        Ok(token) if form.transport == Transport::Bearer => {
+            no_store(Json(json!({ "token": token.as_str(), "session": token.session() })).into_response())
+        }
         Ok(token) => {
             let mut response = if page {
                 Redirect::to(&app.settings.return_target(form.return_to.as_deref())).into_response()
@@ -90,15 +90,11 @@ fn problem(error: &LogInError) -> Response {
 
 /// Ends the session, and makes the browser forget it. Answers the same whether
 /// there was one: whoever wants to be logged out is.
-pub(super) async fn log_out(
-    State(app): State<Arc<App>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(super) async fn log_out(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
     if csrf::check(&headers, &uri).is_err() {
         return Problem::cross_site().into_response();
     }
-    if let Ok(session) = app.session(&headers)
+    if let Some(session) = app.session(&headers)
         && let Err(error) = app.service.log_out(&session, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.

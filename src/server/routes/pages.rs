@@ -40,7 +40,7 @@ pub(super) async fn login(
     Query(query): Query<LogInQuery>,
     headers: HeaderMap,
 ) -> Response {
-    if app.session(&headers).is_ok() {
+    if app.session(&headers).is_some() {
         let target = app.settings.return_target(query.return_to.as_deref());
         return private(Redirect::to(&target).into_response());
     }
@@ -48,13 +48,23 @@ pub(super) async fn login(
 }
 
 /// The form again, with what to do about the error above it.
-pub(super) fn log_in_again(app: &App, username: &str, return_to: Option<&str>, error: &LogInError) -> Response {
+pub(super) fn log_in_again(
+    app: &App,
+    username: &str,
+    return_to: Option<&str>,
+    error: &LogInError,
+) -> Response {
     let mut response = log_in_page(&app.settings, username, return_to, Some(error.advice()));
     *response.status_mut() = error.status();
     response
 }
 
-fn log_in_page(settings: &Settings, username: &str, return_to: Option<&str>, error: Option<&'static str>) -> Response {
+fn log_in_page(
+    settings: &Settings,
+    username: &str,
+    return_to: Option<&str>,
+    error: Option<&'static str>,
+) -> Response {
     page(
         settings,
         &LogInPage {
@@ -68,10 +78,10 @@ fn log_in_page(settings: &Settings, username: &str, return_to: Option<&str>, err
 
 pub(super) async fn account(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     match app.session(&headers) {
-        Ok(session) => {
+        Some(session) => {
             page(&app.settings, &AccountPage { base_path: &app.settings.base_path, session: &session })
         }
-        Err(_) => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
+        None => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
     }
 }
 
@@ -85,7 +95,8 @@ pub(super) async fn style() -> impl IntoResponse {
 /// A page, which nobody may keep: it shows who is logged in.
 fn page(settings: &Settings, template: &impl Template) -> Response {
     let Ok(html) = template.render() else {
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made.").into_response();
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made.")
+            .into_response();
     };
     let mut response = private(Html(html).into_response());
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, settings.page_policy.clone());

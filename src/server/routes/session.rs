@@ -13,8 +13,8 @@ use crate::server::app::App;
 
 pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let mut response = match app.session(&headers) {
-        Ok(session) => Json(json!({ "session": session })).into_response(),
-        Err(_) => Problem::unauthorized().into_response(),
+        Some(session) => Json(json!({ "session": session })).into_response(),
+        None => Problem::unauthorized().into_response(),
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

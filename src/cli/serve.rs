@@ -1,0 +1,141 @@
+//! `hallpass serve` and `hallpass demo`.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use axum_server::Handle;
+use clap::Args;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, print_json, runtime};
+use crate::server::config::Config;
+use crate::server::demo::Demo;
+use crate::server::listen::{Transport, stop_on_signal};
+use crate::server::{Issuer, Options};
+
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    /// The address to listen on, like 127.0.0.1:8700
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The directory of the database
+    #[arg(long)]
+    data: PathBuf,
+    /// The directory of the key files
+    #[arg(long)]
+    keys: PathBuf,
+    /// The configuration, TOML
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The certificate chain, PEM
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// A proxy in front ends TLS, and nobody reaches this address without it
+    #[arg(long, conflicts_with = "tls_cert")]
+    behind_tls_proxy: bool,
+}
+
+#[derive(Args)]
+pub(super) struct DemoArgs {
+    /// The address of the login service
+    #[arg(long, default_value = "127.0.0.1:8700")]
+    listen: SocketAddr,
+    /// The address of the protected app
+    #[arg(long, default_value = "127.0.0.1:8701")]
+    app_listen: SocketAddr,
+    /// The configuration, TOML; for trying other lifetimes
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        log_to_stderr();
+        let transport = match (self.tls_cert, self.tls_key) {
+            (Some(cert), Some(key)) => Transport::Tls { cert, key },
+            _ if self.behind_tls_proxy => Transport::BehindTlsProxy,
+            _ => Transport::Plain,
+        };
+        let scheme = if matches!(transport, Transport::Tls { .. }) { "https" } else { "http" };
+        let config = read_config(self.config)?;
+        let base_path = config.base_path.clone();
+        let options = Options { listen: self.listen, data: self.data, keys: self.keys, config, transport };
+        runtime()?.block_on(async {
+            let issuer = Issuer::open(options).await?;
+            let address = issuer.address()?;
+            let handle = Handle::new();
+            tokio::spawn(stop_on_signal(handle.clone()));
+            print_json(&json!({ "listening": format!("{scheme}://{address}{base_path}") }))?;
+            Ok(issuer.serve(handle).await?)
+        })
+    }
+}
+
+impl DemoArgs {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        log_to_stderr();
+        let config = read_config(self.config)?;
+        runtime()?.block_on(async {
+            let demo = Demo::open(self.listen, self.app_listen, config).await?;
+            let handle = Handle::new();
+            tokio::spawn(stop_on_signal(handle.clone()));
+            explain(&demo)?;
+            Ok(demo.serve(handle).await?)
+        })
+    }
+}
+
+fn explain(demo: &Demo) -> std::io::Result<()> {
+    let Demo { issuer_url, app_url, user, password, .. } = demo;
+    // Whoever starts it by cargo has no hallpass on the PATH.
+    let hallpass = std::env::current_exe()?;
+    let hallpass = hallpass.display();
+    let mut out = std::io::stdout().lock();
+    write!(
+        out,
+        "\
+hallpass demo: everything is in this process, and gone when it ends (Ctrl-C).
+
+  login service   {issuer_url}/
+  protected app   {app_url}/
+  user            {user}
+  password        {password}
+
+In a browser, open {app_url}/ and log in.
+
+With curl, log in, and keep the token:
+
+  TOKEN=$(curl -s {issuer_url}/login -H 'Content-Type: application/json' \\
+    -d '{{\"username\":\"{user}\",\"password\":\"{password}\",\"transport\":\"bearer\"}}' \\
+    | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')
+
+show it to the app, which has the public key and nothing else:
+
+  curl -s {app_url}/ -H \"Authorization: Bearer $TOKEN\"
+
+and look inside, or verify it yourself:
+
+  {hallpass} token inspect $TOKEN
+  {hallpass} token verify $TOKEN --audience demo --keys {issuer_url}/.well-known/hallpass/keys
+"
+    )?;
+    out.flush()
+}
+
+fn read_config(path: Option<PathBuf>) -> Result<Config, Failure> {
+    Ok(path.map(|path| Config::read(&path)).transpose()?.unwrap_or_default())
+}
+
+/// Text for a terminal, JSON for everything else. `HALLPASS_LOG` chooses what,
+/// like `debug` or `hallpass=debug`.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Set once; a second call in one process (tests) keeps the first.
+    let _ = if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().try_init() };
+}

@@ -1,0 +1,152 @@
+//! The issuer as a library: one process, no store, nothing async.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::{ConfigError, Rejection};
+use crate::id::{SessionId, Subject};
+use crate::issuer::ledger::{LedgerFull, MemoryLedger};
+use crate::issuer::mint::{IssuedToken, Minter, NewSession};
+use crate::issuer::renewal::{RenewError, Renewal, SigningKeys, answer, request};
+use crate::key::{KeySet, SigningKey};
+use crate::policy::Lifetimes;
+use crate::time::UnixTime;
+use crate::verify::{UnverifiedToken, VerifiedToken};
+
+/// Starts, renews and revokes sessions in one process. Clones share the ledger.
+///
+/// The ledger is in memory: see [`MemoryLedger`] for what a restart forgets.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    keys: SigningKeys,
+    public: KeySet,
+    minter: Minter,
+    ledger: Arc<MemoryLedger>,
+}
+
+impl Issuer {
+    /// An issuer that signs with `key` and names neither itself nor an audience.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyUse`] for a feed key.
+    pub fn new(key: SigningKey, lifetimes: Lifetimes) -> Result<Self, ConfigError> {
+        Self::with(SigningKeys::new(key, [])?, Minter::new(lifetimes))
+    }
+
+    /// An issuer with all its settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the keys make no key set.
+    pub fn with(keys: SigningKeys, minter: Minter) -> Result<Self, ConfigError> {
+        let public = keys.key_set()?;
+        Ok(Self { keys, public, minter, ledger: Arc::default() })
+    }
+
+    /// The same with an empty ledger of another size.
+    #[must_use]
+    pub fn ledger_capacity(mut self, sessions: NonZeroUsize, revocations: NonZeroUsize) -> Self {
+        self.ledger = Arc::new(MemoryLedger::new(sessions, revocations));
+        self
+    }
+
+    /// What edges verify with.
+    #[must_use]
+    pub const fn key_set(&self) -> &KeySet {
+        &self.public
+    }
+
+    /// A new session of `subject`, who has just given credentials.
+    ///
+    /// # Errors
+    /// [`ConfigError::Claims`] and [`ConfigError::TokenTooLong`].
+    #[expect(clippy::needless_pass_by_value, reason = "callers make a subject for this call alone")]
+    pub fn start<C: Serialize>(
+        &self,
+        subject: Subject,
+        claims: C,
+        now: UnixTime,
+    ) -> Result<IssuedToken, ConfigError> {
+        let mut started = self.ledger.earliest_start(&subject, now);
+        loop {
+            let new = NewSession {
+                subject: &subject,
+                claims: &claims,
+                started,
+                auth_time: now.min(started),
+                ends: None,
+                bound_to: None,
+            };
+            let token = self.minter.start(self.keys.newest(), &new, now)?;
+            match self.ledger.start(token.session(), now) {
+                Ok(()) => return Ok(token),
+                // A revocation came between; start after it.
+                Err(later) => started = later,
+            }
+        }
+    }
+
+    /// Renews a token, however many ask at once and however often.
+    ///
+    /// # Errors
+    /// [`RenewError`]; [`RenewError::Reuse`] is one to tell somebody of.
+    pub fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<LedgerFull>> {
+        let token = self.verify(text, now)?;
+        if token.claims().bound_to.is_some() {
+            return Err(Rejection::ProofRequired { detail: "missing" }.into());
+        }
+        let request = request(&token, &self.keys, self.minter.lifetimes(), now);
+        let outcome = self.ledger.renew(&request).map_err(RenewError::Ledger)?;
+        answer(outcome, text, token, &self.keys, &request)
+    }
+
+    /// Ends the session of a token: log-out. Also with an expired one. Whether
+    /// that was news.
+    ///
+    /// # Errors
+    /// [`RenewError::Refused`] if the token is not this issuer's,
+    /// [`RenewError::Ledger`] if there is no room.
+    pub fn log_out(&self, text: &str, now: UnixTime) -> Result<bool, RenewError<LedgerFull>> {
+        let token = self.verify(text, now)?;
+        let session = token.claims().session;
+        self.revoke_session(session.session_id, session.ends, now).map_err(RenewError::Ledger)
+    }
+
+    /// Revokes a session that ends at `ends`. Whether that was news.
+    ///
+    /// # Errors
+    /// [`LedgerFull`]
+    pub fn revoke_session(&self, id: SessionId, ends: UnixTime, now: UnixTime) -> Result<bool, LedgerFull> {
+        self.ledger.revoke_session(id, ends, now)
+    }
+
+    /// Revokes every session of a subject started so far. Whether that was news.
+    ///
+    /// # Errors
+    /// [`LedgerFull`]
+    pub fn revoke_subject(&self, subject: &Subject, now: UnixTime) -> Result<bool, LedgerFull> {
+        self.ledger.revoke_subject(subject, now)
+    }
+
+    /// Revokes every session started so far. Whether that was news.
+    #[must_use = "false: they were revoked already"]
+    pub fn revoke_all(&self, now: UnixTime) -> bool {
+        self.ledger.revoke_all(now)
+    }
+
+    fn verify(&self, text: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        let token = UnverifiedToken::decode(text)?.verify(&self.public, now)?;
+        let owned = |name: Option<&str>| name.map(Into::into);
+        let (issuer, audience) = (self.minter.issuer_name(), self.minter.audience_name());
+        if token.claims().issuer() != issuer {
+            let found = owned(token.claims().issuer());
+            return Err(Rejection::WrongIssuer { expected: owned(issuer), found });
+        }
+        if token.claims().audience() != audience {
+            let found = owned(token.claims().audience());
+            return Err(Rejection::WrongAudience { expected: owned(audience), found });
+        }
+        Ok(token)
+    }
+}

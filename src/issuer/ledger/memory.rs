@@ -1,0 +1,311 @@
+//! The ledger of one process without a store.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use super::{
+    Backing, KEPT_AFTER_END, Ledger, Outcome, Refusal, RenewalRequest, Row, StartError, Verdict, subject_hash,
+};
+use crate::id::{KeyId, SessionId, Subject, SubjectHash};
+use crate::session::Session;
+use crate::time::UnixTime;
+
+/// More than fits was revoked. Nothing live is forgotten to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} live revocations are remembered and there is no room for another; \
+     make the ledger larger (revoking all sessions at once always has room)"
+)]
+pub struct LedgerFull(pub usize);
+
+/// Rows in a bounded LRU cache, revocations beside it.
+///
+/// A session whose row was evicted renews on: its genuine token is taken for
+/// the newest. What is lost with a row is the evidence of theft from before.
+/// Revocations are never evicted while they matter; they last as long as the
+/// process, so its sessions should end with it (a new key at each start), or
+/// a store be used.
+///
+/// One lock, held for less than a microsecond: signing happens outside.
+#[derive(Debug)]
+pub struct MemoryLedger {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    rows: LruCache<SessionId, Row>,
+    revoked: Revoked,
+    /// The largest `ends` ever issued.
+    last_end: UnixTime,
+    /// The largest `started` ever issued.
+    last_start: UnixTime,
+}
+
+#[derive(Debug)]
+struct Revoked {
+    room: usize,
+    /// Each with the end of the last thing that it revokes.
+    sessions: HashMap<SessionId, UnixTime>,
+    /// The last revoked start, and the end.
+    subjects: HashMap<SubjectHash, (UnixTime, UnixTime)>,
+    keys: Vec<KeyId>,
+    all: Option<UnixTime>,
+}
+
+impl MemoryLedger {
+    /// Rows and, separately, revocations that are kept unless said otherwise:
+    /// some 20 MB when full.
+    pub const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
+
+    /// A ledger with room for `sessions` rows and `revocations` live
+    /// revocations of sessions and subjects.
+    #[must_use]
+    pub fn new(sessions: NonZeroUsize, revocations: NonZeroUsize) -> Self {
+        let state = State {
+            // Grows as it fills.
+            rows: LruCache::sparse(sessions),
+            revoked: Revoked {
+                room: revocations.get(),
+                sessions: HashMap::new(),
+                subjects: HashMap::new(),
+                keys: Vec::new(),
+                all: None,
+            },
+            last_end: UnixTime::EPOCH,
+            last_start: UnixTime::EPOCH,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics with the lock held; if something did, each change is
+        // whole by itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Ledger::earliest_start`].
+    #[must_use]
+    pub fn earliest_start(&self, subject: &Subject, now: UnixTime) -> UnixTime {
+        self.state().revoked.earliest_start(SubjectHash::of(subject.as_str()), now)
+    }
+
+    /// As [`Ledger::start`].
+    ///
+    /// # Errors
+    /// The earliest start there can be, if a revocation covers this one.
+    pub fn start(&self, session: &Session, now: UnixTime) -> Result<(), UnixTime> {
+        let mut state = self.state();
+        let earliest = state.revoked.earliest_start(SubjectHash::of(session.subject()), now);
+        if state.revoked.covers_start(SubjectHash::of(session.subject()), session.started_at()) {
+            return Err(earliest);
+        }
+        state.last_end = state.last_end.max(session.ends_at());
+        state.last_start = state.last_start.max(session.started_at());
+        let row = Row {
+            generation: session.generation(),
+            issued: session.issued_at(),
+            expires: session.expires_at(),
+            key_id: session.key_id(),
+            seen_at: None,
+            previous_seen_at: None,
+        };
+        state.rows.put(session.id(), row);
+        Ok(())
+    }
+
+    /// As [`Ledger::renew`].
+    ///
+    /// # Errors
+    /// [`LedgerFull`] if a session is to be revoked for reuse and can't be; the
+    /// token is not renewed then.
+    pub fn renew(&self, request: &RenewalRequest) -> Result<Outcome, LedgerFull> {
+        let mut state = self.state();
+        let id = request.session_id;
+        if let Some(by) = state.revoked.find(request) {
+            return Ok(Outcome::Refused(Refusal::Revoked { by }));
+        }
+        // A session of another process, or from before a restart, counts too.
+        state.last_end = state.last_end.max(request.presented.ends);
+        state.last_start = state.last_start.max(request.started);
+        let known = state.rows.get(&id).copied();
+        let verdict = request.judge(known, Backing::CacheOnly, &state.revoked.keys);
+        let (row, outcome) = match verdict {
+            Verdict::Keep(row) => (row, Outcome::Keep),
+            Verdict::Successor(row) => (row, Outcome::Successor(row)),
+            Verdict::Reuse => {
+                state.revoked.session(id, request.presented.ends, request.now)?;
+                state.rows.pop(&id);
+                return Ok(Outcome::Refused(Refusal::Reuse));
+            }
+            Verdict::Unknown => return Ok(Outcome::Refused(Refusal::Unknown)),
+            Verdict::NotYetValid => return Ok(Outcome::Refused(Refusal::NotYetValid)),
+            Verdict::SessionEnded => return Ok(Outcome::Refused(Refusal::SessionEnded)),
+            Verdict::Expired => return Ok(Outcome::Refused(Refusal::Expired)),
+        };
+        if known != Some(row) {
+            state.rows.put(id, row);
+        }
+        Ok(outcome)
+    }
+
+    /// As [`Ledger::revoke_session`].
+    ///
+    /// # Errors
+    /// [`LedgerFull`].
+    pub fn revoke_session(&self, id: SessionId, ends: UnixTime, now: UnixTime) -> Result<bool, LedgerFull> {
+        let mut state = self.state();
+        let news = state.revoked.session(id, ends, now)?;
+        state.rows.pop(&id);
+        Ok(news)
+    }
+
+    /// As [`Ledger::revoke_subject`].
+    ///
+    /// # Errors
+    /// [`LedgerFull`].
+    pub fn revoke_subject(&self, subject: &Subject, now: UnixTime) -> Result<bool, LedgerFull> {
+        let mut state = self.state();
+        let (until, ends) = state.reach(now);
+        state.revoked.subject(SubjectHash::of(subject.as_str()), until, ends, now)
+    }
+
+    /// As [`Ledger::revoke_all`]. Always has room.
+    pub fn revoke_all(&self, now: UnixTime) -> bool {
+        let mut state = self.state();
+        let (until, _) = state.reach(now);
+        let news = state.revoked.all < Some(until);
+        if news {
+            state.revoked.all = Some(until);
+        }
+        news
+    }
+
+    /// Revokes what a key signed. It is remembered for good: whoever stole the
+    /// key can sign any `ends`.
+    pub fn revoke_key(&self, id: KeyId) -> bool {
+        let mut state = self.state();
+        let news = !state.revoked.keys.contains(&id);
+        if news {
+            state.revoked.keys.push(id);
+        }
+        news
+    }
+}
+
+impl Default for MemoryLedger {
+    fn default() -> Self {
+        Self::new(Self::DEFAULT_CAPACITY, Self::DEFAULT_CAPACITY)
+    }
+}
+
+impl State {
+    /// The last start and the last end of what a revocation at `now` is to
+    /// reach. A log-in after another revocation in the same second starts a
+    /// second later than now.
+    fn reach(&self, now: UnixTime) -> (UnixTime, UnixTime) {
+        let until = now.max(self.last_start);
+        (until, self.last_end.max(until))
+    }
+}
+
+impl Revoked {
+    fn find(&self, request: &RenewalRequest) -> Option<&'static str> {
+        if self.sessions.contains_key(&request.session_id) {
+            Some("session")
+        } else if self.subject_until(subject_hash(request)) >= Some(request.started) {
+            Some("subject")
+        } else if self.keys.contains(&request.presented.key_id) {
+            Some("key")
+        } else if self.all >= Some(request.started) {
+            Some("all")
+        } else {
+            None
+        }
+    }
+
+    fn subject_until(&self, subject: SubjectHash) -> Option<UnixTime> {
+        self.subjects.get(&subject).map(|(until, _)| *until)
+    }
+
+    fn covers_start(&self, subject: SubjectHash, started: UnixTime) -> bool {
+        self.all.max(self.subject_until(subject)) >= Some(started)
+    }
+
+    fn earliest_start(&self, subject: SubjectHash, now: UnixTime) -> UnixTime {
+        let until = self.all.max(self.subject_until(subject));
+        until.map_or(now, |until| now.max(until.saturating_add(std::time::Duration::from_secs(1))))
+    }
+
+    fn session(&mut self, id: SessionId, ends: UnixTime, now: UnixTime) -> Result<bool, LedgerFull> {
+        if self.sessions.contains_key(&id) {
+            return Ok(false);
+        }
+        self.make_room(now)?;
+        self.sessions.insert(id, ends);
+        Ok(true)
+    }
+
+    fn subject(
+        &mut self,
+        hash: SubjectHash,
+        until: UnixTime,
+        ends: UnixTime,
+        now: UnixTime,
+    ) -> Result<bool, LedgerFull> {
+        if let Entry::Occupied(mut entry) = self.subjects.entry(hash) {
+            let news = entry.get().0 < until;
+            if news {
+                entry.insert((until, ends));
+            }
+            return Ok(news);
+        }
+        self.make_room(now)?;
+        self.subjects.insert(hash, (until, ends));
+        Ok(true)
+    }
+
+    /// Forgets what has ended, and nothing else.
+    fn make_room(&mut self, now: UnixTime) -> Result<(), LedgerFull> {
+        if self.sessions.len() + self.subjects.len() < self.room {
+            return Ok(());
+        }
+        let live = |ends: UnixTime| now <= ends.saturating_add(KEPT_AFTER_END);
+        self.sessions.retain(|_, ends| live(*ends));
+        self.subjects.retain(|_, (_, ends)| live(*ends));
+        let kept = self.sessions.len() + self.subjects.len();
+        if kept < self.room { Ok(()) } else { Err(LedgerFull(kept)) }
+    }
+}
+
+impl Ledger for MemoryLedger {
+    type Error = LedgerFull;
+
+    async fn earliest_start(&self, subject: &Subject, now: UnixTime) -> Result<UnixTime, LedgerFull> {
+        Ok(Self::earliest_start(self, subject, now))
+    }
+
+    async fn start(&self, session: &Session, now: UnixTime) -> Result<(), StartError<LedgerFull>> {
+        Self::start(self, session, now).map_err(StartError::Revoked)
+    }
+
+    async fn renew(&self, request: &RenewalRequest) -> Result<Outcome, LedgerFull> {
+        Self::renew(self, request)
+    }
+
+    async fn revoke_session(&self, id: SessionId, ends: UnixTime, now: UnixTime) -> Result<bool, LedgerFull> {
+        Self::revoke_session(self, id, ends, now)
+    }
+
+    async fn revoke_subject(&self, subject: &Subject, now: UnixTime) -> Result<bool, LedgerFull> {
+        Self::revoke_subject(self, subject, now)
+    }
+
+    async fn revoke_all(&self, now: UnixTime) -> Result<bool, LedgerFull> {
+        Ok(Self::revoke_all(self, now))
+    }
+}

@@ -1,0 +1,156 @@
+//! A renewal from the verified token to the answer, whatever the ledger.
+
+use std::sync::Arc;
+
+use crate::error::{ConfigError, Rejection};
+use crate::id::{KeyId, SessionId};
+use crate::issuer::ledger::{Ledger, Outcome, Refusal, RenewalRequest};
+use crate::issuer::mint::{IssuedToken, Minter};
+use crate::key::{KeySet, KeyUse, SigningKey};
+use crate::policy::Lifetimes;
+use crate::time::UnixTime;
+use crate::verify::VerifiedToken;
+
+/// The session keys of an issuer: the newest signs, the older ones sign again
+/// what they signed, so that a lost answer can be repeated after a rotation.
+#[derive(Clone, Debug)]
+pub struct SigningKeys {
+    keys: Arc<[SigningKey]>,
+    ids: Arc<[KeyId]>,
+}
+
+impl SigningKeys {
+    /// Keys of which `newest` signs.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyUse`] if one is a feed key, [`ConfigError::DuplicateKey`].
+    pub fn new(newest: SigningKey, older: impl IntoIterator<Item = SigningKey>) -> Result<Self, ConfigError> {
+        let keys: Arc<[SigningKey]> = std::iter::once(newest).chain(older).collect();
+        for (at, key) in keys.iter().enumerate() {
+            if key.usage() != KeyUse::Session {
+                let found = key.usage().as_str();
+                return Err(ConfigError::KeyUse { key: key.id(), found, wanted: "session" });
+            }
+            if keys[..at].iter().any(|other| other.id() == key.id()) {
+                return Err(ConfigError::DuplicateKey(key.id()));
+            }
+        }
+        let ids = keys.iter().map(SigningKey::id).collect();
+        Ok(Self { keys, ids })
+    }
+
+    /// The key that signs new tokens.
+    #[must_use]
+    pub fn newest(&self) -> &SigningKey {
+        // `new` put one there.
+        &self.keys[0]
+    }
+
+    /// The key of this id.
+    #[must_use]
+    pub fn get(&self, id: KeyId) -> Option<&SigningKey> {
+        self.keys.iter().find(|key| key.id() == id)
+    }
+
+    /// The ids, the newest's first.
+    #[must_use]
+    pub const fn ids(&self) -> &Arc<[KeyId]> {
+        &self.ids
+    }
+
+    /// The public halves.
+    ///
+    /// # Errors
+    /// None that [`SigningKeys::new`] has not had.
+    pub fn key_set(&self) -> Result<KeySet, ConfigError> {
+        KeySet::new(self.keys.iter().map(|key| key.verifying_key().clone()))
+    }
+}
+
+/// The answer to a renewal.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// Whether the token is another than the one presented.
+    pub renewed: bool,
+    /// The token to use from now on.
+    pub token: IssuedToken,
+}
+
+/// Why there was no renewal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenewError<E> {
+    /// The token is refused.
+    #[error(transparent)]
+    Refused(#[from] Rejection),
+    /// A successor of the token is in somebody else's use. The session is now
+    /// revoked: an anomaly to raise (`authn_token_reuse`).
+    #[error("session {id:?} was revoked: a token of it was used after its successor")]
+    Reuse {
+        /// The session.
+        id: SessionId,
+    },
+    /// The ledger failed. Nothing was renewed, and asking again is safe.
+    #[error("the ledger failed: {0}")]
+    Ledger(#[source] E),
+    /// The successor can't be signed.
+    #[error("the successor can't be signed: {0}")]
+    Mint(#[source] ConfigError),
+}
+
+/// The request that the ledger is to judge.
+#[must_use]
+pub fn request(
+    token: &VerifiedToken,
+    keys: &SigningKeys,
+    lifetimes: &Lifetimes,
+    now: UnixTime,
+) -> RenewalRequest {
+    RenewalRequest::new(token, lifetimes, keys.newest().id(), Arc::clone(keys.ids()), now)
+}
+
+/// What the ledger said, made into an answer. `text` is the token as presented.
+///
+/// # Errors
+/// [`RenewError::Refused`], [`RenewError::Reuse`], [`RenewError::Mint`].
+pub fn answer<E>(
+    outcome: Outcome,
+    text: &str,
+    token: VerifiedToken,
+    keys: &SigningKeys,
+    request: &RenewalRequest,
+) -> Result<Renewal, RenewError<E>> {
+    match outcome {
+        Outcome::Keep => Ok(Renewal { renewed: false, token: IssuedToken::kept(text, token) }),
+        Outcome::Successor(row) => {
+            let key = keys.get(row.key_id).ok_or_else(|| {
+                RenewError::Mint(ConfigError::Key(format!("key {} is not here to sign with", row.key_id)))
+            })?;
+            Minter::successor(key, &token, row.generation, row.issued, row.expires)
+                .map(|token| Renewal { renewed: true, token })
+                .map_err(RenewError::Mint)
+        }
+        Outcome::Refused(Refusal::Reuse) => Err(RenewError::Reuse { id: request.session_id }),
+        Outcome::Refused(refusal) => Err(refusal.rejection(&request.presented, request.now).into()),
+    }
+}
+
+/// Renews a verified token. `text` is what it was decoded from.
+///
+/// Proof of possession is the caller's to check first, and so are issuer and
+/// audience.
+///
+/// # Errors
+/// As [`answer`], and [`RenewError::Ledger`].
+pub async fn renew<L: Ledger>(
+    ledger: &L,
+    text: &str,
+    token: VerifiedToken,
+    keys: &SigningKeys,
+    lifetimes: &Lifetimes,
+    now: UnixTime,
+) -> Result<Renewal, RenewError<L::Error>> {
+    let request = request(&token, keys, lifetimes, now);
+    let outcome = ledger.renew(&request).await.map_err(RenewError::Ledger)?;
+    answer(outcome, text, token, keys, &request)
+}

@@ -1,0 +1,240 @@
+//! Sessions and their ledger rows.
+
+use sqlx::Row as _;
+
+use super::convert::{self, int, secs, time, uint};
+use super::revocations::{self, forgettable};
+use super::writer::Tx;
+use super::{Expired, audit};
+use crate::id::{SessionId, SubjectHash};
+use crate::issuer::ledger::{Backing, Outcome, Refusal, RenewalRequest, Row, Verdict};
+use crate::issuer::store::{AuditEvent, SessionRecord, StoreError, Target};
+use crate::time::UnixTime;
+
+/// Inserts a session, unless something that its log-in relied on has changed
+/// since: the transaction is the moment of the log-in.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    session: &SessionRecord,
+    audit: Option<&AuditEvent>,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let earliest = revocations::earliest_start(tx, &session.subject, UnixTime::EPOCH).await?;
+    if session.started < earliest {
+        return Err(StoreError::StartRevoked { earliest: earliest.max(now) });
+    }
+    user_unchanged(tx, session).await?;
+    if let Some(parent) = session.parent {
+        parent_lives(tx, parent, session.ends, now).await?;
+    }
+    let row = &session.row;
+    let inserted = sqlx::query(
+        "INSERT INTO sessions (id, subject, parent, audience, address, user_agent, started, auth_time,
+             last_renewal, ends, generation, issued, expires, key_id, seen_at, previous_seen_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&session.id.as_bytes()[..])
+    .bind(session.subject.as_str())
+    .bind(session.parent.map(|id| id.as_bytes().to_vec()))
+    .bind(&session.audience)
+    .bind(&session.address)
+    .bind(&session.user_agent)
+    .bind(secs(session.started))
+    .bind(secs(session.auth_time))
+    .bind(secs(session.last_renewal))
+    .bind(secs(session.ends))
+    .bind(int(row.generation))
+    .bind(secs(row.issued))
+    .bind(secs(row.expires))
+    .bind(&row.key_id.as_bytes()[..])
+    .bind(row.seen_at.map(secs))
+    .bind(row.previous_seen_at.map(secs))
+    .execute(tx.write().await?)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Err(StoreError::SessionExists);
+    }
+    sqlx::query("UPDATE feed_state SET last_end = ?1 WHERE last_end < ?1")
+        .bind(secs(session.ends))
+        .execute(tx.write().await?)
+        .await?;
+    if let Some(event) = audit {
+        audit::append(tx, event, now).await?;
+    }
+    Ok(())
+}
+
+/// A log-in that was checked against an old password, or before the user was
+/// disabled, must not outlive the revocation that came with the change.
+async fn user_unchanged(tx: &mut Tx, session: &SessionRecord) -> Result<(), StoreError> {
+    let user = sqlx::query("SELECT disabled, password_version FROM users WHERE name = ?1")
+        .bind(session.subject.as_str())
+        .fetch_optional(tx.read())
+        .await?;
+    let unchanged = match user {
+        Some(user) => {
+            let version = uint(user.try_get("password_version")?);
+            !user.try_get::<bool, _>("disabled")?
+                && session.password_version.is_none_or(|checked| checked == version)
+        }
+        // Users of other credentials are not in the table.
+        None => session.password_version.is_none(),
+    };
+    if unchanged { Ok(()) } else { Err(StoreError::UserChanged) }
+}
+
+async fn parent_lives(
+    tx: &mut Tx,
+    parent: SessionId,
+    child_ends: UnixTime,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT subject, started, ends FROM sessions WHERE id = ?1")
+        .bind(&parent.as_bytes()[..])
+        .fetch_optional(tx.read())
+        .await?
+        .ok_or(StoreError::ParentOver)?;
+    let ends = time(row.try_get("ends")?);
+    let subject = SubjectHash::of(row.try_get("subject")?);
+    let started = time(row.try_get("started")?);
+    let revoked = revocations::find(tx, parent, subject, started).await?.is_some();
+    if revoked || ends <= now || child_ends > ends { Err(StoreError::ParentOver) } else { Ok(()) }
+}
+
+/// "one transaction, revocation checked inside it".
+pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outcome, StoreError> {
+    let id = request.session_id;
+    let keys = revocations::keys(tx).await?;
+    let known = if let Some(row) = tx.rows.get(&id) {
+        Some(*row)
+    } else {
+        let subject = SubjectHash::of(&request.subject);
+        if let Some(by) = revocations::find(tx, id, subject, request.started).await? {
+            return Ok(Outcome::Refused(Refusal::Revoked { by }));
+        }
+        let row = find_row(tx, id).await?;
+        if let Some(row) = row {
+            tx.rows.put(id, row);
+        }
+        row
+    };
+    if keys.contains(&request.presented.key_id) {
+        return Ok(Outcome::Refused(Refusal::Revoked { by: "key" }));
+    }
+    Ok(match request.judge(known, Backing::Store, &keys) {
+        Verdict::Keep(row) => {
+            keep(tx, id, known, row).await?;
+            Outcome::Keep
+        }
+        Verdict::Successor(row) => {
+            keep(tx, id, known, row).await?;
+            Outcome::Successor(row)
+        }
+        Verdict::Reuse => {
+            reused(tx, request, known).await?;
+            Outcome::Refused(Refusal::Reuse)
+        }
+        Verdict::Unknown => Outcome::Refused(Refusal::Unknown),
+        Verdict::NotYetValid => Outcome::Refused(Refusal::NotYetValid),
+        Verdict::SessionEnded => Outcome::Refused(Refusal::SessionEnded),
+        Verdict::Expired => Outcome::Refused(Refusal::Expired),
+    })
+}
+
+async fn find_row(tx: &mut Tx, id: SessionId) -> Result<Option<Row>, StoreError> {
+    sqlx::query(
+        "SELECT generation, issued, expires, key_id, seen_at, previous_seen_at FROM sessions WHERE id = ?1",
+    )
+    .bind(&id.as_bytes()[..])
+    .fetch_optional(tx.read())
+    .await?
+    .as_ref()
+    .map(convert::ledger_row)
+    .transpose()
+}
+
+async fn keep(tx: &mut Tx, id: SessionId, known: Option<Row>, row: Row) -> Result<(), StoreError> {
+    if known == Some(row) {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE sessions SET generation = ?2, issued = ?3, expires = ?4, key_id = ?5, seen_at = ?6,
+             previous_seen_at = ?7, last_renewal = ?3 WHERE id = ?1",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(int(row.generation))
+    .bind(secs(row.issued))
+    .bind(secs(row.expires))
+    .bind(&row.key_id.as_bytes()[..])
+    .bind(row.seen_at.map(secs))
+    .bind(row.previous_seen_at.map(secs))
+    .execute(tx.write().await?)
+    .await?;
+    tx.rows.put(id, row);
+    Ok(())
+}
+
+/// "reuse: revoke the session, raise an anomaly, refuse."
+async fn reused(tx: &mut Tx, request: &RenewalRequest, known: Option<Row>) -> Result<(), StoreError> {
+    let id = request.session_id;
+    let target = Target::Session { id, ends: Some(request.presented.ends) };
+    revocations::revoke(tx, &target, request.now).await?;
+    let event = AuditEvent {
+        kind: "authn_token_reuse".to_owned(),
+        subject: Some(request.subject.to_string()),
+        session: Some(id.short_hash()),
+        address: request.address.as_deref().map(str::to_owned),
+        detail: Some(serde_json::json!({
+            "generation": request.presented.generation,
+            "newest_generation": known.map(|row| row.generation),
+        })),
+    };
+    audit::append(tx, &event, request.now).await
+}
+
+pub(super) async fn delete(tx: &mut Tx, id: SessionId) -> Result<bool, StoreError> {
+    tx.rows.pop(&id);
+    let deleted = sqlx::query("DELETE FROM sessions WHERE id = ?1")
+        .bind(&id.as_bytes()[..])
+        .execute(tx.write().await?)
+        .await?;
+    Ok(deleted.rows_affected() > 0)
+}
+
+/// At most `batch` of each.
+pub(super) async fn expire(
+    tx: &mut Tx,
+    audit_before: UnixTime,
+    batch: u32,
+    now: UnixTime,
+) -> Result<Expired, StoreError> {
+    let forgettable = forgettable(now);
+    let conn = tx.write().await?;
+    let sessions = sqlx::query(
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ends < ?1 ORDER BY ends LIMIT ?2)",
+    )
+    .bind(forgettable)
+    .bind(batch)
+    .execute(&mut *conn)
+    .await?
+    .rows_affected();
+    let revocations = sqlx::query(
+        "DELETE FROM revocations WHERE sequence IN
+             (SELECT sequence FROM revocations WHERE ends < ?1 ORDER BY ends LIMIT ?2)",
+    )
+    .bind(forgettable)
+    .bind(batch)
+    .execute(&mut *conn)
+    .await?
+    .rows_affected();
+    let audit = sqlx::query(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
+    )
+    .bind(secs(audit_before))
+    .bind(batch)
+    .execute(conn)
+    .await?
+    .rows_affected();
+    Ok(Expired { sessions, revocations, audit })
+}

@@ -1,0 +1,129 @@
+//! The login service.
+
+mod app;
+pub(crate) mod config;
+pub(crate) mod demo;
+mod keyring;
+pub(crate) mod listen;
+mod login_service;
+pub(crate) mod password;
+mod revocations;
+mod routes;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+
+use crate::error::ConfigError;
+use crate::issuer::store::{SqliteStore, Store, StoreError};
+use crate::policy::StalePolicy;
+use crate::server::app::{App, Settings};
+use crate::server::config::Config;
+use crate::server::keyring::Keyring;
+use crate::server::listen::{Listener, Transport};
+use crate::server::login_service::LoginService;
+use crate::server::password::PasswordChecker;
+use crate::server::revocations::Follower;
+use crate::time::{Clock, SystemClock};
+use crate::verifier::Verifier;
+
+/// What `serve` is told.
+pub(crate) struct Options {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    pub(crate) keys: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) transport: Transport,
+}
+
+/// A login service that is set up, and not serving yet.
+pub(crate) struct Issuer {
+    app: Arc<App>,
+    listener: Listener,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+/// How often what has ended is removed, and how much at a time.
+const EXPIRE_EVERY: Duration = Duration::from_secs(30);
+const EXPIRE_BATCH: u32 = 500;
+/// How long the audit trail is kept.
+const AUDIT_AGE: Duration = Duration::from_hours(90 * 24);
+
+impl Issuer {
+    /// Opens everything that can be wrong before anybody is served.
+    pub(crate) async fn open(options: Options) -> Result<Self, ConfigError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // First what costs nothing to check.
+        let listener = Listener::bind(options.listen, options.transport.clone())?;
+        let keyring = Keyring::open(options.keys, clock.now())?;
+        let minter = options.config.minter()?;
+        let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
+        let store = Arc::new(SqliteStore::open(&options.data).await?);
+
+        let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
+        let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
+        let mut verifier = Verifier::builder(keyring.session_keys().clone())
+            .leeway(minter.lifetimes().leeway())
+            .revocations(revocations.list().clone())
+            .stale_policy(StalePolicy::NeverStale);
+        if let Some(audience) = &options.config.tokens.audience {
+            verifier = verifier.audience(audience.clone());
+        }
+        if let Some(issuer) = &options.config.tokens.issuer {
+            verifier = verifier.issuer(issuer.clone());
+        }
+        let service = LoginService {
+            store: Arc::clone(&store),
+            revocations: revocations.clone(),
+            minter,
+            keyring: keyring.clone(),
+            passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+        };
+        let app = Arc::new(App {
+            settings,
+            keyring: keyring.clone(),
+            verifier: verifier.build()?,
+            service,
+            clock: Arc::clone(&clock),
+        });
+
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
+        tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
+        tasks.spawn(expire(store, clock));
+        Ok(Self { app, listener, tasks })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.address()
+    }
+
+    /// Serves until `handle` says stop.
+    pub(crate) async fn serve(mut self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
+        let served = self.listener.serve(routes::router(Arc::clone(&self.app)), handle).await;
+        self.tasks.shutdown().await;
+        served
+    }
+}
+
+/// Removes what has ended, in batches so small that no log-in waits for one.
+async fn expire(store: Arc<impl Store>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+    loop {
+        ticks.tick().await;
+        loop {
+            match store.expire(AUDIT_AGE, EXPIRE_BATCH, clock.now()).await {
+                Ok(expired) if expired.more(EXPIRE_BATCH) => tokio::task::yield_now().await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(%error, "what has ended could not be removed");
+                    break;
+                }
+            }
+        }
+    }
+}
