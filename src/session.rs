@@ -54,6 +54,10 @@ impl<C> Session<C> {
         self
     }
 
+    pub(crate) const fn all_claims(&self) -> &Claims {
+        &self.claims
+    }
+
     /// The session seen with other claims.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::error::{ConfigError, Rejection};
 use crate::key::LiveKeys;
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
+#[cfg(feature = "proof")]
+use crate::proof::{ProofRequest, ProofVerifier};
 use crate::revocation::RevocationList;
 #[cfg(any(feature = "axum", feature = "sync"))]
 use crate::session::Lifeline;
@@ -43,9 +45,7 @@ impl Verifier {
     /// # Errors
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason).
     pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
-        let unverified = UnverifiedToken::decode(token)?;
-        let verified = unverified.verify(&self.keys.load(), now);
-        self.admit(verified.inspect_err(|why| self.noticed(why))?, now)
+        self.admit(self.signed(&UnverifiedToken::decode(token)?, now)?, now)
     }
 
     /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in
@@ -84,7 +84,7 @@ impl Verifier {
         token: impl AsRef<[u8]>,
         now: UnixTime,
     ) -> Result<VerifiedToken, Rejection> {
-        let verified = UnverifiedToken::decode(token)?.verify(&self.keys.load(), now)?;
+        let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
         self.policy.for_us(verified.claims())?;
         not_bound(&verified)?;
         Ok(verified)
@@ -103,10 +103,19 @@ impl Verifier {
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
         self.policy.admit(token.key_id(), token.claims(), now)?;
         not_bound(&token)?;
-        let session = Session::admitted(token);
+        Ok(self.session(Session::admitted(token)))
+    }
+
+    /// The session of a token that was admitted here, with what can tell when
+    /// it is over.
+    #[cfg_attr(
+        not(any(feature = "axum", feature = "sync")),
+        expect(clippy::unused_self, reason = "no runtime to wait in")
+    )]
+    pub(crate) fn session<C>(&self, admitted: Session<C>) -> Session<C> {
         #[cfg(any(feature = "axum", feature = "sync"))]
-        let session = session.with_lifeline(&self.lifeline);
-        Ok(session)
+        let admitted = admitted.with_lifeline(&self.lifeline);
+        admitted
     }
 
     /// The same verifier, whose sessions read another clock to tell when they
@@ -118,6 +127,41 @@ impl Verifier {
         self
     }
 
+    /// Verifies and admits one token, with the proof of the client's key if
+    /// the session is bound to one. (That of an unbound session is not looked
+    /// at.)
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`]; a proof that is missing or fails a check is
+    /// [`Rejection::ProofRequired`] with
+    /// [the check's name](crate::proof::ProofError::as_str), one that was used
+    /// already [`Rejection::Replayed`].
+    #[cfg(feature = "proof")]
+    pub fn verify_bound<C>(
+        &self,
+        token: impl AsRef<[u8]>,
+        request: &ProofRequest<'_>,
+        proofs: &ProofVerifier,
+        now: UnixTime,
+    ) -> Result<Session<C>, Rejection> {
+        let token = token.as_ref();
+        let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
+        self.policy.admit(verified.key_id(), verified.claims(), now)?;
+        if let Some(key) = &verified.claims().bound_to {
+            proofs.check(request, token, verified.claims().session.session_id, key, now)?;
+        }
+        Ok(self.session(Session::admitted(verified)))
+    }
+
+    /// The signature alone, of a token or a ticket.
+    pub(crate) fn signed(&self, token: &UnverifiedToken, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        token.verify(&self.keys.load(), now).inspect_err(|why| self.noticed(why))
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// The keys it trusts.
     #[must_use]
     pub const fn keys(&self) -> &LiveKeys {
@@ -125,11 +169,11 @@ impl Verifier {
     }
 }
 
-/// A session bound to a key needs a proof of it, wherever it is used.
-const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
+/// A bound token without a proof is refused everywhere.
+pub(crate) const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
     match token.claims().bound_to {
-        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
         None => Ok(()),
+        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
     }
 }
 
