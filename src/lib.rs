@@ -42,4 +42,4 @@ pub use revocation::RevocationList;
 pub use session::{ClaimsError, Session};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{LiveKeys, Verifier, VerifierBuilder};
-pub use verify::{UnverifiedToken, VerifiedToken};
+pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
@@ -9,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::id::{KeyId, SessionId, TokenId};
 use crate::time::UnixTime;
-use crate::verify::VerifiedToken;
+use crate::verify::{CachedToken, VerifiedToken};
 use crate::wire::app;
 use crate::wire::claims::Claims;
 
@@ -19,106 +20,131 @@ use crate::wire::claims::Claims;
 /// `C` is the application's own claims, decoded when [`Session::claims`] asks
 /// for them.
 pub struct Session<C = ()> {
-    key_id: KeyId,
-    claims: Claims,
+    token: Held,
     kind: PhantomData<fn() -> C>,
+}
+
+/// Neither way of having a token takes an allocation of its own.
+#[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "so that a verification without a cache allocates nothing")]
+enum Held {
+    /// Verified for this session alone.
+    Own(VerifiedToken),
+    /// In the cache of verified tokens too.
+    Cached(Arc<CachedToken>),
 }
 
 impl<C> Session<C> {
     /// Only admission calls this.
-    pub(crate) fn admitted(token: VerifiedToken) -> Self {
-        Self { key_id: token.key_id(), claims: token.into_claims(), kind: PhantomData }
+    pub(crate) const fn admitted(token: VerifiedToken) -> Self {
+        Self { token: Held::Own(token), kind: PhantomData }
+    }
+
+    /// Only admission calls this.
+    pub(crate) const fn admitted_again(token: Arc<CachedToken>) -> Self {
+        Self { token: Held::Cached(token), kind: PhantomData }
+    }
+
+    fn token(&self) -> &VerifiedToken {
+        match &self.token {
+            Held::Own(token) => token,
+            Held::Cached(cached) => cached.token(),
+        }
+    }
+
+    fn verified_claims(&self) -> &Claims {
+        self.token().claims()
     }
 
     /// The session seen with other claims.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {
-        Session { key_id: self.key_id, claims: self.claims, kind: PhantomData }
+        Session { token: self.token, kind: PhantomData }
     }
 
     /// Whose session it is.
     #[must_use]
     pub fn subject(&self) -> &str {
-        self.claims.subject()
+        self.verified_claims().subject()
     }
 
     /// This log-in; the same in every token it is renewed into.
     #[must_use]
-    pub const fn id(&self) -> SessionId {
-        self.claims.session.session_id
+    pub fn id(&self) -> SessionId {
+        self.verified_claims().session.session_id
     }
 
     /// This token.
     #[must_use]
-    pub const fn token_id(&self) -> TokenId {
-        self.claims.token_id
+    pub fn token_id(&self) -> TokenId {
+        self.verified_claims().token_id
     }
 
     /// The key that signed the token.
     #[must_use]
-    pub const fn key_id(&self) -> KeyId {
-        self.key_id
+    pub fn key_id(&self) -> KeyId {
+        self.token().key_id()
     }
 
     /// Whom the token is for.
     #[must_use]
     pub fn audience(&self) -> Option<&str> {
-        self.claims.audience()
+        self.verified_claims().audience()
     }
 
     /// Who issued the token.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.claims.issuer()
+        self.verified_claims().issuer()
     }
 
     /// When this token was issued.
     #[must_use]
-    pub const fn issued_at(&self) -> UnixTime {
-        self.claims.issued
+    pub fn issued_at(&self) -> UnixTime {
+        self.verified_claims().issued
     }
 
     /// When this token expires unless renewed.
     #[must_use]
-    pub const fn expires_at(&self) -> UnixTime {
-        self.claims.expires
+    pub fn expires_at(&self) -> UnixTime {
+        self.verified_claims().expires
     }
 
     /// When the session was started.
     #[must_use]
-    pub const fn started_at(&self) -> UnixTime {
-        self.claims.session.started
+    pub fn started_at(&self) -> UnixTime {
+        self.verified_claims().session.started
     }
 
     /// When the session ends, however often renewed.
     #[must_use]
-    pub const fn ends_at(&self) -> UnixTime {
-        self.claims.session.ends
+    pub fn ends_at(&self) -> UnixTime {
+        self.verified_claims().session.ends
     }
 
     /// When the user last gave credentials.
     #[must_use]
-    pub const fn auth_time(&self) -> UnixTime {
-        self.claims.session.auth_time
+    pub fn auth_time(&self) -> UnixTime {
+        self.verified_claims().session.auth_time
     }
 
     /// How often the session has been renewed.
     #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.claims.session.generation
+    pub fn generation(&self) -> u64 {
+        self.verified_claims().session.generation
     }
 
     /// The thumbprint of the client key the session is bound to (`cnf`).
     #[must_use]
-    pub const fn bound_to(&self) -> Option<&[u8; 32]> {
-        self.claims.bound_to.as_ref()
+    pub fn bound_to(&self) -> Option<&[u8; 32]> {
+        self.verified_claims().bound_to.as_ref()
     }
 
     /// The application's claims as JSON, whatever their type; null if there
     /// are none.
     #[must_use]
     pub fn claims_json(&self) -> serde_json::Value {
-        self.claims.app().map_or(serde_json::Value::Null, app::to_json)
+        self.verified_claims().app().map_or(serde_json::Value::Null, app::to_json)
     }
 }
 
@@ -129,7 +155,7 @@ impl<C: DeserializeOwned> Session<C> {
     /// [`ClaimsError`] if the token has none, or of another shape: the issuer
     /// and this service disagree on what `C` is.
     pub fn claims(&self) -> Result<C, ClaimsError> {
-        let encoded = self.claims.app().ok_or(ClaimsError::Absent)?;
+        let encoded = self.verified_claims().app().ok_or(ClaimsError::Absent)?;
         app::decode(encoded).map_err(ClaimsError::Shape)
     }
 }
@@ -148,7 +174,7 @@ pub enum ClaimsError {
 
 impl<C> Clone for Session<C> {
     fn clone(&self) -> Self {
-        Self { key_id: self.key_id, claims: self.claims.clone(), kind: PhantomData }
+        Self { token: self.token.clone(), kind: PhantomData }
     }
 }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::error::{ConfigError, Rejection};
-use crate::key::KeySet;
+use crate::key::{KeySet, VerifyingKey};
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 use crate::revocation::RevocationList;
 use crate::session::Session;
 use crate::time::UnixTime;
-use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
+use crate::verify::{CachedToken, TokenCache, TokenCacheCounts, UnverifiedToken, VerifiedToken, verify_many};
+
+#[cfg(all(test, feature = "issuer"))]
+mod tests;
 
 /// A key set that can be replaced while edges read it. Clones share it.
 #[derive(Clone, Debug)]
@@ -36,12 +39,16 @@ impl From<KeySet> for LiveKeys {
     }
 }
 
+/// How many tokens [`Verifier::verify_many`] takes at a time: more share no more.
+const BATCH: usize = 32;
+
 /// Verifies and admits tokens with public keys alone. Clones are cheap and
-/// share the keys.
+/// share the keys and the cache of verified tokens.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     keys: LiveKeys,
     policy: Arc<Policy>,
+    cache: Option<Arc<TokenCache>>,
 }
 
 impl Verifier {
@@ -54,6 +61,7 @@ impl Verifier {
             audience: None,
             leeway: Lifetimes::DEFAULT_LEEWAY,
             revocations: None,
+            cache_bytes: Some(TokenCache::DEFAULT),
         }
     }
 
@@ -62,9 +70,14 @@ impl Verifier {
     /// # Errors
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason).
     pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
-        let unverified = UnverifiedToken::decode(token)?;
-        let verified = unverified.verify(&self.keys.0.load(), now)?;
-        self.admit(verified, now)
+        let text = token.as_ref();
+        let keys = self.keys.0.load();
+        if let Some(known) = self.known(text, &keys, now) {
+            return known;
+        }
+        let token = UnverifiedToken::decode(text)?;
+        let key = token.key(&keys, now)?;
+        self.admit_new(text, token.verify_with(key)?, key, now)
     }
 
     /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in
@@ -74,16 +87,71 @@ impl Verifier {
         tokens: &[impl AsRef<[u8]>],
         now: UnixTime,
     ) -> Vec<Result<Session<C>, Rejection>> {
-        let decoded: Vec<_> = tokens.iter().map(UnverifiedToken::decode).collect();
-        let frames: Vec<_> = decoded.iter().filter_map(|token| token.as_ref().ok().cloned()).collect();
-        let mut verified = verify_many(&frames, &self.keys.0.load(), now).into_iter();
-        decoded
-            .into_iter()
-            .filter_map(|token| match token {
-                Ok(_) => verified.next().map(|verified| self.admit(verified?, now)),
-                Err(rejection) => Some(Err(rejection)),
-            })
-            .collect()
+        let keys = self.keys.0.load();
+        let mut verdicts = Vec::with_capacity(tokens.len());
+        for batch in tokens.chunks(BATCH) {
+            // What is known or malformed has its verdict already.
+            let mut frames = Vec::with_capacity(batch.len());
+            let early: Vec<_> = batch
+                .iter()
+                .map(|token| {
+                    let text = token.as_ref();
+                    self.known(text, &keys, now).or_else(|| {
+                        let frame = UnverifiedToken::decode(text).and_then(|token| {
+                            let key = token.key(&keys, now)?;
+                            Ok((token, key))
+                        });
+                        frame.map(|frame| frames.push(frame)).err().map(Err)
+                    })
+                })
+                .collect();
+            let mut verified = verify_many(&frames).into_iter().zip(&frames);
+            verdicts.extend(batch.iter().zip(early).filter_map(|(token, early)| {
+                early.or_else(|| {
+                    let (verified, (_, key)) = verified.next()?;
+                    Some(verified.and_then(|verified| self.admit_new(token.as_ref(), verified, key, now)))
+                })
+            }));
+        }
+        verdicts
+    }
+
+    /// The verdict on a token that the cache has. The signature is all that a
+    /// hit proves: the policy is asked again.
+    fn known<C>(&self, text: &[u8], keys: &KeySet, now: UnixTime) -> Option<Result<Session<C>, Rejection>> {
+        let cache = self.cache.as_ref()?;
+        let cached = cache.get(text, keys, now)?;
+        let verdict = self.admissible(cached.token(), now).inspect_err(|why| match why {
+            Rejection::Revoked { by: "key" } => cache.remove_key(cached.token().key_id()),
+            Rejection::Revoked { .. } | Rejection::Expired { .. } | Rejection::SessionEnded { .. } => {
+                cache.remove(&cached);
+            }
+            _ => {}
+        });
+        Some(verdict.map(|()| Session::admitted_again(cached)))
+    }
+
+    /// Admits a token that `key` was just seen to have signed, and remembers it.
+    fn admit_new<C>(
+        &self,
+        text: &[u8],
+        token: VerifiedToken,
+        key: &VerifyingKey,
+        now: UnixTime,
+    ) -> Result<Session<C>, Rejection> {
+        self.admissible(&token, now)?;
+        let Some(cache) = &self.cache else { return Ok(Session::admitted(token)) };
+        let cached = Arc::new(CachedToken::new(text, token, key));
+        cache.insert(&cached);
+        Ok(Session::admitted_again(cached))
+    }
+
+    fn admissible(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
+        self.policy.admit(token.key_id(), token.claims(), now)?;
+        if token.claims().bound_to.is_some() {
+            return Err(Rejection::ProofRequired { detail: "missing" });
+        }
+        Ok(())
     }
 
     /// Admits a token whose signature has been verified.
@@ -91,11 +159,14 @@ impl Verifier {
     /// # Errors
     /// As [`Verifier::verify`], from [`Rejection::WrongIssuer`] on.
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
-        self.policy.admit(token.key_id(), token.claims(), now)?;
-        if token.claims().bound_to.is_some() {
-            return Err(Rejection::ProofRequired { detail: "missing" });
-        }
+        self.admissible(&token, now)?;
         Ok(Session::admitted(token))
+    }
+
+    /// How the cache of verified tokens is doing; `None` if there is none.
+    #[must_use]
+    pub fn token_cache_counts(&self) -> Option<TokenCacheCounts> {
+        self.cache.as_ref().map(|cache| cache.counts())
     }
 
     /// The keys it trusts.
@@ -114,6 +185,7 @@ pub struct VerifierBuilder {
     audience: Option<Box<str>>,
     leeway: Duration,
     revocations: Option<Revocations>,
+    cache_bytes: Option<usize>,
 }
 
 impl VerifierBuilder {
@@ -162,9 +234,28 @@ impl VerifierBuilder {
         self
     }
 
+    /// Remembers verified tokens in at most this many bytes, at least 64 KiB.
+    /// Default: 64 MiB, which hold about 100,000; they are taken as tokens come.
+    ///
+    /// A token seen before is not decoded nor its signature checked again.
+    /// Everything else is asked of it on every request: whether its key is
+    /// still trusted, audience, issuer, lifetime and revocation.
+    pub const fn token_cache(mut self, bytes: usize) -> Self {
+        self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Checks the signature on every request: for tokens that are seen once,
+    /// or where memory is dearer than a signature.
+    pub const fn without_token_cache(mut self) -> Self {
+        self.cache_bytes = None;
+        self
+    }
+
     /// # Errors
     /// [`ConfigError::Builder`] if neither a revocation list was given nor
-    /// [`VerifierBuilder::without_revocations`] said;
+    /// [`VerifierBuilder::without_revocations`] said, or if the token cache is
+    /// smaller than 64 KiB;
     /// [`ConfigError::Lifetimes`] if the leeway is over 60 s.
     pub fn build(self) -> Result<Verifier, ConfigError> {
         let Some(revocations) = self.revocations else {
@@ -175,8 +266,14 @@ impl VerifierBuilder {
         if self.leeway > Lifetimes::MAX_LEEWAY || self.leeway.subsec_nanos() != 0 {
             return Err(ConfigError::Lifetimes("leeway must be whole seconds, at most 60s".to_owned()));
         }
+        if self.cache_bytes.is_some_and(|bytes| bytes < TokenCache::LEAST) {
+            return Err(ConfigError::Builder(
+                "a token cache has at least 65536 bytes; for none, say .without_token_cache()",
+            ));
+        }
+        let cache = self.cache_bytes.map(|bytes| Arc::new(TokenCache::new(bytes)));
         let policy =
             Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway, revocations };
-        Ok(Verifier { keys: self.keys, policy: Arc::new(policy) })
+        Ok(Verifier { keys: self.keys, policy: Arc::new(policy), cache })
     }
 }

@@ -1,7 +1,12 @@
 //! The signature, and nothing before it: [`UnverifiedToken`] and a [`KeySet`]
 //! make a [`VerifiedToken`].
 
+mod cache;
+
 use core::fmt;
+
+pub use cache::TokenCacheCounts;
+pub(crate) use cache::{CachedToken, TokenCache};
 
 use crate::error::Rejection;
 use crate::id::KeyId;
@@ -66,12 +71,17 @@ impl UnverifiedToken {
     /// [`Rejection::Malformed`] if a trusted key signed claims that are none.
     pub fn verify(&self, keys: &KeySet, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         let key = self.key(keys, now)?;
+        self.verify_with(key)
+    }
+
+    /// The same with the key that [`UnverifiedToken::key`] found.
+    pub(crate) fn verify_with(&self, key: &VerifyingKey) -> Result<VerifiedToken, Rejection> {
         self.judged(key.verifies(&self.message, &self.signature))
     }
 
     /// The key that must have signed. The algorithm is the key's; the header
     /// may only agree with it.
-    fn key<'k>(&self, keys: &'k KeySet, now: UnixTime) -> Result<&'k VerifyingKey, Rejection> {
+    pub(crate) fn key<'k>(&self, keys: &'k KeySet, now: UnixTime) -> Result<&'k VerifyingKey, Rejection> {
         let key_id = self.header.key_id;
         let key = keys.get(key_id, now).ok_or(Rejection::UnknownKey { key_id })?;
         if key.algorithm() == self.header.algorithm {
@@ -92,27 +102,16 @@ impl UnverifiedToken {
     }
 }
 
-/// Verifies many tokens, each as [`UnverifiedToken::verify`] does, and shares
-/// what the signatures' arithmetic has in common.
+/// Verifies many tokens with their keys, each as
+/// [`UnverifiedToken::verify_with`] does, and shares what the signatures'
+/// arithmetic has in common.
 pub(crate) fn verify_many(
-    tokens: &[UnverifiedToken],
-    keys: &KeySet,
-    now: UnixTime,
+    tokens: &[(UnverifiedToken, &VerifyingKey)],
 ) -> Vec<Result<VerifiedToken, Rejection>> {
-    let found: Vec<_> = tokens.iter().map(|token| token.key(keys, now)).collect();
-    let signed: Vec<_> = tokens
-        .iter()
-        .zip(&found)
-        .filter_map(|(token, key)| Some((*key.as_ref().ok()?, &token.message[..], &token.signature)))
-        .collect();
-    let mut verdicts = VerifyingKey::verify_many(&signed).into_iter();
-    tokens
-        .iter()
-        .zip(found)
-        .map(|(token, key)| {
-            token.judged(key.is_ok() && verdicts.next() == Some(true)).map_err(|why| key.err().unwrap_or(why))
-        })
-        .collect()
+    let signed: Vec<_> =
+        tokens.iter().map(|(token, key)| (*key, &token.message[..], &token.signature)).collect();
+    let verdicts = VerifyingKey::verify_many(&signed);
+    tokens.iter().zip(verdicts).map(|((token, _), holds)| token.judged(holds)).collect()
 }
 
 impl fmt::Debug for UnverifiedToken {
@@ -145,10 +144,6 @@ impl VerifiedToken {
 
     pub(crate) const fn claims(&self) -> &Claims {
         &self.claims
-    }
-
-    pub(crate) fn into_claims(self) -> Claims {
-        self.claims
     }
 }
 

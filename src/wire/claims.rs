@@ -220,6 +220,11 @@ impl Claims {
         self.app.map(|span| &self.payload[span.range()])
     }
 
+    /// What it takes besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        if self.payload.spilled() { self.payload.capacity() } else { 0 }
+    }
+
     fn text(&self, span: Span) -> &str {
         // The span was read as UTF-8; the payload has not changed since.
         core::str::from_utf8(&self.payload[span.range()]).unwrap_or_default()
