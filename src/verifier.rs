@@ -13,7 +13,8 @@ use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verify::{CachedToken, TokenCache, TokenCacheCounts, UnverifiedToken, VerifiedToken, verify_many};
 
-#[cfg(all(test, feature = "issuer"))]
+#[cfg(test)]
+#[cfg(feature = "issuer")]
 mod tests;
 
 /// A key set that can be replaced while edges read it. Clones share it.

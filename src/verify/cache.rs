@@ -180,8 +180,8 @@ impl TokenCache {
     fn shard(&self, text: &[u8]) -> (u64, MutexGuard<'_, Shard>) {
         const HASHED: usize = 40;
         let hash = self.hasher.hash_one(text.last_chunk::<HASHED>().map_or(text, |end| end));
-        // The tables use the low bits and the highest seven.
-        let shard = usize::from((hash >> 32) as u16) % self.shards.len();
+        // The tables use the lowest bits and the highest seven.
+        let shard = usize::from((hash >> 48) as u16) % self.shards.len();
         (hash, lock(&self.shards[shard]))
     }
 }
