@@ -13,7 +13,7 @@ use crate::id::KeyId;
 use crate::key::{KeySet, VerifyingKey};
 use crate::time::UnixTime;
 use crate::wire::claims::Claims;
-use crate::wire::cose::{Header, Sign1, SignedMessage, Typ};
+use crate::wire::cose::{InPlace, Typ};
 use crate::wire::text;
 
 /// A token of the right form. Nothing in it may be believed, so nothing in it
@@ -21,12 +21,8 @@ use crate::wire::text;
 /// inside.
 #[derive(Clone)]
 pub struct UnverifiedToken {
-    header: Header,
+    frame: InPlace,
     typ: Typ,
-    /// The Sig_structure of the received bytes, which ends with the payload.
-    message: SignedMessage,
-    payload_len: usize,
-    signature: [u8; 64],
 }
 
 impl UnverifiedToken {
@@ -42,25 +38,19 @@ impl UnverifiedToken {
 
     /// Reads the frame of a ticket, as [`UnverifiedToken::decode`] does.
     pub(crate) fn decode_as(token: &[u8], typ: Typ) -> Result<Self, Rejection> {
-        let bytes = text::decode(token)?;
-        let frame = Sign1::decode(&bytes)?;
-        if frame.header.typ != Some(typ) {
-            return Err(Rejection::WrongType { expected: typ.name() });
+        let frame = InPlace::decode(text::decode_after(InPlace::ROOM, token)?)?;
+        if frame.header.typ == Some(typ) {
+            Ok(Self { frame, typ })
+        } else {
+            Err(Rejection::WrongType { expected: typ.name() })
         }
-        Ok(Self {
-            header: frame.header,
-            typ,
-            message: frame.signed_message(),
-            payload_len: frame.payload.len(),
-            signature: *frame.signature,
-        })
     }
 
     /// The kid it names: for asking whether a key set is too old, and for
     /// nothing that needs trust.
     #[must_use]
     pub const fn key_id(&self) -> KeyId {
-        self.header.key_id
+        self.frame.header.key_id
     }
 
     /// Checks the signature, then reads the claims. `now` is for keys that
@@ -76,15 +66,15 @@ impl UnverifiedToken {
 
     /// The same with the key that [`UnverifiedToken::key`] found.
     pub(crate) fn verify_with(&self, key: &VerifyingKey) -> Result<VerifiedToken, Rejection> {
-        self.judged(key.verifies(&self.message, &self.signature))
+        self.judged(key.verifies(self.frame.message(), self.frame.signature()))
     }
 
     /// The key that must have signed. The algorithm is the key's; the header
     /// may only agree with it.
     pub(crate) fn key<'k>(&self, keys: &'k KeySet, now: UnixTime) -> Result<&'k VerifyingKey, Rejection> {
-        let key_id = self.header.key_id;
+        let key_id = self.frame.header.key_id;
         let key = keys.get(key_id, now).ok_or(Rejection::UnknownKey { key_id })?;
-        if key.algorithm() == self.header.algorithm {
+        if key.algorithm() == self.frame.header.algorithm {
             Ok(key)
         } else {
             Err(Rejection::BadSignature { key_id })
@@ -93,12 +83,11 @@ impl UnverifiedToken {
 
     /// No claim is read before the signature holds.
     fn judged(&self, signature_holds: bool) -> Result<VerifiedToken, Rejection> {
-        let key_id = self.header.key_id;
+        let key_id = self.frame.header.key_id;
         if !signature_holds {
             return Err(Rejection::BadSignature { key_id });
         }
-        let payload = &self.message[self.message.len() - self.payload_len..];
-        Ok(VerifiedToken { key_id, claims: Claims::decode(payload, self.typ)? })
+        Ok(VerifiedToken { key_id, claims: Claims::decode(self.frame.payload(), self.typ)? })
     }
 }
 
@@ -109,14 +98,14 @@ pub(crate) fn verify_many(
     tokens: &[(UnverifiedToken, &VerifyingKey)],
 ) -> Vec<Result<VerifiedToken, Rejection>> {
     let signed: Vec<_> =
-        tokens.iter().map(|(token, key)| (*key, &token.message[..], &token.signature)).collect();
+        tokens.iter().map(|(token, key)| (*key, token.frame.message(), token.frame.signature())).collect();
     let verdicts = VerifyingKey::verify_many(&signed);
     tokens.iter().zip(verdicts).map(|((token, _), holds)| token.judged(holds)).collect()
 }
 
 impl fmt::Debug for UnverifiedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UnverifiedToken(key {})", self.header.key_id)
+        write!(f, "UnverifiedToken(key {})", self.frame.header.key_id)
     }
 }
 

@@ -24,15 +24,20 @@ pub(crate) const fn encoded_len(bytes: usize) -> usize {
 /// Decodes a token. The length is looked at first, so that the rest of an
 /// overlong text is never read.
 pub(crate) fn decode(text: &[u8]) -> Result<TokenBytes, Malformed> {
+    decode_after(0, text)
+}
+
+/// The same, with `room` bytes before what is decoded.
+pub(crate) fn decode_after(room: usize, text: &[u8]) -> Result<TokenBytes, Malformed> {
     match text.len() {
         0 => return Err(Malformed::Empty),
         1..=MAX_TOKEN_CHARS => {}
         _ => return Err(Malformed::TooLong),
     }
-    let mut bytes = TokenBytes::from_elem(0, text.len() * 3 / 4);
-    let written = decode_into(text, &mut bytes)?;
-    debug_assert_eq!(written, bytes.len(), "an unpadded text of n characters is 3n/4 bytes");
-    bytes.truncate(written);
+    let mut bytes = TokenBytes::from_elem(0, room + text.len() * 3 / 4);
+    let written = decode_into(text, &mut bytes[room..])?;
+    debug_assert_eq!(room + written, bytes.len(), "an unpadded text of n characters is 3n/4 bytes");
+    bytes.truncate(room + written);
     Ok(bytes)
 }
 
