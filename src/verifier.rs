@@ -43,13 +43,19 @@ impl From<KeySet> for LiveKeys {
 /// How many tokens [`Verifier::verify_many`] takes at a time: more share no more.
 const BATCH: usize = 32;
 
-/// Verifies and admits tokens with public keys alone. Clones are cheap and
-/// share the keys and the cache of verified tokens.
+/// Verifies and admits tokens with public keys alone. Clones share the keys and
+/// the cache of verified tokens.
+///
+/// In one piece, since HTTP services are cloned for every request: a clone is
+/// one count.
 #[derive(Clone, Debug)]
-pub struct Verifier {
+pub struct Verifier(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     keys: LiveKeys,
-    policy: Arc<Policy>,
-    cache: Option<Arc<TokenCache>>,
+    policy: Policy,
+    cache: Option<TokenCache>,
 }
 
 impl Verifier {
@@ -72,7 +78,7 @@ impl Verifier {
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason).
     pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
         let text = token.as_ref();
-        let keys = self.keys.0.load();
+        let keys = self.0.keys.0.load();
         if let Some(known) = self.known(text, &keys, now) {
             return known;
         }
@@ -88,7 +94,7 @@ impl Verifier {
         tokens: &[impl AsRef<[u8]>],
         now: UnixTime,
     ) -> Vec<Result<Session<C>, Rejection>> {
-        let keys = self.keys.0.load();
+        let keys = self.0.keys.0.load();
         let mut verdicts = Vec::with_capacity(tokens.len());
         for batch in tokens.chunks(BATCH) {
             // What is known or malformed has its verdict already.
@@ -120,7 +126,7 @@ impl Verifier {
     /// The verdict on a token that the cache has. The signature is all that a
     /// hit proves: the policy is asked again.
     fn known<C>(&self, text: &[u8], keys: &KeySet, now: UnixTime) -> Option<Result<Session<C>, Rejection>> {
-        let cache = self.cache.as_ref()?;
+        let cache = self.0.cache.as_ref()?;
         let cached = cache.get(text, keys, now)?;
         let verdict = self.admissible(cached.token(), now).inspect_err(|why| match why {
             Rejection::Revoked { by: "key" } => cache.remove_key(cached.token().key_id()),
@@ -141,14 +147,14 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Session<C>, Rejection> {
         self.admissible(&token, now)?;
-        let Some(cache) = &self.cache else { return Ok(Session::admitted(token)) };
+        let Some(cache) = &self.0.cache else { return Ok(Session::admitted(token)) };
         let cached = Arc::new(CachedToken::new(text, token, key));
         cache.insert(&cached);
         Ok(Session::admitted_again(cached))
     }
 
     fn admissible(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
-        self.policy.admit(token.key_id(), token.claims(), now)?;
+        self.0.policy.admit(token.key_id(), token.claims(), now)?;
         if token.claims().bound_to.is_some() {
             return Err(Rejection::ProofRequired { detail: "missing" });
         }
@@ -167,13 +173,13 @@ impl Verifier {
     /// How the cache of verified tokens is doing; `None` if there is none.
     #[must_use]
     pub fn token_cache_counts(&self) -> Option<TokenCacheCounts> {
-        self.cache.as_ref().map(|cache| cache.counts())
+        self.0.cache.as_ref().map(TokenCache::counts)
     }
 
     /// The keys it trusts.
     #[must_use]
-    pub const fn keys(&self) -> &LiveKeys {
-        &self.keys
+    pub fn keys(&self) -> &LiveKeys {
+        &self.0.keys
     }
 }
 
@@ -272,9 +278,9 @@ impl VerifierBuilder {
                 "a token cache has at least 65536 bytes; for none, say .without_token_cache()",
             ));
         }
-        let cache = self.cache_bytes.map(|bytes| Arc::new(TokenCache::new(bytes)));
+        let cache = self.cache_bytes.map(TokenCache::new);
         let policy =
             Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway, revocations };
-        Ok(Verifier { keys: self.keys, policy: Arc::new(policy), cache })
+        Ok(Verifier(Arc::new(Inner { keys: self.keys, policy, cache })))
     }
 }
