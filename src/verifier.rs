@@ -11,7 +11,9 @@ use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 use crate::revocation::RevocationList;
 use crate::session::Session;
 use crate::time::UnixTime;
-use crate::verify::{CachedToken, TokenCache, TokenCacheCounts, UnverifiedToken, VerifiedToken, verify_many};
+use crate::verify::{
+    self, CachedToken, TokenCache, TokenCacheCounts, UnverifiedToken, VerifiedToken, verify_many,
+};
 
 #[cfg(test)]
 #[cfg(feature = "issuer")]
@@ -82,9 +84,8 @@ impl Verifier {
         if let Some(known) = self.known(text, &keys, now) {
             return known;
         }
-        let token = UnverifiedToken::decode(text)?;
-        let key = token.key(&keys, now)?;
-        self.admit_new(text, token.verify_with(key)?, key, now)
+        let (token, key) = verify::verify(text, &keys, now)?;
+        self.admit_new(text, token, key, now)
     }
 
     /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in
@@ -105,7 +106,7 @@ impl Verifier {
                     let text = token.as_ref();
                     self.known(text, &keys, now).or_else(|| {
                         let frame = UnverifiedToken::decode(text).and_then(|token| {
-                            let key = token.key(&keys, now)?;
+                            let key = token.borrowed().key(&keys, now)?;
                             Ok((token, key))
                         });
                         frame.map(|frame| frames.push(frame)).err().map(Err)

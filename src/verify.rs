@@ -14,13 +14,14 @@ use crate::key::{KeySet, VerifyingKey};
 use crate::time::UnixTime;
 use crate::wire::claims::Claims;
 use crate::wire::cose::{InPlace, Typ};
-use crate::wire::text;
+use crate::wire::text::{self, TokenBytes};
 
 /// A token of the right form. Nothing in it may be believed, so nothing in it
 /// can be read; see [`danger::inspect`](crate::danger::inspect) for looking
 /// inside.
 #[derive(Clone)]
 pub struct UnverifiedToken {
+    bytes: TokenBytes,
     frame: InPlace,
     typ: Typ,
 }
@@ -38,12 +39,10 @@ impl UnverifiedToken {
 
     /// Reads the frame of a ticket, as [`UnverifiedToken::decode`] does.
     pub(crate) fn decode_as(token: &[u8], typ: Typ) -> Result<Self, Rejection> {
-        let frame = InPlace::decode(text::decode_after(InPlace::ROOM, token)?)?;
-        if frame.header.typ == Some(typ) {
-            Ok(Self { frame, typ })
-        } else {
-            Err(Rejection::WrongType { expected: typ.name() })
-        }
+        text::check_length(token)?;
+        let mut bytes = text::room_for(InPlace::ROOM, token);
+        let frame = Unverified::decode(token, &mut bytes, typ)?.frame;
+        Ok(Self { bytes, frame, typ })
     }
 
     /// The kid it names: for asking whether a key set is too old, and for
@@ -60,13 +59,33 @@ impl UnverifiedToken {
     /// [`Rejection::UnknownKey`], [`Rejection::BadSignature`], or
     /// [`Rejection::Malformed`] if a trusted key signed claims that are none.
     pub fn verify(&self, keys: &KeySet, now: UnixTime) -> Result<VerifiedToken, Rejection> {
-        let key = self.key(keys, now)?;
-        self.verify_with(key)
+        let token = self.borrowed();
+        token.verify(token.key(keys, now)?)
     }
 
-    /// The same with the key that [`UnverifiedToken::key`] found.
-    pub(crate) fn verify_with(&self, key: &VerifyingKey) -> Result<VerifiedToken, Rejection> {
-        self.judged(key.verifies(self.frame.message(), self.frame.signature()))
+    pub(crate) fn borrowed(&self) -> Unverified<'_> {
+        Unverified { bytes: &self.bytes, frame: self.frame, typ: self.typ }
+    }
+}
+
+/// An [`UnverifiedToken`] that lies elsewhere, so that it need not be moved.
+#[derive(Clone, Copy)]
+pub(crate) struct Unverified<'a> {
+    bytes: &'a [u8],
+    frame: InPlace,
+    typ: Typ,
+}
+
+impl<'a> Unverified<'a> {
+    /// `bytes` are [`text::room_for`] the token after [`InPlace::ROOM`].
+    fn decode(token: &[u8], bytes: &'a mut [u8], typ: Typ) -> Result<Self, Rejection> {
+        text::decode_exactly(token, &mut bytes[InPlace::ROOM..])?;
+        let frame = InPlace::decode(bytes)?;
+        if frame.header.typ == Some(typ) {
+            Ok(Self { bytes, frame, typ })
+        } else {
+            Err(Rejection::WrongType { expected: typ.name() })
+        }
     }
 
     /// The key that must have signed. The algorithm is the key's; the header
@@ -81,31 +100,56 @@ impl UnverifiedToken {
         }
     }
 
+    /// [`UnverifiedToken::verify`] with the key that was found.
+    fn verify(&self, key: &VerifyingKey) -> Result<VerifiedToken, Rejection> {
+        let (message, signature) = self.signed();
+        self.judged(key.verifies(message, signature))
+    }
+
+    fn signed(&self) -> (&'a [u8], &'a [u8; 64]) {
+        (self.frame.message(self.bytes), InPlace::signature(self.bytes))
+    }
+
     /// No claim is read before the signature holds.
     fn judged(&self, signature_holds: bool) -> Result<VerifiedToken, Rejection> {
         let key_id = self.frame.header.key_id;
         if !signature_holds {
             return Err(Rejection::BadSignature { key_id });
         }
-        Ok(VerifiedToken { key_id, claims: Claims::decode(self.frame.payload(), self.typ)? })
+        Ok(VerifiedToken { key_id, claims: Claims::decode(self.frame.payload(self.bytes), self.typ)? })
     }
 }
 
-/// Verifies many tokens with their keys, each as
-/// [`UnverifiedToken::verify_with`] does, and shares what the signatures'
+/// A session token from its text, and the key that signed it.
+pub(crate) fn verify<'k>(
+    token: &[u8],
+    keys: &'k KeySet,
+    now: UnixTime,
+) -> Result<(VerifiedToken, &'k VerifyingKey), Rejection> {
+    text::check_length(token)?;
+    let mut bytes = text::room_for(InPlace::ROOM, token);
+    let token = Unverified::decode(token, &mut bytes, Typ::Session)?;
+    let key = token.key(keys, now)?;
+    Ok((token.verify(key)?, key))
+}
+
+/// Verifies many tokens with their keys, each as [`verify`] does, and shares what the signatures'
 /// arithmetic has in common.
 pub(crate) fn verify_many(
     tokens: &[(UnverifiedToken, &VerifyingKey)],
 ) -> Vec<Result<VerifiedToken, Rejection>> {
-    let signed: Vec<_> =
-        tokens.iter().map(|(token, key)| (*key, token.frame.message(), token.frame.signature())).collect();
+    let signed: Vec<_> = tokens
+        .iter()
+        .map(|(token, key)| (*key, token.borrowed().signed()))
+        .map(|(k, (m, s))| (k, m, s))
+        .collect();
     let verdicts = VerifyingKey::verify_many(&signed);
-    tokens.iter().zip(verdicts).map(|((token, _), holds)| token.judged(holds)).collect()
+    tokens.iter().zip(verdicts).map(|((token, _), holds)| token.borrowed().judged(holds)).collect()
 }
 
 impl fmt::Debug for UnverifiedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UnverifiedToken(key {})", self.frame.header.key_id)
+        write!(f, "UnverifiedToken(key {})", self.key_id())
     }
 }
 

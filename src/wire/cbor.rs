@@ -188,7 +188,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an item and tells its bytes too, for comparing map keys.
+    /// A map's next key. Of a number its head says all, of another key nothing
+    /// but that it is unknown here; the bytes are for [`KeyOrder`].
+    pub(crate) fn key(&mut self) -> Result<(Head, &'a [u8]), Malformed> {
+        let before = self.rest;
+        let head = self.head()?;
+        if !matches!(head, Head::Uint(_) | Head::Nint(_)) {
+            self.rest = before;
+            self.item(1, Extended::Refused)?;
+        }
+        Ok((head, &before[..before.len() - self.rest.len()]))
+    }
+
+    /// Reads an item and tells its bytes too.
     pub(crate) fn spanned<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,

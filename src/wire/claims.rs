@@ -23,7 +23,7 @@ use crate::error::Malformed;
 use crate::id::{SessionId, Subject, TokenId};
 use crate::time::UnixTime;
 use crate::wire::app;
-use crate::wire::cbor::{Extended, Head, KeyOrder, Reader, Writer};
+use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
 use crate::wire::cose::Typ;
 
 mod label {
@@ -238,9 +238,9 @@ impl Found {
         let pairs = reader.map_or(Malformed::ClaimsNotMap)?;
         let mut order = KeyOrder::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.spanned(|r| r.item(1, Extended::Refused))?;
+            let (key, encoded) = reader.key()?;
             order.next(encoded)?;
-            found.claim(Reader::new(key).head()?, &mut reader, payload.len())?;
+            found.claim(key, &mut reader, payload.len())?;
         }
         reader.finish()?;
         Ok(found)

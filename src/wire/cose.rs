@@ -12,7 +12,6 @@ use smallvec::SmallVec;
 use crate::error::Malformed;
 use crate::id::KeyId;
 use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
-use crate::wire::text::TokenBytes;
 
 /// COSE_Sign1's tag (RFC 9052 §2).
 const TAG_SIGN1: u64 = 18;
@@ -136,9 +135,9 @@ impl Header {
         let (mut algorithm, mut key_id, mut typ) = (None, None, None);
         let mut order = KeyOrder::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.spanned(|r| r.item(1, super::cbor::Extended::Refused))?;
+            let (key, encoded) = reader.key()?;
             order.next(encoded)?;
-            match Reader::new(key).head()? {
+            match key {
                 Head::Uint(label::ALG) => algorithm = Some(decode_algorithm(&mut reader)?),
                 Head::Uint(label::CRIT) => return Err(Malformed::Crit),
                 Head::Uint(label::KID) => {
@@ -256,16 +255,16 @@ impl<'a> Sign1<'a> {
     }
 }
 
-/// A COSE_Sign1 made into what its signature covers where it lies.
+/// The parts of a COSE_Sign1 that was made into what its signature covers,
+/// where it lies, so that nothing is copied:
 ///
 /// ```text
 ///           d2 84             | protected | a0 | payload | 58 40 signature
 /// 84 6a 'Signature1'          | protected | 40 | payload
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct InPlace {
     pub(crate) header: Header,
-    bytes: TokenBytes,
     message_len: usize,
     payload_len: usize,
 }
@@ -274,35 +273,35 @@ impl InPlace {
     /// How many bytes must be free before the COSE_Sign1.
     pub(crate) const ROOM: usize = START.len() - 2;
 
-    /// `bytes` are a COSE_Sign1 with [`InPlace::ROOM`] bytes of room before it.
-    pub(crate) fn decode(mut bytes: TokenBytes) -> Result<Self, Malformed> {
+    /// `bytes` are a COSE_Sign1 with [`InPlace::ROOM`] bytes before it.
+    pub(crate) fn decode(bytes: &mut [u8]) -> Result<Self, Malformed> {
         let sign1 = bytes.get(Self::ROOM..).unwrap_or_default();
         let Sign1 { header, payload, protected_item, payload_item, .. } = Sign1::decode(sign1)?;
         let (payload_len, unprotected) = (payload.len(), START.len() + protected_item.len());
         let message_len = unprotected + EXTERNAL_AAD.len() + payload_item.len();
         bytes[..START.len()].copy_from_slice(START);
         bytes[unprotected..=unprotected].copy_from_slice(EXTERNAL_AAD);
-        Ok(Self { header, bytes, message_len, payload_len })
+        Ok(Self { header, message_len, payload_len })
     }
 
     /// RFC 9052 §4.4: the Sig_structure, made of the received bytes.
-    pub(crate) fn message(&self) -> &[u8] {
-        &self.bytes[..self.message_len]
+    pub(crate) fn message(self, bytes: &[u8]) -> &[u8] {
+        &bytes[..self.message_len]
     }
 
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.bytes[self.message_len - self.payload_len..self.message_len]
+    pub(crate) fn payload(self, bytes: &[u8]) -> &[u8] {
+        &self.message(bytes)[self.message_len - self.payload_len..]
     }
 
-    pub(crate) fn signature(&self) -> &[u8; 64] {
-        // It was decoded with one.
-        self.bytes.last_chunk().unwrap_or(&[0; 64])
+    /// A COSE_Sign1 of ours ends with it.
+    pub(crate) fn signature(bytes: &[u8]) -> &[u8; 64] {
+        bytes.last_chunk().unwrap_or(&[0; 64])
     }
 }
 
 /// The first two items of a Sig_structure, the array's head among them.
 const START: &[u8] = b"\x84\x6aSignature1";
-/// Its third: external_aad is empty.
+/// Its third: `external_aad` is empty.
 const EXTERNAL_AAD: &[u8] = b"\x40";
 
 /// `Sig_structure = [ "Signature1", body_protected, external_aad: h'', payload ]`
