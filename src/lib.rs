@@ -53,4 +53,4 @@ pub use session::{ClaimsError, Session};
 pub use ticket::TicketVerifier;
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
-pub use verify::{UnverifiedToken, VerifiedToken};
+pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
