@@ -54,3 +54,8 @@ pub use ticket::TicketVerifier;
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
+
+/// The README's Rust is compiled by `cargo test`.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

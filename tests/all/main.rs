@@ -8,13 +8,19 @@
 
 #[cfg(feature = "server")]
 mod browser;
+#[cfg(feature = "server")]
+mod cli;
 #[cfg(feature = "issuer")]
 mod compile_fail;
 mod cose_peers;
 #[cfg(feature = "server")]
 mod crash;
 mod differential;
+#[cfg(feature = "server")]
+mod docs;
 mod ended;
+#[cfg(feature = "server")]
+mod examples;
 mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 mod key_dir;
