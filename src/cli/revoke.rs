@@ -68,7 +68,7 @@ impl RevokeCommand {
                 At { data: Some(data), .. } => {
                     let store = SqliteStore::open(&data).await?;
                     let mut event = what.event();
-                    event.kind = "operator_revoked".to_owned();
+                    "operator_revoked".clone_into(&mut event.kind);
                     let revoked = store.revoke(target, Some(event), SystemClock.now()).await;
                     print_json(&what.answer(&revoked.map_err(|error| Failure::Setup(error.to_string()))?))
                 }

@@ -162,19 +162,17 @@ impl<S: Store> LoginService<S> {
         // The password is checked for a disabled user and for nobody too, so
         // that the time of the answer doesn't tell who exists.
         let right = self.passwords.check(password, hash).await.map_err(|_| LogInError::Busy)?;
-        match user.filter(|user| right && !user.disabled) {
-            Some(user) => Ok(user),
-            None => {
-                tracing::warn!(event = "authn_login_fail", address = %client.address, "password refused");
-                let name = Subject::new(name).ok();
-                let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
-                // Losing a line of the audit trail refuses nobody else.
-                if let Err(error) = self.store.append_audit(event, now).await {
-                    tracing::error!(%error, "the audit trail could not be written");
-                }
-                Err(LogInError::Refused)
-            }
+        if let Some(user) = user.filter(|user| right && !user.disabled) {
+            return Ok(user);
         }
+        tracing::warn!(event = "authn_login_fail", address = %client.address, "password refused");
+        let name = Subject::new(name).ok();
+        let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
+        // Losing a line of the audit trail refuses nobody else.
+        if let Err(error) = self.store.append_audit(event, now).await {
+            tracing::error!(%error, "the audit trail could not be written");
+        }
+        Err(LogInError::Refused)
     }
 
     /// Mints and enters; again with a later start if a revocation came between.

@@ -37,12 +37,9 @@ async fn revoke(
         tracing::warn!(event = "authn_login_fail", address = %peer.ip(), "operator credential refused");
         return Problem::new(StatusCode::UNAUTHORIZED, "This needs the operator credential.").into_response();
     }
-    let target = match what.target() {
-        Ok(target) => target,
-        Err(_) => {
-            return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The id or the subject can't be used.")
-                .into_response();
-        }
+    let Ok(target) = what.target() else {
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The id or the subject can't be used.")
+            .into_response();
     };
     let event = AuditEvent {
         kind: "operator_revoked".to_owned(),
