@@ -229,7 +229,8 @@ pub enum Rejection {
         /// The issuer that the token names.
         found: Option<Box<str>>,
     },
-    /// The same for the audience.
+    /// The same for the audience. For a ticket's path, which is a finer
+    /// audience, both are followed by a space and the path.
     #[error("the audience is {found:?}, and {expected:?} is required")]
     WrongAudience {
         /// The audience this verifier is.
@@ -291,11 +292,13 @@ pub enum Rejection {
         /// Which check the proof failed.
         detail: &'static str,
     },
-    /// A single-use token or proof that was used already, or that is from
-    /// before the start of this process and so may have been.
+    /// A single-use token or proof that was used already, or that may have
+    /// been: it is from before the start of this process, or it is over by a
+    /// time that the clock has stepped back from.
     #[error("used already")]
     Replayed,
-    /// The nonce cache is full of live entries.
+    /// The nonce cache is full of live entries, or the session has as many as
+    /// one may have.
     #[error("the nonce cache is full")]
     Capacity,
 }

@@ -19,10 +19,14 @@ mod id;
 pub mod issuer;
 pub mod key;
 mod policy;
+#[cfg(feature = "proof")]
+pub mod proof;
+pub mod replay;
 pub mod revocation;
 #[cfg(feature = "server")]
 mod server;
 mod session;
+mod ticket;
 mod time;
 mod verifier;
 mod verify;
@@ -34,18 +38,22 @@ pub use crate::http::SessionLayer;
 pub use error::{ConfigError, Malformed, Reason, Rejection};
 pub use id::{KeyId, SessionId, Subject, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
-pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys};
+pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys, TicketError};
 pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
+#[cfg(feature = "proof")]
+pub use proof::{ProofRequest, ProofVerifier};
+pub use replay::NonceCache;
 pub use revocation::RevocationList;
 #[cfg(any(feature = "axum", feature = "sync"))]
 pub use session::Ended;
 pub use session::{ClaimsError, Session};
+pub use ticket::TicketVerifier;
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
-pub use verify::{UnverifiedToken, VerifiedToken};
+pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
 /// The README's Rust is compiled by `cargo test`.
 #[cfg(all(doctest, feature = "axum"))]

@@ -164,7 +164,8 @@ impl VerifyArgs {
                 .revocations(load_revocations(path, self.trust.as_deref())?)
                 .stale_policy(StalePolicy::NeverStale),
         };
-        let verifier = verifier.build()?;
+        // Each token is seen once here.
+        let verifier = verifier.without_token_cache().build()?;
         match self.token {
             Some(token) if token != "-" => lines::judge_one(token.as_bytes(), &verifier, self.at),
             Some(_) => lines::judge_all(&verifier, self.at),

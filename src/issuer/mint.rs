@@ -77,9 +77,9 @@ pub struct NewSession<'a, C: ?Sized> {
 #[derive(Clone, Debug)]
 pub struct Minter {
     lifetimes: Lifetimes,
-    issuer: Option<Box<str>>,
+    pub(super) issuer: Option<Box<str>>,
     audience: Option<Box<str>>,
-    max_characters: usize,
+    pub(super) max_characters: usize,
 }
 
 impl Minter {
@@ -237,7 +237,7 @@ fn renewed_id(session: SessionId, generation: u64, issued: UnixTime) -> TokenId 
 }
 
 /// Signs claims into a token, and reads them back as a verified one.
-fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToken, ConfigError> {
+pub(super) fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToken, ConfigError> {
     if key.usage() != KeyUse::Session {
         return Err(ConfigError::KeyUse { key: key.id(), found: key.usage().as_str(), wanted: "session" });
     }
@@ -249,7 +249,7 @@ fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToke
     Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session })
 }
 
-fn random() -> Result<[u8; 16], ConfigError> {
+pub(super) fn random() -> Result<[u8; 16], ConfigError> {
     let mut bytes = [0; 16];
     rand::rngs::SysRng
         .try_fill_bytes(&mut bytes)

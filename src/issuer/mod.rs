@@ -6,7 +6,9 @@ mod mint;
 mod renewal;
 #[cfg(feature = "server")]
 pub mod store;
+mod ticket;
 
 pub use in_process::Issuer;
 pub use mint::{IssuedToken, Minter, NewSession};
 pub use renewal::{RenewError, Renewal, SigningKeys, answer, renew, request};
+pub use ticket::TicketError;

@@ -44,6 +44,28 @@ impl Policy {
         self.not_revoked(key_id, claims, now)
     }
 
+    /// The same for a ticket, which may be for one path. Paths are compared
+    /// byte by byte: whoever unescapes or resolves them does so before.
+    pub(crate) fn admit_ticket(
+        &self,
+        key_id: KeyId,
+        claims: &Claims,
+        path: &str,
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        self.for_us(claims)?;
+        if let Some(expected) = claims.path().filter(|expected| *expected != path) {
+            // The path is a finer audience.
+            let whole = |path: &str| format!("{} {path}", claims.audience().unwrap_or_default()).into();
+            return Err(Rejection::WrongAudience {
+                expected: Some(whole(path)),
+                found: Some(whole(expected)),
+            });
+        }
+        self.in_time(claims, now)?;
+        self.not_revoked(key_id, claims, now)
+    }
+
     /// Issuer and audience.
     pub(crate) fn for_us(&self, claims: &Claims) -> Result<(), Rejection> {
         // A verifier with a name refuses a token for another or for nobody; one

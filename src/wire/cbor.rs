@@ -59,6 +59,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn head(&mut self) -> Result<Head, Malformed> {
+        match usual_head(self.rest) {
+            Some((head, rest)) => {
+                self.rest = rest;
+                Ok(head)
+            }
+            None => self.any_head(),
+        }
+    }
+
+    fn any_head(&mut self) -> Result<Head, Malformed> {
         let mut decoder = Decoder::from(self.rest);
         let header = decoder.pull().map_err(|error| match error {
             ciborium_ll::Error::Io(_) => Malformed::Truncated,
@@ -177,7 +187,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an item and tells its bytes too, for comparing map keys.
+    /// A map's next key. Of a number its head says all, of another key nothing
+    /// but that it is unknown here; the bytes are for [`KeyOrder`].
+    pub(crate) fn key(&mut self) -> Result<(Head, &'a [u8]), Malformed> {
+        let before = self.rest;
+        let head = self.head()?;
+        if !matches!(head, Head::Uint(_) | Head::Nint(_)) {
+            self.rest = before;
+            self.item(1, Extended::Refused)?;
+        }
+        Ok((head, &before[..before.len() - self.rest.len()]))
+    }
+
+    /// Reads an item and tells its bytes too.
     pub(crate) fn spanned<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
@@ -201,6 +223,32 @@ impl<'a> KeyOrder<'a> {
             Ordering::Greater => Err(Malformed::UnsortedKeys),
         }
     }
+}
+
+/// A head as nearly all in a token are, and what follows it: no float, no
+/// simple value, and an argument below 2^32 in its shortest form. `None` for
+/// any other, be it right or wrong.
+fn usual_head(bytes: &[u8]) -> Option<(Head, &[u8])> {
+    let (&initial, rest) = bytes.split_first()?;
+    let (argument, rest) = match (initial & 0x1f, rest) {
+        (argument @ ..24, _) => (u32::from(argument), rest),
+        (24, &[argument @ 24..=255, ref rest @ ..]) => (u32::from(argument), rest),
+        (25, &[a @ 1..=255, b, ref rest @ ..]) => (u32::from_be_bytes([0, 0, a, b]), rest),
+        (26, &[a, b, c, d, ref rest @ ..]) if a != 0 || b != 0 => (u32::from_be_bytes([a, b, c, d]), rest),
+        _ => return None,
+    };
+    let length = || usize::try_from(argument).ok();
+    let head = match initial >> 5 {
+        0 => Head::Uint(argument.into()),
+        1 => Head::Nint(argument.into()),
+        2 => Head::Bytes(length()?),
+        3 => Head::Text(length()?),
+        4 => Head::Array(length()?),
+        5 => Head::Map(length()?),
+        6 => Head::Tag(argument.into()),
+        _ => return None,
+    };
+    Some((head, rest))
 }
 
 const CANONICAL_NAN: [u8; 3] = [0xf9, 0x7e, 0x00];

@@ -23,7 +23,7 @@ use crate::error::Malformed;
 use crate::id::{SessionId, Subject, TokenId};
 use crate::time::UnixTime;
 use crate::wire::app;
-use crate::wire::cbor::{Extended, Head, KeyOrder, Reader, Writer};
+use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
 use crate::wire::cose::Typ;
 
 mod label {
@@ -220,6 +220,11 @@ impl Claims {
         self.app.map(|span| &self.payload[span.range()])
     }
 
+    /// What it takes besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        if self.payload.spilled() { self.payload.capacity() } else { 0 }
+    }
+
     fn text(&self, span: Span) -> &str {
         // The span was read as UTF-8; the payload has not changed since.
         core::str::from_utf8(&self.payload[span.range()]).unwrap_or_default()
@@ -233,9 +238,9 @@ impl Found {
         let pairs = reader.map_or(Malformed::ClaimsNotMap)?;
         let mut order = KeyOrder::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.spanned(|r| r.item(1, Extended::Refused))?;
+            let (key, encoded) = reader.key()?;
             order.next(encoded)?;
-            found.claim(Reader::new(key).head()?, &mut reader, payload.len())?;
+            found.claim(key, &mut reader, payload.len())?;
         }
         reader.finish()?;
         Ok(found)

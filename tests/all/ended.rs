@@ -129,7 +129,7 @@ async fn it_ends_with_any_revocation_of_it_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn it_ends_by_the_feed_and_when_the_feed_stays_away() {
-    let world = world(StalePolicy::RefuseAfter(Duration::from_secs(60)));
+    let world = world(StalePolicy::RefuseAfter(Duration::from_mins(1)));
     let at = |sequence| Position { epoch: 1, sequence };
     world.list.apply_snapshot(at(1), world.clock.now(), []).unwrap();
     let (one, two) = (world.session("alice"), world.session("bob"));

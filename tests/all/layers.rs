@@ -15,6 +15,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["policy"], "pure decisions over what is verified"),
     (&["session"], "what was admitted"),
     (&["verifier", "danger"], "the edge in one call; looking inside"),
+    (&["ticket"], "tickets, redeemed once"),
     (&["issuer"], "sessions and tokens, without HTTP"),
     (&["http"], "HTTP for any application, without the service"),
     (&["server"], "the login service"),

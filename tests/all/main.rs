@@ -33,8 +33,11 @@ mod lifetimes;
 mod malformed;
 #[cfg(feature = "issuer")]
 mod minter;
+mod nonce;
 #[cfg(feature = "server")]
 mod producer;
+#[cfg(all(feature = "issuer", feature = "proof"))]
+mod proofs;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
@@ -51,6 +54,8 @@ mod support;
 #[cfg(feature = "server")]
 mod sync;
 mod test_keys;
+#[cfg(feature = "issuer")]
+mod tickets;
 mod vectors;
 mod walk;
 mod wire;

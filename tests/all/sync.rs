@@ -15,9 +15,6 @@ use http::{StatusCode, header};
 
 use crate::producer::{Book, Producer, Request, body, event, key, now, resigned, session_key, stream};
 
-/// What the issuer does, the answer it gives, and the error that must come of it.
-type Case = (&'static str, Answer, fn(&SyncError) -> bool);
-
 fn entry(n: u64) -> Entry {
     Entry::Session { sid: SessionId::from_bytes(u128::from(n).to_be_bytes()), ends: UnixTime::MAX }
 }
@@ -408,16 +405,15 @@ async fn parts_may_come_in_any_order() {
 }
 
 type Answer = fn() -> Response;
+/// A name, what the issuer answers, and what the client makes of it.
+type Case = (&'static str, Answer, fn(&SyncError) -> bool);
 
 fn slowly(chunk: &'static [u8], first: Vec<u8>, kind: &'static str) -> Response {
     let drops = futures_util::stream::unfold(Some(first), move |first| async move {
-        match first {
-            Some(first) => Some((Ok(first), None)),
-            None => {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                Some((Ok(chunk.to_vec()), None))
-            }
+        if first.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Some((Ok(first.unwrap_or_else(|| chunk.to_vec())), None))
     });
     stream(drops, kind)
 }

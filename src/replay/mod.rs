@@ -1,0 +1,217 @@
+//! The nonce cache: what may be used once is used once.
+//!
+//! Two purposes, [tickets](Purpose::Ticket) and [proofs](Purpose::Proof), each
+//! with its own entries, capacity and quota, so that neither can be taken for
+//! the other nor crowd it out. For each, the cache
+//!
+//! - keeps an entry until what it stands for could no longer be accepted, by
+//!   the largest time it was ever told, and refuses what is over by that time:
+//!   a clock that steps back revives nothing;
+//! - never drops a live entry: when it is full of them it refuses new ones, and
+//!   counts that;
+//! - gives one session at most 64 live tickets and 1/64 of the proofs, so that
+//!   one client can't fill it;
+//! - refuses what was issued before it existed (plus leeway), since the process
+//!   before it may have accepted that. The start is an argument: whoever keeps
+//!   the largest time on disk can pass that, so that a clock that steps back
+//!   across a restart revives nothing either.
+//!
+//! It is therefore no LRU: the one thing an LRU does when full, to forget the
+//! oldest, is what accepts a ticket twice.
+//!
+//! # Memory
+//!
+//! n entries take at most 80 n bytes ([`NonceCache::BYTES_PER_ENTRY`]) and 16 kB;
+//! 65 to 70 n were measured with every entry of a session of its own, 38 n with
+//! 60 entries a session. It grows with use, up to the capacity: at most 26 MB
+//! for the [default](NonceSettings::default) capacities, both full. A test
+//! counts it (`tests/memory/nonces.rs`).
+
+mod shard;
+mod space;
+
+use core::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::{ConfigError, Rejection};
+use crate::id::SessionId;
+use crate::time::UnixTime;
+
+use self::space::{Quota, Refused, Space};
+
+/// What a nonce is for. One of each purpose may have the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// A single-use token.
+    Ticket,
+    /// A proof of possession for one request.
+    Proof,
+}
+
+/// How many live entries of each purpose there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NonceSettings {
+    /// Live tickets, 1 to 2^24. Default 65,536.
+    pub tickets: usize,
+    /// Live proofs, 1 to 2^24. Default 262,144: a proof lives for some 70 s, so
+    /// that is 3,700 a second for ever, and 58 a second for each session.
+    pub proofs: usize,
+}
+
+impl Default for NonceSettings {
+    fn default() -> Self {
+        Self { tickets: 1 << 16, proofs: 1 << 18 }
+    }
+}
+
+/// Something that may be used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SingleUse {
+    /// Whose it is, for the quota. The same thing must always come with the
+    /// same session: what makes a nonce is the pair.
+    pub session: SessionId,
+    /// Its nonce.
+    pub nonce: [u8; 16],
+    /// When it was issued.
+    pub issued: UnixTime,
+    /// The first second at which it will be refused for its age, leeway
+    /// included.
+    pub until: UnixTime,
+}
+
+/// The nonces that were used and could still be presented again. Clones share
+/// one cache.
+#[derive(Clone)]
+pub struct NonceCache(Arc<Shared>);
+
+struct Shared {
+    started: UnixTime,
+    /// The largest time ever told, in seconds.
+    latest: AtomicU64,
+    tickets: Space,
+    proofs: Space,
+}
+
+impl NonceCache {
+    /// Largest capacity for one purpose.
+    pub const MAX_CAPACITY: usize = 1 << 24;
+    /// Live tickets that one session may have.
+    pub const TICKETS_PER_SESSION: u32 = 64;
+    /// A session may have the capacity for proofs divided by this.
+    pub const PROOFS_SHARE: usize = 64;
+    /// Most bytes that an entry of a full cache takes, everything counted.
+    pub const BYTES_PER_ENTRY: usize = 80;
+
+    /// A cache of the default capacities that starts at `started`, which is now.
+    #[must_use]
+    pub fn new(started: UnixTime) -> Self {
+        let NonceSettings { tickets, proofs } = NonceSettings::default();
+        Self::sized(tickets, proofs, started)
+    }
+
+    /// The same with other capacities.
+    ///
+    /// # Errors
+    /// [`ConfigError::Builder`] for a capacity outside 1 to 2^24.
+    pub fn with_settings(settings: NonceSettings, started: UnixTime) -> Result<Self, ConfigError> {
+        let NonceSettings { tickets, proofs } = settings;
+        if [tickets, proofs].into_iter().all(|n| (1..=Self::MAX_CAPACITY).contains(&n)) {
+            Ok(Self::sized(tickets, proofs, started))
+        } else {
+            Err(ConfigError::Builder("a nonce cache has a capacity of 1 to 16777216 for each purpose"))
+        }
+    }
+
+    fn sized(tickets: usize, proofs: usize, started: UnixTime) -> Self {
+        let share = u32::try_from(proofs / Self::PROOFS_SHARE).unwrap_or(u32::MAX).max(1);
+        Self(Arc::new(Shared {
+            started,
+            latest: AtomicU64::new(started.as_secs()),
+            tickets: Space::new(tickets, Quota(Self::TICKETS_PER_SESSION)),
+            proofs: Space::new(proofs, Quota(share)),
+        }))
+    }
+
+    /// Accepts `used` if it was never accepted before. To be called last, after
+    /// every other check: what is refused elsewhere must not be used up here.
+    /// `leeway` is the clock skew that the caller forgives.
+    ///
+    /// # Errors
+    /// [`Rejection::Replayed`] if it was accepted before, or may have been:
+    /// because it was issued up to the start plus leeway, or because it is over
+    /// by the largest time that this cache was told. [`Rejection::Capacity`] if
+    /// there is no room, for this session or at all.
+    pub fn admit(
+        &self,
+        purpose: Purpose,
+        used: &SingleUse,
+        leeway: Duration,
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        let shared = &*self.0;
+        // Most calls find the second that another call has put there.
+        if shared.latest.load(Ordering::Relaxed) < now.as_secs() {
+            shared.latest.fetch_max(now.as_secs(), Ordering::Relaxed);
+        }
+        let space = shared.space(purpose);
+        // The issuer's clock may be ahead by the leeway, so up to that much
+        // after the start it may still be something from before.
+        if used.issued <= shared.started.saturating_add(leeway) {
+            return Err(space.refuse(Refused::BeforeStart));
+        }
+        space.admit(used, &shared.latest).map_err(|why| space.refuse(why))
+    }
+
+    /// When it started.
+    #[must_use]
+    pub fn started(&self) -> UnixTime {
+        self.0.started
+    }
+
+    /// What it holds and what it has refused.
+    #[must_use]
+    pub fn stats(&self, purpose: Purpose) -> NonceStats {
+        self.0.space(purpose).stats()
+    }
+}
+
+impl Shared {
+    const fn space(&self, purpose: Purpose) -> &Space {
+        match purpose {
+            Purpose::Ticket => &self.tickets,
+            Purpose::Proof => &self.proofs,
+        }
+    }
+}
+
+impl fmt::Debug for NonceCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NonceCache")
+            .field("tickets", &self.stats(Purpose::Ticket))
+            .field("proofs", &self.stats(Purpose::Proof))
+            .finish()
+    }
+}
+
+/// One purpose's entries and refusals, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NonceStats {
+    /// Entries now; some may be over and not yet dropped.
+    pub entries: usize,
+    /// Most live entries.
+    pub capacity: usize,
+    /// Refused since they had been accepted before.
+    pub replayed: u64,
+    /// Refused since they were issued before the start, plus leeway.
+    pub before_start: u64,
+    /// Refused since they are over by the largest time seen: the clock has
+    /// stepped back.
+    pub clock_behind: u64,
+    /// Refused since the cache was full of live entries.
+    pub full: u64,
+    /// Refused since the session had used up its quota.
+    pub over_quota: u64,
+}

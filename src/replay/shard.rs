@@ -1,0 +1,191 @@
+//! A part of the entries, under one lock.
+//!
+//! Entries lie in a vector and are found by a hash table of places in it: 24
+//! bytes and some 6 to 12, where a map of maps would take twice that. Those
+//! that are over at the same second are a list; there are at most as many lists
+//! as a ticket or a proof lives seconds, so the ordered map of them is small,
+//! whatever the number of entries, and dropping one entry costs the same in a
+//! full cache as in an empty one.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::replay::SingleUse;
+
+/// A place in a vector, or [`NOWHERE`].
+type Place = u32;
+const NOWHERE: Place = Place::MAX;
+
+/// The cache has no room left.
+pub(super) struct Full;
+
+pub(super) enum Verdict {
+    Inserted,
+    /// It was there already.
+    There,
+    /// The session has used up its quota.
+    OverQuota,
+    Full,
+}
+
+#[derive(Default)]
+pub(super) struct Shard {
+    entries: Slots<Entry>,
+    by_nonce: HashTable<Place>,
+    holders: Slots<Holder>,
+    by_session: HashTable<Place>,
+    /// The first of the entries that are over from a second on.
+    over_at: BTreeMap<u64, Place>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    nonce: [u8; 16],
+    holder: Place,
+    /// The next entry that is over at the same second, or the next free place.
+    next: Place,
+}
+
+#[derive(Clone, Copy)]
+struct Holder {
+    session: [u8; 16],
+    /// How many entries it has; of a free place, the next free one.
+    live: u32,
+}
+
+impl Shard {
+    /// Inserts `used` if it is not there, if its session has less than `quota`
+    /// entries, and if `reserve` finds room for it.
+    pub(super) fn insert(
+        &mut self,
+        used: &SingleUse,
+        session_hash: u64,
+        quota: u32,
+        hasher: &DefaultHashBuilder,
+        reserve: impl FnOnce() -> Result<(), Full>,
+    ) -> Verdict {
+        let session = used.session.as_bytes();
+        let (entries, holders) = (&self.entries.all, &self.holders.all);
+        let holder =
+            self.by_session.find(session_hash, |&at| holders[at as usize].session == *session).copied();
+        let nonce_hash = hasher.hash_one(used.nonce);
+        if let Some(holder) = holder {
+            let same = |&at: &Place| {
+                let entry = &entries[at as usize];
+                entry.nonce == used.nonce && entry.holder == holder
+            };
+            if self.by_nonce.find(nonce_hash, same).is_some() {
+                return Verdict::There;
+            }
+            if holders[holder as usize].live >= quota {
+                return Verdict::OverQuota;
+            }
+        }
+        if reserve().is_err() {
+            return Verdict::Full;
+        }
+
+        let holder = holder.unwrap_or_else(|| {
+            let place = self.holders.put(Holder { session: *session, live: 0 });
+            let holders = &self.holders.all;
+            let rehash = |&at: &Place| hasher.hash_one(holders[at as usize].session);
+            self.by_session.insert_unique(session_hash, place, rehash);
+            place
+        });
+        self.holders.all[holder as usize].live += 1;
+        let next = self.over_at.get(&used.until.as_secs()).copied().unwrap_or(NOWHERE);
+        let place = self.entries.put(Entry { nonce: used.nonce, holder, next });
+        self.over_at.insert(used.until.as_secs(), place);
+        let entries = &self.entries.all;
+        let rehash = |&at: &Place| hasher.hash_one(entries[at as usize].nonce);
+        self.by_nonce.insert_unique(nonce_hash, place, rehash);
+        Verdict::Inserted
+    }
+
+    /// Drops what is over at `latest`; says how many that were.
+    pub(super) fn drop_over(&mut self, latest: u64, hasher: &DefaultHashBuilder) -> usize {
+        let mut dropped = 0;
+        while let Some(first) = self.over_at.first_entry().filter(|first| *first.key() <= latest) {
+            let mut place = first.remove();
+            while place != NOWHERE {
+                let Entry { nonce, holder, next } = self.entries.all[place as usize];
+                if let Ok(found) = self.by_nonce.find_entry(hasher.hash_one(nonce), |&at| at == place) {
+                    found.remove();
+                }
+                self.entries.free(place);
+                self.release(holder, hasher);
+                dropped += 1;
+                place = next;
+            }
+        }
+        dropped
+    }
+
+    /// One entry less of this holder, which is forgotten with its last.
+    fn release(&mut self, place: Place, hasher: &DefaultHashBuilder) {
+        let holder = &mut self.holders.all[place as usize];
+        holder.live -= 1;
+        if holder.live == 0 {
+            let hash = hasher.hash_one(holder.session);
+            if let Ok(found) = self.by_session.find_entry(hash, |&at| at == place) {
+                found.remove();
+            }
+            self.holders.free(place);
+        }
+    }
+}
+
+/// A vector with free places in it, which are a list.
+struct Slots<T> {
+    all: Vec<T>,
+    first_free: Place,
+}
+
+/// What keeps the next free place while it is free itself.
+trait Slot {
+    fn link(&mut self) -> &mut Place;
+}
+
+impl Slot for Entry {
+    fn link(&mut self) -> &mut Place {
+        &mut self.next
+    }
+}
+
+impl Slot for Holder {
+    fn link(&mut self) -> &mut Place {
+        &mut self.live
+    }
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), first_free: NOWHERE }
+    }
+}
+
+impl<T: Slot> Slots<T> {
+    fn put(&mut self, value: T) -> Place {
+        if self.first_free != NOWHERE {
+            let place = self.first_free;
+            let slot = &mut self.all[place as usize];
+            self.first_free = *slot.link();
+            *slot = value;
+            return place;
+        }
+        if self.all.len() == self.all.capacity() {
+            // By an eighth, not by doubling: the memory that is stated.
+            self.all.reserve_exact(self.all.len() / 8 + 16);
+        }
+        self.all.push(value);
+        // Capacities are at most 2^24.
+        Place::try_from(self.all.len() - 1).unwrap_or(NOWHERE)
+    }
+
+    fn free(&mut self, place: Place) {
+        *self.all[place as usize].link() = self.first_free;
+        self.first_free = place;
+    }
+}

@@ -1,0 +1,170 @@
+//! One purpose's entries, cut into shards by session.
+//!
+//! By session and not by nonce, so that a session's quota is counted under the
+//! lock that its entries need anyway. The capacity is counted over all shards:
+//! sessions of many entries would fill one shard long before the rest.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::DefaultHashBuilder;
+
+use crate::error::Rejection;
+use crate::replay::shard::{Full, Shard, Verdict};
+use crate::replay::{NonceStats, SingleUse};
+
+/// Enough that two cores rarely meet, few enough that a sweep is short.
+const SHARDS: usize = 16;
+
+/// Most live entries of one session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quota(pub(super) u32);
+
+/// Why something was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Replayed,
+    BeforeStart,
+    ClockBehind,
+    Full,
+    OverQuota,
+}
+
+pub(super) struct Space {
+    capacity: usize,
+    quota: Quota,
+    hasher: DefaultHashBuilder,
+    shards: [Padded; SHARDS],
+    /// Entries in all shards.
+    entries: AtomicUsize,
+    /// The time up to which all shards were swept.
+    swept: AtomicU64,
+    /// Held during a sweep.
+    sweeping: Mutex<()>,
+    refusals: Refusals,
+}
+
+/// A cache line of its own (two, as they are fetched in pairs), so that taking
+/// one lock does not slow another.
+#[derive(Default)]
+#[repr(align(128))]
+struct Padded(Mutex<Shard>);
+
+#[derive(Default)]
+struct Refusals {
+    replayed: AtomicU64,
+    before_start: AtomicU64,
+    clock_behind: AtomicU64,
+    full: AtomicU64,
+    over_quota: AtomicU64,
+}
+
+impl Space {
+    pub(super) fn new(capacity: usize, quota: Quota) -> Self {
+        Self {
+            capacity,
+            quota,
+            hasher: DefaultHashBuilder::default(),
+            shards: Default::default(),
+            entries: AtomicUsize::new(0),
+            swept: AtomicU64::new(0),
+            sweeping: Mutex::new(()),
+            refusals: Refusals::default(),
+        }
+    }
+
+    /// Accepts `used`, once. `latest` is the largest time ever told.
+    pub(super) fn admit(&self, used: &SingleUse, latest: &AtomicU64) -> Result<(), Refused> {
+        match self.try_admit(used, latest) {
+            // Full, but perhaps of entries that are over in shards that nobody
+            // has come by.
+            Err(Refused::Full) if self.sweep(latest.load(Ordering::Relaxed)) => self.try_admit(used, latest),
+            verdict => verdict,
+        }
+    }
+
+    fn try_admit(&self, used: &SingleUse, latest: &AtomicU64) -> Result<(), Refused> {
+        let holder = self.hasher.hash_one(used.session.as_bytes());
+        let mut shard = self.lock(holder);
+        // Read under the lock: whoever dropped an entry under it had put into
+        // `latest` the time by which that was over, so it is seen here, and
+        // what was dropped is refused.
+        let latest = latest.load(Ordering::Relaxed);
+        self.drop_over(&mut shard, latest);
+        if used.until.as_secs() <= latest {
+            return Err(Refused::ClockBehind);
+        }
+        let reserve = || {
+            self.entries
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.capacity).then_some(n + 1))
+                .map(drop)
+                .map_err(|_| Full)
+        };
+        match shard.insert(used, holder, self.quota.0, &self.hasher, reserve) {
+            Verdict::Inserted => Ok(()),
+            Verdict::There => Err(Refused::Replayed),
+            Verdict::OverQuota => Err(Refused::OverQuota),
+            Verdict::Full => Err(Refused::Full),
+        }
+    }
+
+    /// Drops what is over at `latest` from every shard. Once a second is
+    /// enough, however many ask: `false` if it had been done before.
+    fn sweep(&self, latest: u64) -> bool {
+        let done = || self.swept.load(Ordering::Acquire) >= latest;
+        if done() {
+            return false;
+        }
+        let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if !done() {
+            for shard in &self.shards {
+                let mut shard = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+                self.drop_over(&mut shard, latest);
+            }
+            self.swept.store(latest, Ordering::Release);
+        }
+        true
+    }
+
+    fn drop_over(&self, shard: &mut Shard, latest: u64) {
+        let dropped = shard.drop_over(latest, &self.hasher);
+        if dropped > 0 {
+            self.entries.fetch_sub(dropped, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self, holder: u64) -> MutexGuard<'_, Shard> {
+        // Not the lowest nor the highest bits, by which the shard's table goes.
+        let shard = (holder >> 40) as usize % SHARDS;
+        self.shards[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a refusal and says it outside.
+    pub(super) fn refuse(&self, why: Refused) -> Rejection {
+        let refusals = &self.refusals;
+        let (counter, rejection) = match why {
+            Refused::Replayed => (&refusals.replayed, Rejection::Replayed),
+            Refused::BeforeStart => (&refusals.before_start, Rejection::Replayed),
+            Refused::ClockBehind => (&refusals.clock_behind, Rejection::Replayed),
+            Refused::Full => (&refusals.full, Rejection::Capacity),
+            Refused::OverQuota => (&refusals.over_quota, Rejection::Capacity),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        rejection
+    }
+
+    pub(super) fn stats(&self) -> NonceStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let refusals = &self.refusals;
+        NonceStats {
+            entries: self.entries.load(Ordering::Relaxed),
+            capacity: self.capacity,
+            replayed: read(&refusals.replayed),
+            before_start: read(&refusals.before_start),
+            clock_behind: read(&refusals.clock_behind),
+            full: read(&refusals.full),
+            over_quota: read(&refusals.over_quota),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Redeeming tickets: a single-use token is verified, admitted and used up.
+
+use core::fmt;
+
+use crate::error::Rejection;
+#[cfg(feature = "proof")]
+use crate::proof::{ProofRequest, ProofVerifier};
+use crate::replay::{NonceCache, Purpose, SingleUse};
+use crate::session::Session;
+use crate::time::UnixTime;
+use crate::verifier::{Verifier, not_bound};
+use crate::verify::{UnverifiedToken, VerifiedToken};
+use crate::wire::cose::Typ;
+
+/// Redeems tickets, each once. Clones share the keys and the cache.
+///
+/// "Once" is once for this cache: several edges behind one name that share
+/// none would each accept a ticket once. What must be once everywhere is
+/// redeemed at the issuer.
+#[derive(Clone)]
+pub struct TicketVerifier {
+    verifier: Verifier,
+    nonces: NonceCache,
+}
+
+impl TicketVerifier {
+    /// Redeems tickets for the verifier's audience. (A verifier without an
+    /// audience redeems none: every ticket names one.)
+    #[must_use]
+    pub const fn new(verifier: Verifier, nonces: NonceCache) -> Self {
+        Self { verifier, nonces }
+    }
+
+    /// Verifies and admits a ticket, and uses it up. `path` is the path of the
+    /// request that brought it, without the query; it is compared, byte by byte,
+    /// if the ticket is for one path.
+    ///
+    /// The session that comes back *expires* with the ticket, in seconds. What
+    /// it opens, such as a WebSocket, may last until the session *ends* or is
+    /// revoked.
+    ///
+    /// # Errors
+    /// The first [`Rejection`] in the order of [`Reason`](crate::Reason);
+    /// another path is [`Rejection::WrongAudience`]. A ticket that was refused
+    /// is not used up.
+    pub fn redeem<C>(
+        &self,
+        ticket: impl AsRef<[u8]>,
+        path: &str,
+        now: UnixTime,
+    ) -> Result<Session<C>, Rejection> {
+        let ticket = self.admit(ticket.as_ref(), path, now)?;
+        not_bound(&ticket)?;
+        self.use_up(ticket, now)
+    }
+
+    /// [`TicketVerifier::redeem`] with the proof of the client's key, if the
+    /// ticket's session is bound to one: its `ath` is the hash of the ticket.
+    ///
+    /// # Errors
+    /// As [`TicketVerifier::redeem`] and
+    /// [`Verifier::verify_bound`](crate::Verifier::verify_bound).
+    #[cfg(feature = "proof")]
+    pub fn redeem_bound<C>(
+        &self,
+        ticket: impl AsRef<[u8]>,
+        path: &str,
+        request: &ProofRequest<'_>,
+        proofs: &ProofVerifier,
+        now: UnixTime,
+    ) -> Result<Session<C>, Rejection> {
+        let text = ticket.as_ref();
+        let ticket = self.admit(text, path, now)?;
+        if let Some(key) = &ticket.claims().bound_to {
+            proofs.check(request, text, ticket.claims().session.session_id, key, now)?;
+        }
+        self.use_up(ticket, now)
+    }
+
+    /// Everything but the proof and the nonce.
+    fn admit(&self, ticket: &[u8], path: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        let unverified = UnverifiedToken::decode_as(ticket, Typ::Ticket)?;
+        let verified = self.verifier.signed(&unverified, now)?;
+        self.verifier.policy().admit_ticket(verified.key_id(), verified.claims(), path, now)?;
+        Ok(verified)
+    }
+
+    fn use_up<C>(&self, ticket: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
+        let claims = ticket.claims();
+        let leeway = self.verifier.policy().leeway;
+        let used = SingleUse {
+            session: claims.session.session_id,
+            nonce: *claims.token_id.as_bytes(),
+            issued: claims.issued,
+            // exp is never past the session's end.
+            until: claims.expires.saturating_add(leeway),
+        };
+        self.nonces.admit(Purpose::Ticket, &used, leeway, now)?;
+        Ok(Session::admitted(ticket))
+    }
+
+    /// The nonces of the tickets that were redeemed.
+    #[must_use]
+    pub const fn nonces(&self) -> &NonceCache {
+        &self.nonces
+    }
+}
+
+impl fmt::Debug for TicketVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketVerifier").field("nonces", &self.nonces).finish_non_exhaustive()
+    }
+}
