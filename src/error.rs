@@ -53,6 +53,14 @@ pub enum ConfigError {
         /// What the system says.
         why: String,
     },
+    /// A secret in the environment that could be guessed.
+    #[error("{variable} has fewer than {least} characters; make one with: openssl rand -hex 32")]
+    Credential {
+        /// The environment variable.
+        variable: String,
+        /// The fewest characters allowed.
+        least: usize,
+    },
     /// The server's socket failed.
     #[error("the server stopped: {0}")]
     Serve(String),

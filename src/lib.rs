@@ -9,7 +9,8 @@
 pub mod cli;
 pub mod danger;
 mod error;
-#[cfg(feature = "issuer")]
+#[cfg(any(feature = "issuer", feature = "sync"))]
+#[cfg_attr(not(feature = "issuer"), allow(dead_code, reason = "an edge keeps no secrets"))]
 mod files;
 #[cfg(feature = "axum")]
 pub mod http;
@@ -46,8 +47,15 @@ pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 pub use proof::{ProofRequest, ProofVerifier};
 pub use replay::NonceCache;
 pub use revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub use session::Ended;
 pub use session::{ClaimsError, Session};
 pub use ticket::TicketVerifier;
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{UnverifiedToken, VerifiedToken};
+
+/// The README's Rust is compiled by `cargo test`.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

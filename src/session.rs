@@ -1,5 +1,8 @@
 //! The admitted session: what a handler gets.
 
+#[cfg(any(feature = "axum", feature = "sync"))]
+mod ended;
+
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -13,6 +16,11 @@ use crate::verify::VerifiedToken;
 use crate::wire::app;
 use crate::wire::claims::Claims;
 
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub use self::ended::Ended;
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub(crate) use self::ended::Lifeline;
+
 /// A session that was admitted at some moment. Immutable, and made by
 /// [`Verifier::verify`](crate::Verifier::verify) alone.
 ///
@@ -21,13 +29,36 @@ use crate::wire::claims::Claims;
 pub struct Session<C = ()> {
     key_id: KeyId,
     claims: Claims,
+    /// What can tell when it is over.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    lifeline: Option<std::sync::Arc<Lifeline>>,
     kind: PhantomData<fn() -> C>,
 }
 
 impl<C> Session<C> {
     /// Only admission calls this.
     pub(crate) fn admitted(token: VerifiedToken) -> Self {
-        Self { key_id: token.key_id(), claims: token.into_claims(), kind: PhantomData }
+        Self {
+            key_id: token.key_id(),
+            claims: token.into_claims(),
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: None,
+            kind: PhantomData,
+        }
+    }
+
+    /// The session with what admitted it.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    pub(crate) fn with_lifeline(mut self, lifeline: &std::sync::Arc<Lifeline>) -> Self {
+        self.lifeline = Some(std::sync::Arc::clone(lifeline));
+        self
+    }
+
+    /// The session that a ticket opened. What expires in seconds is the ticket;
+    /// now that it is used up, only the session's own end counts.
+    pub(crate) fn opened(mut self) -> Self {
+        self.claims.expires = self.claims.session.ends;
+        self
     }
 
     pub(crate) const fn all_claims(&self) -> &Claims {
@@ -37,7 +68,13 @@ impl<C> Session<C> {
     /// The session seen with other claims.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {
-        Session { key_id: self.key_id, claims: self.claims, kind: PhantomData }
+        Session {
+            key_id: self.key_id,
+            claims: self.claims,
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: self.lifeline,
+            kind: PhantomData,
+        }
     }
 
     /// Whose session it is.
@@ -152,7 +189,13 @@ pub enum ClaimsError {
 
 impl<C> Clone for Session<C> {
     fn clone(&self) -> Self {
-        Self { key_id: self.key_id, claims: self.claims.clone(), kind: PhantomData }
+        Self {
+            key_id: self.key_id,
+            claims: self.claims.clone(),
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: self.lifeline.clone(),
+            kind: PhantomData,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::proof::{ProofRequest, ProofVerifier};
 use crate::replay::{NonceCache, Purpose, SingleUse};
 use crate::session::Session;
 use crate::time::UnixTime;
-use crate::verifier::{Verifier, unbound};
+use crate::verifier::{Verifier, not_bound};
 use crate::verify::{UnverifiedToken, VerifiedToken};
 use crate::wire::cose::Typ;
 
@@ -35,9 +35,9 @@ impl TicketVerifier {
     /// request that brought it, without the query; it is compared, byte by byte,
     /// if the ticket is for one path.
     ///
-    /// The session that comes back *expires* with the ticket, in seconds. What
-    /// it opens, such as a WebSocket, may last until the session *ends* or is
-    /// revoked.
+    /// The session that comes back expires at its end: the ticket's seconds were
+    /// for redeeming it, and what it opens, such as a WebSocket, may last until
+    /// the session ends or is revoked.
     ///
     /// # Errors
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason);
@@ -50,7 +50,7 @@ impl TicketVerifier {
         now: UnixTime,
     ) -> Result<Session<C>, Rejection> {
         let ticket = self.admit(ticket.as_ref(), path, now)?;
-        unbound(&ticket)?;
+        not_bound(&ticket)?;
         self.use_up(ticket, now)
     }
 
@@ -96,7 +96,7 @@ impl TicketVerifier {
             until: claims.expires.saturating_add(leeway),
         };
         self.nonces.admit(Purpose::Ticket, &used, leeway, now)?;
-        Ok(Session::admitted(ticket))
+        Ok(self.verifier.session(ticket).opened())
     }
 
     /// The nonces of the tickets that were redeemed.

@@ -9,8 +9,12 @@ use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 #[cfg(feature = "proof")]
 use crate::proof::{ProofRequest, ProofVerifier};
 use crate::revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::session::Lifeline;
 use crate::session::Session;
 use crate::time::UnixTime;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::time::{Clock, SystemClock};
 use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
 
 /// Verifies and admits tokens with public keys alone. Clones are cheap and
@@ -19,6 +23,8 @@ use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
 pub struct Verifier {
     keys: LiveKeys,
     policy: Arc<Policy>,
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    lifeline: Arc<Lifeline>,
 }
 
 impl Verifier {
@@ -72,14 +78,43 @@ impl Verifier {
         }
     }
 
+    /// The issuer's half of a renewal: signature, issuer and audience, and
+    /// nothing of time, since an expired token may be evidence of theft.
+    #[cfg(feature = "server")]
+    pub(crate) fn verify_for_renewal(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, Rejection> {
+        let verified = UnverifiedToken::decode(token)?.verify(&self.keys.load(), now)?;
+        self.policy.for_us(verified.claims())?;
+        not_bound(&verified)?;
+        Ok(verified)
+    }
+
+    /// Whether a token is known to be revoked, whatever its times.
+    #[cfg(feature = "server")]
+    pub(crate) fn check_revoked(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
+        self.policy.not_revoked(token.key_id(), token.claims(), now)
+    }
+
     /// Admits a token whose signature has been verified.
     ///
     /// # Errors
     /// As [`Verifier::verify`], from [`Rejection::WrongIssuer`] on.
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
         self.policy.admit(token.key_id(), token.claims(), now)?;
-        unbound(&token)?;
-        Ok(Session::admitted(token))
+        not_bound(&token)?;
+        Ok(self.session(token))
+    }
+
+    /// The same verifier, whose sessions read another clock to tell when they
+    /// have [`ended`](Session::ended); the machine's own unless said otherwise.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.lifeline = Lifeline::new(Arc::clone(&self.policy), self.keys.clone(), Arc::new(clock));
+        self
     }
 
     /// Verifies and admits one token, with the proof of the client's key if
@@ -105,12 +140,21 @@ impl Verifier {
         if let Some(key) = &verified.claims().bound_to {
             proofs.check(request, token, verified.claims().session.session_id, key, now)?;
         }
-        Ok(Session::admitted(verified))
+        Ok(self.session(verified))
     }
 
     /// The signature alone, of a token or a ticket.
     pub(crate) fn signed(&self, token: &UnverifiedToken, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         token.verify(&self.keys.load(), now).inspect_err(|why| self.noticed(why))
+    }
+
+    /// The session of a token that was admitted, with what can tell when it is
+    /// over.
+    pub(crate) fn session<C>(&self, token: VerifiedToken) -> Session<C> {
+        let session = Session::admitted(token);
+        #[cfg(any(feature = "axum", feature = "sync"))]
+        let session = session.with_lifeline(&self.lifeline);
+        session
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -124,11 +168,11 @@ impl Verifier {
     }
 }
 
-/// A bound token without a proof is refused everywhere.
-pub(crate) fn unbound(token: &VerifiedToken) -> Result<(), Rejection> {
+/// A session bound to a key needs a proof of it, wherever it is used.
+pub(crate) const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
     match token.claims().bound_to {
-        None => Ok(()),
         Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
+        None => Ok(()),
     }
 }
 
@@ -204,6 +248,12 @@ impl VerifierBuilder {
         }
         let policy =
             Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway, revocations };
-        Ok(Verifier { keys: self.keys, policy: Arc::new(policy) })
+        let policy = Arc::new(policy);
+        Ok(Verifier {
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: Lifeline::new(Arc::clone(&policy), self.keys.clone(), Arc::new(SystemClock)),
+            keys: self.keys,
+            policy,
+        })
     }
 }

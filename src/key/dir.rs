@@ -288,7 +288,7 @@ impl KeyEntry {
     }
 
     /// Newest last; the id settles what is made in one second.
-    fn age(&self) -> (UnixTime, UnixTime, KeyId) {
+    pub(crate) fn age(&self) -> (UnixTime, UnixTime, KeyId) {
         (self.activates, self.created, self.key.id())
     }
 }

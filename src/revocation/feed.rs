@@ -369,16 +369,27 @@ impl Feed {
     /// # Errors
     /// [`FeedError`], for whatever reason.
     pub fn from_bytes(keys: &FeedKeys, mut bytes: &[u8], now: UnixTime) -> Result<Self, FeedError> {
+        let feed = Self::read(keys, &mut bytes, now, Expiry::Enforced)?.ok_or(Malformed::Empty)?;
+        if bytes.is_empty() { Ok(feed) } else { Err(Malformed::TrailingBytes.into()) }
+    }
+
+    /// The next feed of a CBOR Sequence; `None` at its end.
+    fn read(
+        keys: &FeedKeys,
+        bytes: &mut &[u8],
+        now: UnixTime,
+        expiry: Expiry,
+    ) -> Result<Option<Self>, FeedError> {
         let mut parts = FeedParts::default();
         while let Some(length) = next_part(bytes)? {
             let (part, rest) = bytes.split_at(length);
-            bytes = rest;
-            if let Some(feed) = parts.add(keys.verify_part(part, now)?)? {
-                return if rest.is_empty() { Ok(feed) } else { Err(Malformed::TrailingBytes.into()) };
+            *bytes = rest;
+            if let Some(feed) = parts.add(keys.part(part, now, expiry)?)? {
+                return Ok(Some(feed));
             }
         }
         parts.finish()?;
-        Err(if bytes.is_empty() { Malformed::Empty } else { Malformed::Truncated }.into())
+        if bytes.is_empty() { Ok(None) } else { Err(Malformed::Truncated.into()) }
     }
 
     /// Where it takes a list.
@@ -434,6 +445,20 @@ impl Feed {
         &self.parts
     }
 
+    /// How many bytes the signed parts have.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.parts.iter().map(|part| part.as_bytes().len()).sum()
+    }
+
+    /// The signed parts as a CBOR Sequence.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.encoded_len());
+        self.parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+        bytes
+    }
+
     /// Takes `list` and `keys` to where this feed is: both, or neither. Readers
     /// wait for nothing. A large snapshot takes a while, so not on a thread
     /// that others wait for. One task applies feeds to a list.
@@ -485,6 +510,23 @@ impl Feed {
         // No two are of one id, so that there is none is all that can be wrong.
         KeySet::new(live).map_err(|_| FeedError::NoSessionKeys)
     }
+}
+
+/// The feeds in a CBOR Sequence that this edge verified when they came, and
+/// kept. They may have expired since. Ends after an error.
+#[cfg(feature = "sync")]
+pub(crate) fn kept_feeds(
+    keys: &FeedKeys,
+    mut bytes: &[u8],
+    now: UnixTime,
+) -> impl Iterator<Item = Result<Feed, FeedError>> {
+    core::iter::from_fn(move || {
+        let next = Feed::read(keys, &mut bytes, now, Expiry::Waived).transpose();
+        if matches!(next, Some(Err(_))) {
+            bytes = &[];
+        }
+        next
+    })
 }
 
 /// The length of the part that `bytes` begins with; `None` if more bytes are

@@ -3,6 +3,8 @@
 
 pub mod feed;
 mod list;
+#[cfg(feature = "sync")]
+pub mod sync;
 
 pub use feed::{Feed, FeedError, FeedKeys};
 pub use list::{Entry, OutOfOrder, Position, RevocationList, RevokedBy, Snapshot, SubjectHash, Subscription};

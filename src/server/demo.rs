@@ -72,7 +72,8 @@ impl Demo {
         let app_url = url(&app_listener).map_err(|why| ConfigError::Serve(why.to_string()))?;
         config.return_origins.push(app_url.clone());
         config.tokens.audience = Some(AUDIENCE.into());
-        let options = Options { listen: issuer, data, keys, config, transport: Transport::Plain };
+        let options =
+            Options { listen: issuer, data, keys, config, transport: Transport::Plain, admin_listen: None };
         let issuer = Issuer::open(options).await?;
         let issuer_url = url(&issuer.listener).map_err(|why| ConfigError::Serve(why.to_string()))?;
 

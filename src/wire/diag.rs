@@ -43,7 +43,7 @@ fn item(reader: &mut Reader<'_>, out: &mut String, depth: usize) -> Result<(), M
         }
         Head::Text(length) => drop(write!(out, "{}", serde_json::Value::from(reader.take_text(length)?))),
         Head::Array(length) => {
-            list(reader, out, depth, length, ['[', ']'], |reader, out| item(reader, out, depth + 1))?
+            list(reader, out, depth, length, ['[', ']'], |reader, out| item(reader, out, depth + 1))?;
         }
         Head::Map(pairs) => list(reader, out, depth, pairs, ['{', '}'], |reader, out| {
             item(reader, out, depth + 1)?;

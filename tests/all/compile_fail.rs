@@ -50,11 +50,12 @@ fn project(programs: &[PathBuf]) -> PathBuf {
     std::fs::create_dir_all(&dir).unwrap();
     let mut manifest = format!(
         "[package]\nname = \"compile_fail\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         hallpass = {{ path = {:?}, features = [\"issuer\"] }}\nserde = \"1\"\nserde_json = \"1\"\n",
-        root()
+         hallpass = {{ path = '{}', features = [\"issuer\"] }}\nserde = \"1\"\nserde_json = \"1\"\n",
+        root().display()
     );
     for program in programs {
-        write!(manifest, "\n[[bin]]\nname = \"{}\"\npath = {program:?}\n", name(program)).unwrap();
+        write!(manifest, "\n[[bin]]\nname = \"{}\"\npath = '{}'\n", name(program), program.display())
+            .unwrap();
     }
     std::fs::write(dir.join("Cargo.toml"), manifest).unwrap();
     std::fs::copy(root().join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();

@@ -83,6 +83,7 @@ pub(crate) fn f64(x: f64) -> Vec<u8> {
     cat([vec![0xfb], x.to_be_bytes().to_vec()])
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers read better without the &")]
 pub(crate) fn cat<const N: usize>(parts: [Vec<u8>; N]) -> Vec<u8> {
     parts.concat()
 }

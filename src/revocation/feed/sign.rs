@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::key::{KeyUse, SigningKey};
+use crate::revocation::list::kept_until;
 use crate::revocation::{Entry, Position};
 use crate::time::UnixTime;
 use crate::wire::cbor::Writer;
@@ -34,7 +35,9 @@ pub struct NewFeed<'a> {
 
 impl NewFeed<'_> {
     /// Signs it with a feed key: the parts, each of at most
-    /// [`MAX_PART_BYTES`]. There is always one.
+    /// [`MAX_PART_BYTES`]. There is always one. The entries are those up to the
+    /// position, in any order; of a delta those after its base. Entries that
+    /// need not be kept any longer are left out.
     ///
     /// # Errors
     /// [`ConfigError::KeyUse`] for a session key, or for session keys with the
@@ -58,7 +61,7 @@ impl NewFeed<'_> {
         self.check(key)?;
         let keys = self.encode_session_keys();
         let most = most.min(MAX_PART_BYTES).saturating_sub(OVERHEAD + keys.len()).max(1);
-        let chunks = encode_entries(entries, most);
+        let chunks = encode_entries(self.in_order(entries), most);
         let header = Header::encode(key.algorithm(), key.id(), Typ::Feed);
         let sign = |(index, (entries, count)): (usize, &(Vec<u8>, usize))| {
             // The keys are in the first part.
@@ -67,6 +70,18 @@ impl NewFeed<'_> {
             cose::encode(&header, &payload, |message| key.sign(message))
         };
         Ok(chunks.iter().enumerate().map(sign).collect())
+    }
+
+    /// What is signed is determined by the fields and by what is revoked at the
+    /// position, down to which entry is in which part. Else somebody on the way
+    /// could mix the parts of two signings of one second, and leave out what
+    /// is in the first part of the one and in the second part of the other.
+    fn in_order(&self, entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
+        let is_kept = |entry: &Entry| kept_until(entry.ends()) >= self.issued_at;
+        let mut entries: Vec<_> = entries.into_iter().filter(is_kept).collect();
+        entries.sort_unstable();
+        entries.dedup();
+        entries
     }
 
     fn check(&self, key: &SigningKey) -> Result<(), ConfigError> {

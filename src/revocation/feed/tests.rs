@@ -46,10 +46,10 @@ fn session(n: u64) -> Entry {
 fn of_each_kind() -> Vec<Entry> {
     vec![
         session(1),
+        session(0xffff_ffff),
         Entry::Subject { hash: SubjectHash::of("alice"), up_to: at(2), ends: at(3) },
         Entry::Key { kid: KeyId::from_bytes([7; 8]), ends: at(4) },
         Entry::All { up_to: at(5), ends: UnixTime::MAX },
-        session(0xffff_ffff),
     ]
 }
 
@@ -86,6 +86,21 @@ fn what_is_signed_is_read_back() {
         assert_eq!(feed.parts()[0].as_bytes(), parts[0]);
         assert_eq!(part_from_text(&part_to_text(&parts[0])).unwrap(), parts[0]);
     }
+}
+
+#[test]
+fn what_is_signed_does_not_depend_on_the_order_of_the_entries() {
+    let keys = [session_key(2)];
+    let new = new_feed(position(1, 40), None, 1000, &keys);
+    let sign = |entries: Vec<Entry>| new.sign_in_parts(&feed_key(), entries, 700).unwrap();
+    // An entry is kept for a minute after its end.
+    let live: Vec<_> = (940..1100).map(session).collect();
+    let parts = sign(live.clone());
+    assert!(parts.len() > 4);
+    assert_eq!(sign(live.iter().rev().copied().collect()), parts);
+    assert_eq!(sign((0..1100).chain(940..1000).map(session).collect()), parts);
+    let feed = Feed::from_bytes(&pinned(), &parts.concat(), at(1000)).unwrap();
+    assert_eq!(feed.entries().collect::<Vec<_>>(), live);
 }
 
 fn in_small_parts(entries: u64) -> Vec<Vec<u8>> {
