@@ -175,6 +175,13 @@ impl VerifiedToken {
         Self { key_id, claims }
     }
 
+    /// The session that a ticket opened. What expires in seconds is the ticket;
+    /// now that it is used up, only the session's own end counts.
+    pub(crate) fn opened(mut self) -> Self {
+        self.claims.expires = self.claims.session.ends;
+        self
+    }
+
     pub(crate) const fn claims(&self) -> &Claims {
         &self.claims
     }
