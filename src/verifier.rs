@@ -12,7 +12,7 @@ use crate::revocation::RevocationList;
 use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verify::{
-    self, CachedToken, TokenCache, TokenCacheCounts, UnverifiedToken, VerifiedToken, verify_many,
+    CachedToken, TokenCache, TokenCacheCounts, Unverified, UnverifiedToken, VerifiedToken, verify_many,
 };
 
 #[cfg(test)]
@@ -84,8 +84,10 @@ impl Verifier {
         if let Some(known) = self.known(text, &keys, now) {
             return known;
         }
-        let (token, key) = verify::verify(text, &keys, now)?;
-        self.admit_new(text, token, key, now)
+        let mut bytes = UnverifiedToken::room_for(text)?;
+        let token = Unverified::decode(text, &mut bytes)?;
+        let key = token.key(&keys, now)?;
+        self.admit_new(text, token.verify(key)?, key, now)
     }
 
     /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in
