@@ -207,18 +207,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A map's next key. Of a number its head says all, of another key nothing
-    /// but that it is unknown here; the bytes are for [`KeyOrder`].
-    pub(crate) fn key(&mut self) -> Result<(Head, &'a [u8]), Malformed> {
-        let before = self.rest;
-        let head = self.head()?;
-        if !matches!(head, Head::Uint(_) | Head::Nint(_)) {
-            self.rest = before;
-            self.item(1, Extended::Refused)?;
-        }
-        Ok((head, &before[..before.len() - self.rest.len()]))
-    }
-
     /// Reads an item and tells its bytes too.
     pub(crate) fn spanned<T>(
         &mut self,
@@ -274,6 +262,36 @@ fn usual_argument(information: u8, rest: &[u8]) -> Option<(u32, &[u8])> {
             Some((u32::from_be_bytes([a, b, c, d]), rest))
         }
         _ => None,
+    }
+}
+
+/// The keys of a map whose known keys are all numbers, held to the order of
+/// RFC 8949 §4.2.1: unsigned ones first, each kind by its argument.
+#[derive(Default)]
+pub(crate) struct Labels {
+    last: Option<(bool, u64)>,
+}
+
+impl Labels {
+    /// Reads the next key. One that is no number is read whole; it comes after
+    /// every number, and the caller will not know it.
+    pub(crate) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Head, Malformed> {
+        let before = reader.clone();
+        let head = reader.head()?;
+        let rank = match head {
+            Head::Uint(n) => (false, n),
+            Head::Nint(n) => (true, n),
+            _ => {
+                *reader = before;
+                reader.item(1, Extended::Refused)?;
+                return Ok(head);
+            }
+        };
+        match self.last.replace(rank).map_or(Ordering::Less, |last| last.cmp(&rank)) {
+            Ordering::Less => Ok(head),
+            Ordering::Equal => Err(Malformed::DuplicateKey),
+            Ordering::Greater => Err(Malformed::UnsortedKeys),
+        }
     }
 }
 
