@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::error::Malformed;
 use crate::id::KeyId;
-use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
+use crate::wire::cbor::{Head, Labels, Reader, Writer};
 
 /// COSE_Sign1's tag (RFC 9052 §2).
 const TAG_SIGN1: u64 = 18;
@@ -133,11 +133,9 @@ impl Header {
         let mut reader = Reader::new(protected);
         let pairs = reader.map_or(Malformed::Header)?;
         let (mut algorithm, mut key_id, mut typ) = (None, None, None);
-        let mut order = KeyOrder::default();
+        let mut labels = Labels::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.key()?;
-            order.next(encoded)?;
-            match key {
+            match labels.next(&mut reader)? {
                 Head::Uint(label::ALG) => algorithm = Some(decode_algorithm(&mut reader)?),
                 Head::Uint(label::CRIT) => return Err(Malformed::Crit),
                 Head::Uint(label::KID) => {
