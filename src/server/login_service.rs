@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
 use crate::id::{SessionId, Subject};
-use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, StoreLedger, Target};
+use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
@@ -113,8 +113,9 @@ impl<S: Store> LoginService<S> {
         self.start(&start, client, now).await
     }
 
-    /// A new session with the same end and claims, authenticated now. The old
-    /// one is revoked after the grace, so that requests under way end well.
+    /// A new session with the same end, authenticated now, with the claims
+    /// that the user has now. The caller revokes the old one after the grace,
+    /// so that requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -213,15 +214,22 @@ impl<S: Store> LoginService<S> {
     }
 
     /// The successor of a token, or the token itself while it is not due.
-    pub(crate) async fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<StoreError>> {
+    pub(crate) async fn renew(
+        &self,
+        text: &str,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<Renewal, RenewError<StoreError>> {
         let token = self.verifier.verify_for_renewal(text, now)?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.verifier.check_revoked(&token, now)?;
         let keys =
             self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
-        let ledger = StoreLedger(Arc::clone(&self.store));
-        let renewal = issuer::renew(&ledger, text, token, &keys, self.minter.lifetimes(), now).await;
+        let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
+        request.address = Some(client.address.to_string().into());
+        let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
+        let renewal = issuer::answer(outcome, text, token, &keys, &request);
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let session = token.session().id().short_hash();

@@ -113,9 +113,9 @@ impl PasswordChecker {
         let _admitted = self.admitted.try_acquire().map_err(|_| Busy)?;
         let _working = self.working.acquire().await.map_err(|_| Busy)?;
         let nobody = Arc::clone(&self.nobody);
+        // Compared even when the outcome is settled.
         tokio::task::spawn_blocking(move || {
-            let verifies = password.verifies(hash.as_deref().unwrap_or(&nobody));
-            hash.is_some() && verifies
+            password.verifies(hash.as_deref().unwrap_or(&nobody)) & hash.is_some()
         })
         .await
         .map_err(|_| Busy)

@@ -433,7 +433,7 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
 
     let mut text = String::new();
     loop {
-        text.push_str(str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap());
+        text.push_str(core::str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap());
         let parts = text.lines().filter_map(|line| line.strip_prefix("data: "));
         let feeds = parts.map(|part| Feed::from_bytes(&feed_keys, &part_from_text(part).unwrap(), now()));
         if feeds.flatten().any(|feed| feed.len() == 1) {
