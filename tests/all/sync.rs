@@ -15,9 +15,6 @@ use http::{StatusCode, header};
 
 use crate::producer::{Book, Producer, Request, body, event, key, now, resigned, session_key, stream};
 
-/// What the issuer does, the answer it gives, and the error that must come of it.
-type Case = (&'static str, Answer, fn(&SyncError) -> bool);
-
 fn entry(n: u64) -> Entry {
     Entry::Session { sid: SessionId::from_bytes(u128::from(n).to_be_bytes()), ends: UnixTime::MAX }
 }

@@ -25,7 +25,7 @@ use crate::server::publisher::{RESIGN, Signed};
 const HOLD: Duration = Duration::from_secs(8);
 
 #[derive(Deserialize)]
-pub(super) struct After {
+pub(super) struct Known {
     /// The sequence the edge has.
     after: Option<u64>,
     /// The epoch the edge has; another one gets a snapshot.
@@ -36,7 +36,7 @@ pub(super) struct After {
 
 pub(super) async fn feed(
     State(app): State<Arc<App>>,
-    Query(query): Query<After>,
+    Query(query): Query<Known>,
     headers: HeaderMap,
 ) -> Response {
     let newest = *app.publisher.watch().borrow();
