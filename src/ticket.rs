@@ -35,9 +35,9 @@ impl TicketVerifier {
     /// request that brought it, without the query; it is compared, byte by byte,
     /// if the ticket is for one path.
     ///
-    /// The session that comes back *expires* with the ticket, in seconds. What
-    /// it opens, such as a WebSocket, may last until the session *ends* or is
-    /// revoked.
+    /// The session that comes back expires at its end: the ticket's seconds were
+    /// for redeeming it, and what it opens, such as a WebSocket, may last until
+    /// the session ends or is revoked.
     ///
     /// # Errors
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason);
@@ -96,7 +96,7 @@ impl TicketVerifier {
             until: claims.expires.saturating_add(leeway),
         };
         self.nonces.admit(Purpose::Ticket, &used, leeway, now)?;
-        Ok(Session::admitted(ticket))
+        Ok(self.verifier.session(Session::admitted(ticket.opened())))
     }
 
     /// The nonces of the tickets that were redeemed.

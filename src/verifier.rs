@@ -16,7 +16,7 @@ use crate::time::UnixTime;
 #[cfg(any(feature = "axum", feature = "sync"))]
 use crate::time::{Clock, SystemClock};
 use crate::verify::{
-    self, CachedToken, TokenCache, TokenCacheCounts, UnverifiedToken, VerifiedToken, verify_many,
+    CachedToken, TokenCache, TokenCacheCounts, Unverified, UnverifiedToken, VerifiedToken, verify_many,
 };
 
 #[cfg(test)]
@@ -67,8 +67,10 @@ impl Verifier {
         if let Some(known) = self.known(text, &keys, now) {
             return known;
         }
-        let (token, key) = verify::verify(text, &keys, now).inspect_err(|why| self.noticed(why))?;
-        self.admit_new(text, token, key, now)
+        let mut bytes = UnverifiedToken::room_for(text)?;
+        let token = Unverified::decode(text, &mut bytes)?;
+        let key = token.key(&keys, now).inspect_err(|why| self.noticed(why))?;
+        self.admit_new(text, token.verify(key)?, key, now)
     }
 
     /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in

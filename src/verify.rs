@@ -8,7 +8,7 @@ use core::fmt;
 pub use cache::TokenCacheCounts;
 pub(crate) use cache::{CachedToken, TokenCache};
 
-use crate::error::Rejection;
+use crate::error::{Malformed, Rejection};
 use crate::id::KeyId;
 use crate::key::{KeySet, VerifyingKey};
 use crate::time::UnixTime;
@@ -39,10 +39,15 @@ impl UnverifiedToken {
 
     /// Reads the frame of a ticket, as [`UnverifiedToken::decode`] does.
     pub(crate) fn decode_as(token: &[u8], typ: Typ) -> Result<Self, Rejection> {
-        text::check_length(token)?;
-        let mut bytes = text::room_for(InPlace::ROOM, token);
-        let frame = Unverified::decode(token, &mut bytes, typ)?.frame;
+        let mut bytes = Self::room_for(token)?;
+        let frame = Unverified::decode_as(token, &mut bytes, typ)?.frame;
         Ok(Self { bytes, frame, typ })
+    }
+
+    /// Where a token is decoded to.
+    pub(crate) fn room_for(token: &[u8]) -> Result<TokenBytes, Malformed> {
+        text::check_length(token)?;
+        Ok(text::room_for(InPlace::ROOM, token))
     }
 
     /// The kid it names: for asking whether a key set is too old, and for
@@ -77,8 +82,12 @@ pub(crate) struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    /// `bytes` are [`text::room_for`] the token after [`InPlace::ROOM`].
-    fn decode(token: &[u8], bytes: &'a mut [u8], typ: Typ) -> Result<Self, Rejection> {
+    /// A session token; `bytes` are [`UnverifiedToken::room_for`] it.
+    pub(crate) fn decode(token: &[u8], bytes: &'a mut [u8]) -> Result<Self, Rejection> {
+        Self::decode_as(token, bytes, Typ::Session)
+    }
+
+    fn decode_as(token: &[u8], bytes: &'a mut [u8], typ: Typ) -> Result<Self, Rejection> {
         text::decode_exactly(token, &mut bytes[InPlace::ROOM..])?;
         let frame = InPlace::decode(bytes)?;
         if frame.header.typ == Some(typ) {
@@ -101,7 +110,7 @@ impl<'a> Unverified<'a> {
     }
 
     /// [`UnverifiedToken::verify`] with the key that was found.
-    fn verify(&self, key: &VerifyingKey) -> Result<VerifiedToken, Rejection> {
+    pub(crate) fn verify(&self, key: &VerifyingKey) -> Result<VerifiedToken, Rejection> {
         let (message, signature) = self.signed();
         self.judged(key.verifies(message, signature))
     }
@@ -120,28 +129,17 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// A session token from its text, and the key that signed it.
-pub(crate) fn verify<'k>(
-    token: &[u8],
-    keys: &'k KeySet,
-    now: UnixTime,
-) -> Result<(VerifiedToken, &'k VerifyingKey), Rejection> {
-    text::check_length(token)?;
-    let mut bytes = text::room_for(InPlace::ROOM, token);
-    let token = Unverified::decode(token, &mut bytes, Typ::Session)?;
-    let key = token.key(keys, now)?;
-    Ok((token.verify(key)?, key))
-}
-
-/// Verifies many tokens with their keys, each as [`verify`] does, and shares what the signatures'
-/// arithmetic has in common.
+/// Verifies many tokens with their keys, each as [`Unverified::verify`] does,
+/// and shares what the signatures' arithmetic has in common.
 pub(crate) fn verify_many(
     tokens: &[(UnverifiedToken, &VerifyingKey)],
 ) -> Vec<Result<VerifiedToken, Rejection>> {
     let signed: Vec<_> = tokens
         .iter()
-        .map(|(token, key)| (*key, token.borrowed().signed()))
-        .map(|(k, (m, s))| (k, m, s))
+        .map(|(token, key)| {
+            let (message, signature) = token.borrowed().signed();
+            (*key, message, signature)
+        })
         .collect();
     let verdicts = VerifyingKey::verify_many(&signed);
     tokens.iter().zip(verdicts).map(|((token, _), holds)| token.borrowed().judged(holds)).collect()
@@ -173,6 +171,13 @@ impl VerifiedToken {
     #[cfg(feature = "issuer")]
     pub(crate) const fn signed_here(key_id: KeyId, claims: Claims) -> Self {
         Self { key_id, claims }
+    }
+
+    /// The session that a ticket opened. What expires in seconds is the ticket;
+    /// now that it is used up, only the session's own end counts.
+    pub(crate) fn opened(mut self) -> Self {
+        self.claims.expires = self.claims.session.ends;
+        self
     }
 
     pub(crate) const fn claims(&self) -> &Claims {

@@ -38,6 +38,8 @@ pub(super) struct Shard {
     by_session: HashTable<Place>,
     /// The first of the entries that are over from a second on.
     over_at: BTreeMap<u64, Place>,
+    /// No entry is over before this second.
+    first_over: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -95,9 +97,11 @@ impl Shard {
             place
         });
         self.holders.all[holder as usize].live += 1;
-        let next = self.over_at.get(&used.until.as_secs()).copied().unwrap_or(NOWHERE);
-        let place = self.entries.put(Entry { nonce: used.nonce, holder, next });
-        self.over_at.insert(used.until.as_secs(), place);
+        let until = used.until.as_secs();
+        let first = self.over_at.entry(until).or_insert(NOWHERE);
+        let place = self.entries.put(Entry { nonce: used.nonce, holder, next: *first });
+        *first = place;
+        self.first_over = self.first_over.min(until);
         let entries = &self.entries.all;
         let rehash = |&at: &Place| hasher.hash_one(entries[at as usize].nonce);
         self.by_nonce.insert_unique(nonce_hash, place, rehash);
@@ -106,6 +110,9 @@ impl Shard {
 
     /// Drops what is over at `latest`; says how many that were.
     pub(super) fn drop_over(&mut self, latest: u64, hasher: &DefaultHashBuilder) -> usize {
+        if latest < self.first_over {
+            return 0;
+        }
         let mut dropped = 0;
         while let Some(first) = self.over_at.first_entry().filter(|first| *first.key() <= latest) {
             let mut place = first.remove();
@@ -120,6 +127,7 @@ impl Shard {
                 place = next;
             }
         }
+        self.first_over = self.over_at.first_key_value().map_or(u64::MAX, |(until, _)| *until);
         dropped
     }
 

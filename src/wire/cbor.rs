@@ -68,6 +68,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The argument of a head that is of this major type and usual; else
+    /// nothing is read.
+    #[inline]
+    fn usual(&mut self, major: u8) -> Option<u32> {
+        let (initial, rest) = self.rest.split_first()?;
+        let (argument, rest) = usual_argument(initial & 0x1f, rest).filter(|_| initial >> 5 == major)?;
+        self.rest = rest;
+        Some(argument)
+    }
+
     fn any_head(&mut self) -> Result<Head, Malformed> {
         let mut decoder = Decoder::from(self.rest);
         let header = decoder.pull().map_err(|error| match error {
@@ -116,6 +126,9 @@ impl<'a> Reader<'a> {
 
     /// A byte string, or `otherwise` if another item stands here.
     pub(crate) fn bytes_or(&mut self, otherwise: Malformed) -> Result<&'a [u8], Malformed> {
+        if let Some(length) = self.usual(2) {
+            return self.take(length as usize);
+        }
         match self.head()? {
             Head::Bytes(length) => self.take(length),
             _ => Err(otherwise),
@@ -123,6 +136,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text_or(&mut self, otherwise: Malformed) -> Result<&'a str, Malformed> {
+        if let Some(length) = self.usual(3) {
+            return self.take_text(length as usize);
+        }
         match self.head()? {
             Head::Text(length) => self.take_text(length),
             _ => Err(otherwise),
@@ -130,6 +146,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn uint_or(&mut self, otherwise: Malformed) -> Result<u64, Malformed> {
+        if let Some(n) = self.usual(0) {
+            return Ok(n.into());
+        }
         match self.head()? {
             Head::Uint(n) => Ok(n),
             _ => Err(otherwise),
@@ -187,18 +206,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A map's next key. Of a number its head says all, of another key nothing
-    /// but that it is unknown here; the bytes are for [`KeyOrder`].
-    pub(crate) fn key(&mut self) -> Result<(Head, &'a [u8]), Malformed> {
-        let before = self.rest;
-        let head = self.head()?;
-        if !matches!(head, Head::Uint(_) | Head::Nint(_)) {
-            self.rest = before;
-            self.item(1, Extended::Refused)?;
-        }
-        Ok((head, &before[..before.len() - self.rest.len()]))
-    }
-
     /// Reads an item and tells its bytes too.
     pub(crate) fn spanned<T>(
         &mut self,
@@ -229,14 +236,8 @@ impl<'a> KeyOrder<'a> {
 /// simple value, and an argument below 2^32 in its shortest form. `None` for
 /// any other, be it right or wrong.
 fn usual_head(bytes: &[u8]) -> Option<(Head, &[u8])> {
-    let (&initial, rest) = bytes.split_first()?;
-    let (argument, rest) = match (initial & 0x1f, rest) {
-        (argument @ ..24, _) => (u32::from(argument), rest),
-        (24, &[argument @ 24..=255, ref rest @ ..]) => (u32::from(argument), rest),
-        (25, &[a @ 1..=255, b, ref rest @ ..]) => (u32::from_be_bytes([0, 0, a, b]), rest),
-        (26, &[a, b, c, d, ref rest @ ..]) if a != 0 || b != 0 => (u32::from_be_bytes([a, b, c, d]), rest),
-        _ => return None,
-    };
+    let (initial, rest) = bytes.split_first()?;
+    let (argument, rest) = usual_argument(initial & 0x1f, rest)?;
     let length = || usize::try_from(argument).ok();
     let head = match initial >> 5 {
         0 => Head::Uint(argument.into()),
@@ -249,6 +250,48 @@ fn usual_head(bytes: &[u8]) -> Option<(Head, &[u8])> {
         _ => return None,
     };
     Some((head, rest))
+}
+
+fn usual_argument(information: u8, rest: &[u8]) -> Option<(u32, &[u8])> {
+    match (information, rest) {
+        (argument @ ..24, _) => Some((u32::from(argument), rest)),
+        (24, &[argument @ 24..=255, ref rest @ ..]) => Some((u32::from(argument), rest)),
+        (25, &[a @ 1..=255, b, ref rest @ ..]) => Some((u32::from_be_bytes([0, 0, a, b]), rest)),
+        (26, &[a, b, c, d, ref rest @ ..]) if a != 0 || b != 0 => {
+            Some((u32::from_be_bytes([a, b, c, d]), rest))
+        }
+        _ => None,
+    }
+}
+
+/// The keys of a map whose known keys are all numbers, held to the order of
+/// RFC 8949 §4.2.1: unsigned ones first, each kind by its argument.
+#[derive(Default)]
+pub(crate) struct Labels {
+    last: Option<(bool, u64)>,
+}
+
+impl Labels {
+    /// Reads the next key. One that is no number is read whole; it comes after
+    /// every number, and the caller will not know it.
+    pub(crate) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Head, Malformed> {
+        let before = reader.clone();
+        let head = reader.head()?;
+        let rank = match head {
+            Head::Uint(n) => (false, n),
+            Head::Nint(n) => (true, n),
+            _ => {
+                *reader = before;
+                reader.item(1, Extended::Refused)?;
+                return Ok(head);
+            }
+        };
+        match self.last.replace(rank).map_or(Ordering::Less, |last| last.cmp(&rank)) {
+            Ordering::Less => Ok(head),
+            Ordering::Equal => Err(Malformed::DuplicateKey),
+            Ordering::Greater => Err(Malformed::UnsortedKeys),
+        }
+    }
 }
 
 const CANONICAL_NAN: [u8; 3] = [0xf9, 0x7e, 0x00];

@@ -24,7 +24,7 @@ use crate::error::Malformed;
 use crate::id::{SessionId, Subject, TokenId};
 use crate::time::UnixTime;
 use crate::wire::app;
-use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
+use crate::wire::cbor::{Head, Labels, Reader, Writer};
 use crate::wire::cose::Typ;
 
 mod label {
@@ -269,10 +269,9 @@ impl Found {
         let mut found = Self::default();
         let mut reader = Reader::new(payload);
         let pairs = reader.map_or(Malformed::ClaimsNotMap)?;
-        let mut order = KeyOrder::default();
+        let mut labels = Labels::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.key()?;
-            order.next(encoded)?;
+            let key = labels.next(&mut reader)?;
             found.claim(key, &mut reader, payload.len())?;
         }
         reader.finish()?;

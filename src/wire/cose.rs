@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::error::Malformed;
 use crate::id::KeyId;
-use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
+use crate::wire::cbor::{Head, Labels, Reader, Writer};
 
 /// COSE_Sign1's tag (RFC 9052 §2).
 const TAG_SIGN1: u64 = 18;
@@ -133,11 +133,9 @@ impl Header {
         let mut reader = Reader::new(protected);
         let pairs = reader.map_or(Malformed::Header)?;
         let (mut algorithm, mut key_id, mut typ) = (None, None, None);
-        let mut order = KeyOrder::default();
+        let mut labels = Labels::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.key()?;
-            order.next(encoded)?;
-            match key {
+            match labels.next(&mut reader)? {
                 Head::Uint(label::ALG) => algorithm = Some(decode_algorithm(&mut reader)?),
                 Head::Uint(label::CRIT) => return Err(Malformed::Crit),
                 Head::Uint(label::KID) => {
@@ -261,7 +259,7 @@ impl<'a> Sign1<'a> {
 
     fn skip(bytes: &[u8]) -> Result<usize, Malformed> {
         // The tag is one byte, so text or JSON need not be read on.
-        if bytes.first().is_some_and(|first| *first != 0xd2) {
+        if bytes.first().is_some_and(|first| *first != 0xc0 | 0x12) {
             return Err(Malformed::NotSign1);
         }
         let mut reader = Reader::new(bytes);

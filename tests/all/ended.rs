@@ -28,6 +28,15 @@ impl Clock for TestClock {
     }
 }
 
+/// The time when every token of [`START`] is over.
+struct Over;
+
+impl Clock for Over {
+    fn now(&self) -> UnixTime {
+        START.saturating_add(Duration::from_secs(105))
+    }
+}
+
 struct World {
     key: SigningKey,
     keys: LiveKeys,
@@ -169,6 +178,23 @@ async fn a_revocation_between_admission_and_waiting_is_not_missed() {
     let ended = self::world(StalePolicy::NeverStale).session("bob").ended();
     drop((verifier, list, session));
     drop(tokio::spawn(ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_the_cache_it_ends_too() {
+    let world = world(StalePolicy::NeverStale);
+    let token = world.token("alice");
+    let verify = |verifier: &Verifier| verifier.verify::<()>(&token, world.clock.now()).unwrap();
+    let new = verify(&world.verifier).ended();
+    let seen = verify(&world.verifier);
+    // Another clock, and the same cache.
+    let ahead = verify(&world.verifier.clone().with_clock(Over)).ended();
+    assert_eq!(world.verifier.token_cache_counts().unwrap().hits, 2);
+    assert_eq!(ahead.now_or_never(), Some(Ended::Expired));
+    let (new, mut ended) = (tokio::spawn(new), Box::pin(seen.ended()));
+    assert_eq!((&mut ended).now_or_never(), None);
+    world.revoke(&seen);
+    assert_eq!((ended.await, new.await.unwrap()), (Ended::Revoked, Ended::Revoked));
 }
 
 #[tokio::test]

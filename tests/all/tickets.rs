@@ -88,8 +88,9 @@ fn a_ticket_carries_its_session_and_is_used_up() {
     assert_eq!(session.id(), origin.id());
     assert_eq!(session.subject(), "alice");
     assert_eq!(session.audience(), Some("downloads"));
-    assert_eq!((session.issued_at(), session.expires_at()), (at(20), at(80)));
-    assert_eq!(session.ends_at(), origin.ends_at());
+    // The minute was for redeeming it; what it opens lasts until the session's end.
+    assert_eq!(session.issued_at(), at(20));
+    assert_eq!((session.expires_at(), session.ends_at()), (origin.ends_at(), origin.ends_at()));
     assert_eq!((session.started_at(), session.auth_time()), (at(10), at(10)));
     assert_eq!(session.claims().unwrap()["role"], "editor");
     assert_ne!(session.token_id(), origin.token_id());
@@ -237,9 +238,10 @@ fn no_ticket_outlives_its_session() {
     let world = World::new();
     let token = world.log_in(10, None);
     let ends = token.session().ends_at().as_secs() - BASE;
+    let made = world.minter.ticket(&world.key, token.session(), "downloads", MINUTE, None, at(ends - 10));
+    assert_eq!(made.unwrap().session().expires_at(), at(ends));
     let ticket = world.ticket(&token, ends - 10);
-    let session = redeem(&world.redeemer(), &ticket, ends + 4).unwrap();
-    assert_eq!(session.expires_at(), session.ends_at());
+    assert!(redeem(&world.redeemer(), &ticket, ends + 4).is_ok());
     assert_eq!(reason(redeem(&world.redeemer(), &ticket, ends + 5)), Some(Reason::SessionEnded));
     for now in [ends, ends + 1, ends + 100_000] {
         let refused = world.minter.ticket(&world.key, token.session(), "downloads", MINUTE, None, at(now));
@@ -293,4 +295,28 @@ fn every_byte_of_a_ticket_is_signed() {
         assert!(redeemer.redeem::<()>(&bytes, "/ws", at(21)).is_err(), "character {place} changed");
     }
     assert!(redeemer.redeem::<()>(&ticket, "/ws", at(21)).is_ok());
+}
+
+/// What a ticket opened lasts longer than the ticket, and ends when the session
+/// is revoked.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn what_a_ticket_opened_ends_with_the_session() {
+    struct Fixed;
+    impl Clock for Fixed {
+        fn now(&self) -> UnixTime {
+            at(1_000)
+        }
+    }
+    let world = World::new();
+    let token = world.log_in(10, None);
+    let redeemer = TicketVerifier::new(world.verifier("downloads").with_clock(Fixed), NonceCache::new(at(0)));
+    // The connection's clock is past this ticket's minute, and within the other's.
+    let late = redeem(&redeemer, &world.ticket(&token, 900), 901).unwrap();
+    let session = redeem(&redeemer, &world.ticket(&token, 1_000), 1_000).unwrap();
+    let ended = tokio::spawn(async move { (session.ended().await, late.ended().await) });
+    tokio::task::yield_now().await;
+    assert!(!ended.is_finished());
+    world.revocations.insert(Entry::Session { sid: token.session().id(), ends: token.session().ends_at() });
+    assert_eq!(ended.await.unwrap(), (Ended::Revoked, Ended::Revoked));
 }
