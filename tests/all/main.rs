@@ -38,6 +38,8 @@ mod serve;
 #[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
+mod state_machine;
+#[cfg(feature = "server")]
 mod store;
 #[cfg(feature = "server")]
 mod support;
