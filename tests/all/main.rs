@@ -15,6 +15,8 @@ mod cose_peers;
 mod crash;
 mod differential;
 mod ended;
+#[cfg(feature = "server")]
+mod five_edges;
 mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 mod key_dir;
