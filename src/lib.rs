@@ -46,3 +46,8 @@ pub use session::{ClaimsError, Session};
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{UnverifiedToken, VerifiedToken};
+
+/// The README's Rust is compiled by `cargo test`.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -226,7 +226,7 @@ impl<'a> Sign1<'a> {
 
     fn skip(bytes: &[u8]) -> Result<usize, Malformed> {
         // The tag is one byte, so text or JSON need not be read on.
-        if bytes.first().is_some_and(|first| *first != 0xc0 | 18) {
+        if bytes.first().is_some_and(|first| *first != 0xc0 | 0x12) {
             return Err(Malformed::NotSign1);
         }
         let mut reader = Reader::new(bytes);

@@ -168,7 +168,7 @@ async fn a_revocation_between_admission_and_waiting_is_not_missed() {
     let World { verifier, list, .. } = world;
     let ended = self::world(StalePolicy::NeverStale).session("bob").ended();
     drop((verifier, list, session));
-    let _ = tokio::spawn(ended);
+    drop(tokio::spawn(ended));
 }
 
 #[tokio::test]

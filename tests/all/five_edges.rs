@@ -3,9 +3,6 @@
 //! asserted: that is a property of the machine too.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hallpass::{
@@ -15,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::examples::Example;
 use crate::support::{Home, Running, client, ok};
 
 const SERVICE: &str = "0123456789abcdef0123456789abcdef";
@@ -23,47 +21,22 @@ const EDGES: usize = 5;
 const ATTEMPTS: usize = 5_000;
 const BETWEEN: Duration = Duration::from_millis(3);
 
-/// Where cargo puts it, beside this very program.
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.parent().unwrap().with_file_name("examples").join("edge_live");
-    assert!(path.is_file(), "not built; run: cargo build --all-features --example edge_live");
-    path
-}
-
-struct Edge {
-    process: Child,
-    url: String,
-}
+struct Edge(Example);
 
 impl Edge {
     fn start(home: &Home, serve: &Running, stale: Duration) -> Self {
         let (keys, stale) = (home.path("feed-keys.cbor"), stale.as_secs().to_string());
-        let mut process = Command::new(program())
-            .args([&serve.url, &keys, "0", &stale])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut url = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut url).unwrap();
-        Self { process, url: url.trim_end().to_owned() }
+        Self(Example::start("edge_live", &[&serve.url, &keys, "0", &stale]))
     }
 
     async fn status(&self, token: &str) -> u16 {
-        status(&client(), &self.url, token).await
+        status(&client(), &self.0.url, token).await
     }
 
     /// When the list that it has was complete.
     async fn as_of(&self) -> Option<UnixTime> {
-        let answer = client().get(format!("{}/as-of", self.url)).send().await.unwrap();
+        let answer = client().get(format!("{}/as-of", self.0.url)).send().await.unwrap();
         UnixTime::parse_rfc3339(&answer.text().await.unwrap())
-    }
-}
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -87,7 +60,7 @@ async fn until(url: String, token: String, wanted: u16) -> Instant {
 
 /// Begins to ask all edges.
 fn ask(edges: &[Edge], token: &str, wanted: u16) -> JoinSet<Instant> {
-    edges.iter().map(|edge| until(edge.url.clone(), token.to_owned(), wanted)).collect()
+    edges.iter().map(|edge| until(edge.0.url.clone(), token.to_owned(), wanted)).collect()
 }
 
 /// How long after `start` each of them answered so.
@@ -156,7 +129,7 @@ async fn one_revocation_reaches_five_edges_and_so_does_a_new_key() {
     let serve = serve(&home);
     let (data, keys) = (home.path("data"), home.path("keys"));
     let mut edges: Vec<_> = (0..EDGES).map(|_| Edge::start(&home, &serve, Duration::from_mins(15))).collect();
-    let processes: Vec<_> = edges.iter().map(|edge| edge.process.id()).collect();
+    let processes: Vec<_> = edges.iter_mut().map(|edge| edge.0.process()).collect();
     let bystander = start(&serve).await;
     delays(ask(&edges, &bystander, 200), Instant::now()).await;
 
@@ -215,7 +188,7 @@ async fn one_revocation_reaches_five_edges_and_so_does_a_new_key() {
     for (edge, process) in edges.iter_mut().zip(processes) {
         assert_eq!(edge.status(&bystander).await, 401);
         assert_eq!(edge.status(&forged(&stolen)).await, 401);
-        assert!(edge.process.try_wait().unwrap().is_none() && edge.process.id() == process);
+        assert_eq!(edge.0.process(), process);
     }
 }
 

@@ -406,9 +406,34 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
     delta.apply(&list, &keys, now()).unwrap();
     assert_eq!(verifier.verify::<()>(&token, now()).unwrap_err().reason().as_str(), "revoked");
 
+    // A saved feed is what an audit reads.
+    let saved = client().get(serve.at("/revocations")).send().await.unwrap().bytes().await.unwrap();
+    let saved = home.write("feed", saved);
+    let trust = home.write("trust", &trusted);
+    let public = home.write("public", ok(&["key", "export", "--dir", &home.path("keys")], b""));
+    let audit = |more: &[&str]| {
+        let args = ["token", "verify", &token, "--keys", public.to_str().unwrap()];
+        let output = run(&[&args, more].concat(), b"");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (saved, trust) = (saved.to_str().unwrap(), trust.to_str().unwrap());
+    assert_eq!(audit(&[]).0, Some(0));
+    for more in [&["--revocations", saved][..], &["--revocations", saved, "--trust", trust]] {
+        let (code, said) = audit(more);
+        assert!(code == Some(1) && said.contains("\"revoked\""), "{said}");
+    }
+    for more in [
+        &["--revocations", trust][..],
+        &["--revocations", "/dev/null"],
+        &["--revocations", saved, "--trust", public.to_str().unwrap()],
+        &["--trust", trust],
+    ] {
+        assert_eq!(audit(more).0, Some(2), "{more:?}");
+    }
+
     let mut text = String::new();
     loop {
-        text.push_str(&String::from_utf8(events.chunk().await.unwrap().unwrap().to_vec()).unwrap());
+        text.push_str(core::str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap());
         let parts = text.lines().filter_map(|line| line.strip_prefix("data: "));
         let feeds = parts.map(|part| Feed::from_bytes(&feed_keys, &part_from_text(part).unwrap(), now()));
         if feeds.flatten().any(|feed| feed.len() == 1) {

@@ -15,6 +15,9 @@ use http::{StatusCode, header};
 
 use crate::producer::{Book, Producer, Request, body, event, key, now, resigned, session_key, stream};
 
+/// What the issuer does, the answer it gives, and the error that must come of it.
+type Case = (&'static str, Answer, fn(&SyncError) -> bool);
+
 fn entry(n: u64) -> Entry {
     Entry::Session { sid: SessionId::from_bytes(u128::from(n).to_be_bytes()), ends: UnixTime::MAX }
 }
@@ -433,7 +436,7 @@ const ENDLESS_PART: &[u8] = b"\xd2\x84\x41\xa0\xa0\x5b\x7f\xff\xff\xff\xff\xff\x
 #[tokio::test]
 async fn an_issuer_that_is_broken_slow_or_endless_changes_nothing() {
     let producer = Producer::start().await;
-    let cases: &[(&str, Answer, fn(&SyncError) -> bool)] = &[
+    let cases: &[Case] = &[
         ("500", || StatusCode::INTERNAL_SERVER_ERROR.into_response(), |e| *e == SyncError::Status(500)),
         ("401", || StatusCode::UNAUTHORIZED.into_response(), |e| *e == SyncError::Status(401)),
         ("304 unasked", || StatusCode::NOT_MODIFIED.into_response(), |e| *e == SyncError::Status(304)),
@@ -463,7 +466,7 @@ async fn an_issuer_that_is_broken_slow_or_endless_changes_nothing() {
             |e| *e == SyncError::Feed(FeedError::TooLong),
         ),
     ];
-    let events: &[(&str, Answer, fn(&SyncError) -> bool)] = &[
+    let events: &[Case] = &[
         (
             "an endless line",
             || endless(vec![b'A'; 65536], b"data: ".to_vec(), "text/event-stream"),
