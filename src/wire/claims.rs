@@ -17,6 +17,7 @@
 
 use core::ops::Range;
 
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use crate::error::Malformed;
@@ -197,6 +198,38 @@ impl Claims {
             && session.auth_time <= self.issued
             && self.issued < self.expires
             && self.expires <= session.ends
+    }
+
+    /// The claims of another token of the session: all but generation, times and
+    /// token id as they are here, the application's byte for byte.
+    pub(crate) fn renewed(
+        &self,
+        generation: u64,
+        issued: UnixTime,
+        expires: UnixTime,
+        token_id: TokenId,
+    ) -> NewClaims<'_> {
+        NewClaims {
+            issuer: self.issuer(),
+            subject: self.subject(),
+            audience: self.audience(),
+            expires,
+            issued,
+            token_id,
+            bound_to: self.bound_to,
+            session: SessionPart { generation, ..self.session },
+            app: self.app(),
+            path: None,
+        }
+    }
+
+    /// The SHA-256 of all that renewal carries over. It is the same for every
+    /// token of a session, so a token that was forged with a stolen key, to say
+    /// something else of a session that is, can be told.
+    pub(crate) fn carried(&self) -> [u8; 32] {
+        let nothing = TokenId::from_bytes([0; TokenId::LEN]);
+        let constant = self.renewed(0, UnixTime::EPOCH, UnixTime::EPOCH, nothing);
+        Sha256::digest(constant.encode()).into()
     }
 
     pub(crate) fn issuer(&self) -> Option<&str> {

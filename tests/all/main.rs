@@ -22,6 +22,8 @@ mod docs;
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
+#[cfg(feature = "server")]
+mod five_edges;
 mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 mod key_dir;
@@ -47,6 +49,8 @@ mod renewal_model;
 mod serve;
 #[cfg(feature = "server")]
 mod sessions;
+#[cfg(feature = "server")]
+mod state_machine;
 #[cfg(feature = "server")]
 mod store;
 #[cfg(feature = "server")]

@@ -217,6 +217,33 @@ async fn a_stolen_key_is_replaced_and_revoked() {
     panic!("the new key never signed: {}", serve.log());
 }
 
+/// Whoever has a session key can sign anything, but not have it renewed into
+/// what the next key signs: a renewal carries over what was issued, no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_forged_with_a_stolen_key_is_not_renewed() {
+    use ed25519_dalek::pkcs8::DecodePrivateKey;
+    use ed25519_dalek::{Signer, SigningKey};
+
+    let home = Home::new();
+    let serve = quick(&home);
+    let token = bearer(&serve.url).await;
+    let kid = hallpass::danger::inspect(&token).unwrap().json["key_id"].as_str().unwrap().to_owned();
+    let pem = std::fs::read_to_string(format!("{}/{kid}.pem", home.path("keys"))).unwrap();
+    let stolen = SigningKey::from_pkcs8_pem(&pem).unwrap();
+    let mut bytes = crate::raw::unbase64url(&token);
+    let name = bytes.windows(6).position(|window| window == b"\x65alice").unwrap();
+    bytes[name + 1..name + 6].copy_from_slice(b"admin");
+    let (frame, _) = bytes.split_at(bytes.len() - 66);
+    // Tag and array, the header's item of 17 bytes, the empty map, the payload's item.
+    let message = [b"\x84\x6aSignature1", &frame[2..19], b"\x40", &frame[20..]].concat();
+    let forged = [frame, b"\x58\x40", &stolen.sign(&message).to_bytes()].concat();
+    let forged = crate::raw::base64url(&forged);
+    assert!(lives(&serve, &forged).await, "the forgery is a good one");
+    until_due().await;
+    assert_eq!(renew(&serve, &forged).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(renew(&serve, &token).await.1["renewed"], true, "the owner stays");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_and_services_have_credentials_of_their_own() {
     let home = Home::new();
@@ -451,6 +478,14 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
     assert_eq!(snapshot.base(), None, "from the future, so from the start");
 }
 
+fn copy_all(from: &str, to: &str) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), std::path::Path::new(to).join(file.file_name())).unwrap();
+    }
+}
+
 /// The runbook in docs/operations.md: a backup is restored, and edges that know
 /// more than it start afresh.
 #[tokio::test(flavor = "multi_thread")]
@@ -468,8 +503,9 @@ async fn a_restored_backup_starts_a_higher_epoch() {
     let mut serve = home.serve(&[]);
     serve.signal("TERM");
     serve.wait();
-    let backup = home.path("backup.db");
-    std::fs::copy(format!("{data}/hallpass.db"), &backup).unwrap();
+    // The database with its write-ahead log, as the runbook says.
+    let backup = home.path("backup");
+    copy_all(&data, &backup);
 
     let mut serve = home.serve(&[]);
     let token = bearer(&serve.url).await;
@@ -479,10 +515,8 @@ async fn a_restored_backup_starts_a_higher_epoch() {
     serve.signal("TERM");
     serve.wait();
 
-    for leftover in ["hallpass.db-wal", "hallpass.db-shm"] {
-        let _ = std::fs::remove_file(format!("{data}/{leftover}"));
-    }
-    std::fs::copy(&backup, format!("{data}/hallpass.db")).unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy_all(&backup, &data);
     let rolled_back = home.serve(&[]);
     assert!(apply(&rolled_back).await.is_err(), "without the runbook the edge keeps what it knows");
     assert_eq!(list.position().unwrap(), before);
