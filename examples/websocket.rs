@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (sid, ends) = (token.session().id(), token.session().ends_at());
     tokio::spawn(async move {
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
         println!("the session is revoked");
         list.insert(Entry::Session { sid, ends });
     });

@@ -35,7 +35,7 @@ pub enum ConfigError {
         wanted: &'static str,
     },
     /// A key or key set that can't be read; `why` says what is wrong with it.
-    #[error("not a usable key: {0}")]
+    #[error("{0}")]
     Key(String),
     /// A file that can't be read or written.
     #[error("{path}: {why}", path = path.display())]

@@ -53,7 +53,7 @@ pub use session::{ClaimsError, Session};
 pub use ticket::TicketVerifier;
 pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
-pub use verify::{UnverifiedToken, VerifiedToken};
+pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
 /// The README's Rust is compiled by `cargo test`.
 #[cfg(all(doctest, feature = "axum"))]

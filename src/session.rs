@@ -5,6 +5,7 @@ mod ended;
 
 use core::fmt;
 use core::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
@@ -12,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::id::{KeyId, SessionId, TokenId};
 use crate::time::UnixTime;
-use crate::verify::VerifiedToken;
+use crate::verify::{CachedToken, VerifiedToken};
 use crate::wire::app;
 use crate::wire::claims::Claims;
 
@@ -27,20 +28,46 @@ pub(crate) use self::ended::Lifeline;
 /// `C` is the application's own claims, decoded when [`Session::claims`] asks
 /// for them.
 pub struct Session<C = ()> {
-    key_id: KeyId,
-    claims: Claims,
+    token: Held,
     /// What can tell when it is over.
     #[cfg(any(feature = "axum", feature = "sync"))]
-    lifeline: Option<std::sync::Arc<Lifeline>>,
+    lifeline: Option<Arc<Lifeline>>,
     kind: PhantomData<fn() -> C>,
+}
+
+/// Neither way of having a token takes an allocation of its own.
+#[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "so that a verification without a cache allocates nothing")]
+enum Held {
+    /// Verified for this session alone.
+    Own(VerifiedToken),
+    /// In the cache of verified tokens too.
+    Cached(Arc<CachedToken>),
+}
+
+impl Held {
+    fn get(&self) -> &VerifiedToken {
+        match self {
+            Self::Own(token) => token,
+            Self::Cached(cached) => cached.token(),
+        }
+    }
 }
 
 impl<C> Session<C> {
     /// Only admission calls this.
-    pub(crate) fn admitted(token: VerifiedToken) -> Self {
+    pub(crate) const fn admitted(token: VerifiedToken) -> Self {
+        Self::holding(Held::Own(token))
+    }
+
+    /// Only admission calls this.
+    pub(crate) const fn admitted_again(token: Arc<CachedToken>) -> Self {
+        Self::holding(Held::Cached(token))
+    }
+
+    const fn holding(token: Held) -> Self {
         Self {
-            key_id: token.key_id(),
-            claims: token.into_claims(),
+            token,
             #[cfg(any(feature = "axum", feature = "sync"))]
             lifeline: None,
             kind: PhantomData,
@@ -49,28 +76,24 @@ impl<C> Session<C> {
 
     /// The session with what admitted it.
     #[cfg(any(feature = "axum", feature = "sync"))]
-    pub(crate) fn with_lifeline(mut self, lifeline: &std::sync::Arc<Lifeline>) -> Self {
-        self.lifeline = Some(std::sync::Arc::clone(lifeline));
+    pub(crate) fn with_lifeline(mut self, lifeline: &Arc<Lifeline>) -> Self {
+        self.lifeline = Some(Arc::clone(lifeline));
         self
     }
 
-    /// The session that a ticket opened. What expires in seconds is the ticket;
-    /// now that it is used up, only the session's own end counts.
-    pub(crate) fn opened(mut self) -> Self {
-        self.claims.expires = self.claims.session.ends;
-        self
+    fn token(&self) -> &VerifiedToken {
+        self.token.get()
     }
 
-    pub(crate) const fn all_claims(&self) -> &Claims {
-        &self.claims
+    pub(crate) fn all_claims(&self) -> &Claims {
+        self.token().claims()
     }
 
     /// The session seen with other claims.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {
         Session {
-            key_id: self.key_id,
-            claims: self.claims,
+            token: self.token,
             #[cfg(any(feature = "axum", feature = "sync"))]
             lifeline: self.lifeline,
             kind: PhantomData,
@@ -80,86 +103,86 @@ impl<C> Session<C> {
     /// Whose session it is.
     #[must_use]
     pub fn subject(&self) -> &str {
-        self.claims.subject()
+        self.all_claims().subject()
     }
 
     /// This log-in; the same in every token it is renewed into.
     #[must_use]
-    pub const fn id(&self) -> SessionId {
-        self.claims.session.session_id
+    pub fn id(&self) -> SessionId {
+        self.all_claims().session.session_id
     }
 
     /// This token.
     #[must_use]
-    pub const fn token_id(&self) -> TokenId {
-        self.claims.token_id
+    pub fn token_id(&self) -> TokenId {
+        self.all_claims().token_id
     }
 
     /// The key that signed the token.
     #[must_use]
-    pub const fn key_id(&self) -> KeyId {
-        self.key_id
+    pub fn key_id(&self) -> KeyId {
+        self.token().key_id()
     }
 
     /// Whom the token is for.
     #[must_use]
     pub fn audience(&self) -> Option<&str> {
-        self.claims.audience()
+        self.all_claims().audience()
     }
 
     /// Who issued the token.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.claims.issuer()
+        self.all_claims().issuer()
     }
 
     /// When this token was issued.
     #[must_use]
-    pub const fn issued_at(&self) -> UnixTime {
-        self.claims.issued
+    pub fn issued_at(&self) -> UnixTime {
+        self.all_claims().issued
     }
 
     /// When this token expires unless renewed.
     #[must_use]
-    pub const fn expires_at(&self) -> UnixTime {
-        self.claims.expires
+    pub fn expires_at(&self) -> UnixTime {
+        self.all_claims().expires
     }
 
     /// When the session was started.
     #[must_use]
-    pub const fn started_at(&self) -> UnixTime {
-        self.claims.session.started
+    pub fn started_at(&self) -> UnixTime {
+        self.all_claims().session.started
     }
 
     /// When the session ends, however often renewed.
     #[must_use]
-    pub const fn ends_at(&self) -> UnixTime {
-        self.claims.session.ends
+    pub fn ends_at(&self) -> UnixTime {
+        self.all_claims().session.ends
     }
 
     /// When the user last gave credentials.
     #[must_use]
-    pub const fn auth_time(&self) -> UnixTime {
-        self.claims.session.auth_time
+    pub fn auth_time(&self) -> UnixTime {
+        self.all_claims().session.auth_time
     }
 
     /// How often the session has been renewed.
     #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.claims.session.generation
+    pub fn generation(&self) -> u64 {
+        self.all_claims().session.generation
     }
 
     /// The thumbprint of the client key the session is bound to (`cnf`).
     #[must_use]
-    pub const fn bound_to(&self) -> Option<&[u8; 32]> {
-        self.claims.bound_to.as_ref()
+    pub fn bound_to(&self) -> Option<&[u8; 32]> {
+        self.all_claims().bound_to.as_ref()
     }
 
     /// The application's claims as JSON, whatever their type; null if there
     /// are none.
     #[must_use]
     pub fn claims_json(&self) -> serde_json::Value {
-        self.claims.app().map_or(serde_json::Value::Null, app::to_json)
+        self.all_claims().app().map_or(serde_json::Value::Null, app::to_json)
     }
 }
 
@@ -170,7 +193,7 @@ impl<C: DeserializeOwned> Session<C> {
     /// [`ClaimsError`] if the token has none, or of another shape: the issuer
     /// and this service disagree on what `C` is.
     pub fn claims(&self) -> Result<C, ClaimsError> {
-        let encoded = self.claims.app().ok_or(ClaimsError::Absent)?;
+        let encoded = self.all_claims().app().ok_or(ClaimsError::Absent)?;
         app::decode(encoded).map_err(ClaimsError::Shape)
     }
 }
@@ -190,8 +213,7 @@ pub enum ClaimsError {
 impl<C> Clone for Session<C> {
     fn clone(&self) -> Self {
         Self {
-            key_id: self.key_id,
-            claims: self.claims.clone(),
+            token: self.token.clone(),
             #[cfg(any(feature = "axum", feature = "sync"))]
             lifeline: self.lifeline.clone(),
             kind: PhantomData,

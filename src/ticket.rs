@@ -96,7 +96,7 @@ impl TicketVerifier {
             until: claims.expires.saturating_add(leeway),
         };
         self.nonces.admit(Purpose::Ticket, &used, leeway, now)?;
-        Ok(self.verifier.session(ticket).opened())
+        Ok(self.verifier.session(Session::admitted(ticket.opened())))
     }
 
     /// The nonces of the tickets that were redeemed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{ConfigError, Rejection};
-use crate::key::LiveKeys;
+use crate::key::{KeySet, LiveKeys, VerifyingKey};
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 #[cfg(feature = "proof")]
 use crate::proof::{ProofRequest, ProofVerifier};
@@ -15,14 +15,30 @@ use crate::session::Session;
 use crate::time::UnixTime;
 #[cfg(any(feature = "axum", feature = "sync"))]
 use crate::time::{Clock, SystemClock};
-use crate::verify::{UnverifiedToken, VerifiedToken, verify_many};
+use crate::verify::{
+    CachedToken, TokenCache, TokenCacheCounts, Unverified, UnverifiedToken, VerifiedToken, verify_many,
+};
 
-/// Verifies and admits tokens with public keys alone. Clones are cheap and
-/// share the keys.
+#[cfg(test)]
+#[cfg(feature = "issuer")]
+mod tests;
+
+/// How many tokens [`Verifier::verify_many`] takes at a time: more share no more.
+const BATCH: usize = 32;
+
+/// Verifies and admits tokens with public keys alone. Clones share the keys and
+/// the cache of verified tokens.
+///
+/// In one piece, since HTTP services are cloned for every request: a clone is
+/// one count.
 #[derive(Clone, Debug)]
-pub struct Verifier {
+pub struct Verifier(Arc<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     keys: LiveKeys,
     policy: Arc<Policy>,
+    cache: Option<Arc<TokenCache>>,
     #[cfg(any(feature = "axum", feature = "sync"))]
     lifeline: Arc<Lifeline>,
 }
@@ -37,6 +53,7 @@ impl Verifier {
             audience: None,
             leeway: Lifetimes::DEFAULT_LEEWAY,
             revocations: None,
+            cache_bytes: Some(TokenCache::DEFAULT),
         }
     }
 
@@ -45,9 +62,15 @@ impl Verifier {
     /// # Errors
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason).
     pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
-        let unverified = UnverifiedToken::decode(token)?;
-        let verified = unverified.verify(&self.keys.load(), now);
-        self.admit(verified.inspect_err(|why| self.noticed(why))?, now)
+        let text = token.as_ref();
+        let keys = self.0.keys.load();
+        if let Some(known) = self.known(text, &keys, now) {
+            return known;
+        }
+        let mut bytes = UnverifiedToken::room_for(text)?;
+        let token = Unverified::decode(text, &mut bytes)?;
+        let key = token.key(&keys, now).inspect_err(|why| self.noticed(why))?;
+        self.admit_new(text, token.verify(key)?, key, now)
     }
 
     /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in
@@ -57,24 +80,75 @@ impl Verifier {
         tokens: &[impl AsRef<[u8]>],
         now: UnixTime,
     ) -> Vec<Result<Session<C>, Rejection>> {
-        let decoded: Vec<_> = tokens.iter().map(UnverifiedToken::decode).collect();
-        let frames: Vec<_> = decoded.iter().filter_map(|token| token.as_ref().ok().cloned()).collect();
-        let mut verified = verify_many(&frames, &self.keys.load(), now).into_iter();
-        decoded
-            .into_iter()
-            .filter_map(|token| match token {
-                Ok(_) => verified
-                    .next()
-                    .map(|verified| self.admit(verified.inspect_err(|why| self.noticed(why))?, now)),
-                Err(rejection) => Some(Err(rejection)),
-            })
-            .collect()
+        let keys = self.0.keys.load();
+        let mut verdicts = Vec::with_capacity(tokens.len());
+        for batch in tokens.chunks(BATCH) {
+            // What is known or malformed has its verdict already.
+            let mut frames = Vec::with_capacity(batch.len());
+            let early: Vec<_> = batch
+                .iter()
+                .map(|token| {
+                    let text = token.as_ref();
+                    self.known(text, &keys, now).or_else(|| {
+                        let frame = UnverifiedToken::decode(text).and_then(|token| {
+                            let key = token.borrowed().key(&keys, now)?;
+                            Ok((token, key))
+                        });
+                        let frame = frame.inspect_err(|why| self.noticed(why));
+                        frame.map(|frame| frames.push(frame)).err().map(Err)
+                    })
+                })
+                .collect();
+            let mut verified = verify_many(&frames).into_iter().zip(&frames);
+            verdicts.extend(batch.iter().zip(early).filter_map(|(token, early)| {
+                early.or_else(|| {
+                    let (verified, (_, key)) = verified.next()?;
+                    Some(verified.and_then(|verified| self.admit_new(token.as_ref(), verified, key, now)))
+                })
+            }));
+        }
+        verdicts
+    }
+
+    /// The verdict on a token that the cache has. The signature is all that a
+    /// hit proves: the policy is asked again.
+    fn known<C>(&self, text: &[u8], keys: &KeySet, now: UnixTime) -> Option<Result<Session<C>, Rejection>> {
+        let cache = self.0.cache.as_ref()?;
+        let cached = cache.get(text, keys, now)?;
+        let verdict = self.admissible(cached.token(), now).inspect_err(|why| match why {
+            Rejection::Revoked { by: "key" } => cache.remove_key(cached.token().key_id()),
+            Rejection::Revoked { .. } | Rejection::Expired { .. } | Rejection::SessionEnded { .. } => {
+                cache.remove(&cached);
+            }
+            _ => {}
+        });
+        Some(verdict.map(|()| self.session(Session::admitted_again(cached))))
+    }
+
+    /// Admits a token that `key` was just seen to have signed, and remembers it.
+    fn admit_new<C>(
+        &self,
+        text: &[u8],
+        token: VerifiedToken,
+        key: &VerifyingKey,
+        now: UnixTime,
+    ) -> Result<Session<C>, Rejection> {
+        self.admissible(&token, now)?;
+        let Some(cache) = &self.0.cache else { return Ok(self.session(Session::admitted(token))) };
+        let cached = Arc::new(CachedToken::new(text, token, key));
+        cache.insert(&cached);
+        Ok(self.session(Session::admitted_again(cached)))
+    }
+
+    fn admissible(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
+        self.0.policy.admit(token.key_id(), token.claims(), now)?;
+        not_bound(token)
     }
 
     /// A key that is unknown here may just be new.
     fn noticed(&self, why: &Rejection) {
         if matches!(why, Rejection::UnknownKey { .. }) {
-            self.keys.report_unknown();
+            self.0.keys.report_unknown();
         }
     }
 
@@ -86,8 +160,8 @@ impl Verifier {
         token: impl AsRef<[u8]>,
         now: UnixTime,
     ) -> Result<VerifiedToken, Rejection> {
-        let verified = UnverifiedToken::decode(token)?.verify(&self.keys.load(), now)?;
-        self.policy.for_us(verified.claims())?;
+        let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
+        self.0.policy.for_us(verified.claims())?;
         not_bound(&verified)?;
         Ok(verified)
     }
@@ -95,7 +169,7 @@ impl Verifier {
     /// Whether a token is known to be revoked, whatever its times.
     #[cfg(feature = "server")]
     pub(crate) fn check_revoked(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
-        self.policy.not_revoked(token.key_id(), token.claims(), now)
+        self.0.policy.not_revoked(token.key_id(), token.claims(), now)
     }
 
     /// Admits a token whose signature has been verified.
@@ -103,9 +177,20 @@ impl Verifier {
     /// # Errors
     /// As [`Verifier::verify`], from [`Rejection::WrongIssuer`] on.
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
-        self.policy.admit(token.key_id(), token.claims(), now)?;
-        not_bound(&token)?;
-        Ok(self.session(token))
+        self.admissible(&token, now)?;
+        Ok(self.session(Session::admitted(token)))
+    }
+
+    /// The session of a token that was admitted here, with what can tell when
+    /// it is over.
+    #[cfg_attr(
+        not(any(feature = "axum", feature = "sync")),
+        expect(clippy::unused_self, reason = "no runtime to wait in")
+    )]
+    pub(crate) fn session<C>(&self, admitted: Session<C>) -> Session<C> {
+        #[cfg(any(feature = "axum", feature = "sync"))]
+        let admitted = admitted.with_lifeline(&self.0.lifeline);
+        admitted
     }
 
     /// The same verifier, whose sessions read another clock to tell when they
@@ -113,7 +198,8 @@ impl Verifier {
     #[cfg(any(feature = "axum", feature = "sync"))]
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.lifeline = Lifeline::new(Arc::clone(&self.policy), self.keys.clone(), Arc::new(clock));
+        let inner = Arc::make_mut(&mut self.0);
+        inner.lifeline = Lifeline::new(Arc::clone(&inner.policy), inner.keys.clone(), Arc::new(clock));
         self
     }
 
@@ -136,43 +222,40 @@ impl Verifier {
     ) -> Result<Session<C>, Rejection> {
         let token = token.as_ref();
         let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
-        self.policy.admit(verified.key_id(), verified.claims(), now)?;
+        self.0.policy.admit(verified.key_id(), verified.claims(), now)?;
         if let Some(key) = &verified.claims().bound_to {
             proofs.check(request, token, verified.claims().session.session_id, key, now)?;
         }
-        Ok(self.session(verified))
+        Ok(self.session(Session::admitted(verified)))
     }
 
     /// The signature alone, of a token or a ticket.
     pub(crate) fn signed(&self, token: &UnverifiedToken, now: UnixTime) -> Result<VerifiedToken, Rejection> {
-        token.verify(&self.keys.load(), now).inspect_err(|why| self.noticed(why))
-    }
-
-    /// The session of a token that was admitted, with what can tell when it is
-    /// over.
-    pub(crate) fn session<C>(&self, token: VerifiedToken) -> Session<C> {
-        let session = Session::admitted(token);
-        #[cfg(any(feature = "axum", feature = "sync"))]
-        let session = session.with_lifeline(&self.lifeline);
-        session
+        token.verify(&self.0.keys.load(), now).inspect_err(|why| self.noticed(why))
     }
 
     pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
+        &self.0.policy
+    }
+
+    /// How the cache of verified tokens is doing; `None` if there is none.
+    #[must_use]
+    pub fn token_cache_counts(&self) -> Option<TokenCacheCounts> {
+        self.0.cache.as_deref().map(TokenCache::counts)
     }
 
     /// The keys it trusts.
     #[must_use]
-    pub const fn keys(&self) -> &LiveKeys {
-        &self.keys
+    pub fn keys(&self) -> &LiveKeys {
+        &self.0.keys
     }
 }
 
-/// A session bound to a key needs a proof of it, wherever it is used.
+/// A bound token without a proof is refused everywhere.
 pub(crate) const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
     match token.claims().bound_to {
-        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
         None => Ok(()),
+        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
     }
 }
 
@@ -185,6 +268,7 @@ pub struct VerifierBuilder {
     audience: Option<Box<str>>,
     leeway: Duration,
     revocations: Option<Revocations>,
+    cache_bytes: Option<usize>,
 }
 
 impl VerifierBuilder {
@@ -233,9 +317,28 @@ impl VerifierBuilder {
         self
     }
 
+    /// Remembers verified tokens in at most this many bytes, at least 64 KiB.
+    /// Default: 64 MiB, which hold about 100,000; they are taken as tokens come.
+    ///
+    /// A token seen before is not decoded nor its signature checked again.
+    /// Everything else is asked of it on every request: whether its key is
+    /// still trusted, audience, issuer, lifetime and revocation.
+    pub const fn token_cache(mut self, bytes: usize) -> Self {
+        self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Checks the signature on every request: for tokens that are seen once,
+    /// or where memory is dearer than a signature.
+    pub const fn without_token_cache(mut self) -> Self {
+        self.cache_bytes = None;
+        self
+    }
+
     /// # Errors
     /// [`ConfigError::Builder`] if neither a revocation list was given nor
-    /// [`VerifierBuilder::without_revocations`] said;
+    /// [`VerifierBuilder::without_revocations`] said, or if the token cache is
+    /// smaller than 64 KiB;
     /// [`ConfigError::Lifetimes`] if the leeway is over 60 s.
     pub fn build(self) -> Result<Verifier, ConfigError> {
         let Some(revocations) = self.revocations else {
@@ -246,14 +349,21 @@ impl VerifierBuilder {
         if self.leeway > Lifetimes::MAX_LEEWAY || self.leeway.subsec_nanos() != 0 {
             return Err(ConfigError::Lifetimes("leeway must be whole seconds, at most 60s".to_owned()));
         }
+        if self.cache_bytes.is_some_and(|bytes| bytes < TokenCache::LEAST) {
+            return Err(ConfigError::Builder(
+                "a token cache has at least 65536 bytes; for none, say .without_token_cache()",
+            ));
+        }
+        let cache = self.cache_bytes.map(|bytes| Arc::new(TokenCache::new(bytes)));
         let policy =
             Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway, revocations };
         let policy = Arc::new(policy);
-        Ok(Verifier {
+        Ok(Verifier(Arc::new(Inner {
             #[cfg(any(feature = "axum", feature = "sync"))]
             lifeline: Lifeline::new(Arc::clone(&policy), self.keys.clone(), Arc::new(SystemClock)),
             keys: self.keys,
             policy,
-        })
+            cache,
+        })))
     }
 }

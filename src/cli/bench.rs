@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Failure, duration, print_json};
 use crate::id::Subject;
 use crate::issuer::{Minter, NewSession};
-use crate::key::{Algorithm, KeySet, KeyUse, SigningKey};
+use crate::key::{Algorithm, KeySet, KeyUse, LiveKeys, SigningKey};
 use crate::policy::Lifetimes;
 use crate::time::{Clock, SystemClock};
 use crate::verifier::Verifier;
@@ -37,17 +37,21 @@ impl BenchArgs {
             ends: None,
             bound_to: None,
         };
-        let token = minter.start(&key, &new, now)?;
-        let keys = KeySet::new([key.verifying_key().clone()])?;
-        let verifier = Verifier::builder(keys).audience("bench").without_revocations().build()?;
-        let verify = || black_box(verifier.verify::<()>(black_box(token.as_str()), now)).is_ok();
+        let tokens: Vec<_> = (0..64).map(|_| minter.start(&key, &new, now)).collect::<Result<_, _>>()?;
+        let keys = LiveKeys::from(KeySet::new([key.verifying_key().clone()])?);
+        let builder = || Verifier::builder(keys.clone()).audience("bench").without_revocations();
+        let (new, seen) = (builder().without_token_cache().build()?, builder().build()?);
+        let verify = |verifier: &Verifier, n: usize| {
+            let token = tokens[n % tokens.len()].as_str();
+            black_box(verifier.verify::<()>(black_box(token), now)).is_ok()
+        };
         let cores = thread::available_parallelism()?.get();
         for threads in [1, cores].into_iter().take(if cores > 1 { 2 } else { 1 }) {
-            let rate = rate(threads, self.time, &verify)?;
             print_json(&json!({
                 "threads": threads,
-                "verifications_per_second": rate.round(),
-                "token_characters": token.as_str().len(),
+                "verifications_per_second": rate(threads, self.time, &|n| verify(&new, n))?.round(),
+                "from_cache_per_second": rate(threads, self.time, &|n| verify(&seen, n))?.round(),
+                "token_characters": tokens[0].as_str().len(),
             }))?;
         }
         Ok(())
@@ -55,20 +59,20 @@ impl BenchArgs {
 }
 
 /// How often `threads` threads together do `work` in a second.
-fn rate(threads: usize, time: Duration, work: &(impl Fn() -> bool + Sync)) -> Result<f64, Failure> {
+fn rate(threads: usize, time: Duration, work: &(impl Fn(usize) -> bool + Sync)) -> Result<f64, Failure> {
     let (stop, done, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicBool::new(false));
     let started = Instant::now();
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let mut count = 0;
+                let mut count = 0_usize;
                 while !stop.load(Ordering::Relaxed) {
-                    if !work() {
+                    if !work(count) {
                         failed.store(true, Ordering::Relaxed);
                     }
                     count += 1;
                 }
-                done.fetch_add(count, Ordering::Relaxed);
+                done.fetch_add(count as u64, Ordering::Relaxed);
             });
         }
         thread::sleep(time);

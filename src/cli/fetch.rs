@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Failure;
 
-/// The body at `url`, at most `most` bytes of it. Plain HTTP is for loopback
-/// alone: whoever can change a key set on its way can log in as anyone.
-pub(super) fn bytes(url: &str, most: usize) -> Result<Vec<u8>, Failure> {
+/// A URL that nobody in between reads or changes: HTTPS, or on loopback HTTP.
+/// Keys over plain HTTP could be anybody's, and a secret everybody's.
+pub(super) fn private_url(url: &str) -> Result<url::Url, Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::Setup(format!("{url}: {why}"));
     let parsed = url::Url::parse(url).map_err(|error| fail(&error))?;
     let loopback = match parsed.host() {
@@ -15,9 +15,17 @@ pub(super) fn bytes(url: &str, most: usize) -> Result<Vec<u8>, Failure> {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    if parsed.scheme() != "https" && !loopback {
-        return Err(fail(&"keys over plain HTTP could be anybody's; use https"));
+    match parsed.scheme() {
+        "https" => Ok(parsed),
+        "http" if loopback => Ok(parsed),
+        _ => Err(fail(&"anybody in between could read and change this; use https")),
     }
+}
+
+/// The body at `url`, at most `most` bytes of it.
+pub(super) fn bytes(url: &str, most: usize) -> Result<Vec<u8>, Failure> {
+    let fail = |why: &dyn std::fmt::Display| Failure::Setup(format!("{url}: {why}"));
+    let parsed = private_url(url)?;
     super::runtime()?.block_on(async {
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(10))

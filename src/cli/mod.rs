@@ -4,6 +4,7 @@
 //! Exit codes: 0 yes, 1 refused, 2 usage or configuration.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::error::ConfigError;
+use crate::issuer::store::SqliteStore;
 use crate::time::UnixTime;
 
 mod bench;
@@ -106,6 +108,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     // Both rustls users take the process's provider; set twice, the first stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// The store in a directory that has one: a mistyped name makes no new one.
+async fn existing_store(data: &Path) -> Result<SqliteStore, Failure> {
+    if !data.join(SqliteStore::FILE).is_file() {
+        return Err(Failure::Setup(format!(
+            "{} holds no hallpass database; 'hallpass user add' and 'hallpass serve' make one",
+            data.display()
+        )));
+    }
+    Ok(SqliteStore::open(data).await?)
 }
 
 /// One JSON object, one line, on stdout.

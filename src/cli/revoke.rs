@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Failure, duration, print_json, runtime};
-use crate::issuer::store::{SqliteStore, Store};
+use crate::issuer::store::Store;
 use crate::server::revoke::Revoke;
 use crate::time::{Clock, SystemClock};
 
@@ -66,10 +66,8 @@ impl RevokeCommand {
         runtime()?.block_on(async {
             match at {
                 At { data: Some(data), .. } => {
-                    let store = SqliteStore::open(&data).await?;
-                    let mut event = what.event();
-                    event.kind = "operator_revoked".to_owned();
-                    let revoked = store.revoke(target, Some(event), SystemClock.now()).await;
+                    let store = super::existing_store(&data).await?;
+                    let revoked = store.revoke(target, Some(what.event(None)), SystemClock.now()).await;
                     print_json(&what.answer(&revoked.map_err(|error| Failure::Setup(error.to_string()))?))
                 }
                 At { issuer, .. } => remotely(&what, &issuer.unwrap_or_default()).await,
@@ -84,6 +82,7 @@ async fn remotely(what: &Revoke, issuer: &str) -> Result<(), Failure> {
     })?;
     let url = format!("{}/admin/revoke", issuer.trim_end_matches('/'));
     let fail = |why: reqwest::Error| Failure::Setup(format!("{url}: {why}"));
+    super::fetch::private_url(&url)?;
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().map_err(fail)?;
     let answer = client.post(&url).bearer_auth(secret).json(what).send().await.map_err(fail)?;
     let status = answer.status();
@@ -110,7 +109,7 @@ pub(super) struct RestoredArgs {
 impl RestoredArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         runtime()?.block_on(async {
-            let store = SqliteStore::open(&self.data).await?;
+            let store = super::existing_store(&self.data).await?;
             let position = store.bump_epoch(self.lifetime, SystemClock.now()).await;
             let position = position.map_err(|error| Failure::Setup(error.to_string()))?;
             print_json(&json!({ "epoch": position.epoch, "sequence": position.sequence }))

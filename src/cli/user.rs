@@ -41,6 +41,13 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         data: Data,
     },
+    /// Let a disabled user log in again
+    Enable {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        data: Data,
+    },
     /// List the users
     List {
         #[command(flatten)]
@@ -91,16 +98,20 @@ impl UserCommand {
             }
             Self::Passwd { name, data } => {
                 let name = Subject::new(name)?;
-                let store = data.open().await?;
+                let store = data.existing().await?;
                 let password_hash = new_password()?.hash().map_err(Failure::Setup)?;
                 store.set_password(&name, password_hash, now).await.map(drop).map_err(refused)
             }
             Self::Disable { name, data } => {
                 let name = Subject::new(name)?;
-                data.open().await?.disable_user(&name, now).await.map(drop).map_err(refused)
+                data.existing().await?.disable_user(&name, now).await.map(drop).map_err(refused)
+            }
+            Self::Enable { name, data } => {
+                let name = Subject::new(name)?;
+                data.existing().await?.enable_user(&name).await.map_err(refused)
             }
             Self::List { data } => {
-                let users = data.open().await?.list_users().await.map_err(refused)?;
+                let users = data.existing().await?.list_users().await.map_err(refused)?;
                 users.iter().try_for_each(|user| {
                     print_json(&json!({
                         "name": user.name,
@@ -116,6 +127,11 @@ impl UserCommand {
 }
 
 impl Data {
+    async fn existing(&self) -> Result<SqliteStore, Failure> {
+        super::existing_store(&self.data).await
+    }
+
+    /// Made if it isn't there.
     async fn open(&self) -> Result<SqliteStore, Failure> {
         Ok(SqliteStore::open(&self.data).await?)
     }

@@ -190,19 +190,8 @@ impl Minter {
         expires: UnixTime,
     ) -> Result<IssuedToken, ConfigError> {
         let old = presented.claims();
-        let session = SessionPart { generation, ..old.session };
-        let claims = NewClaims {
-            issuer: old.issuer(),
-            subject: old.subject(),
-            audience: old.audience(),
-            expires,
-            issued,
-            token_id: renewed_id(session.session_id, generation, issued),
-            bound_to: old.bound_to,
-            session,
-            app: old.app(),
-            path: None,
-        };
+        let token_id = renewed_id(old.session.session_id, generation, issued);
+        let claims = old.renewed(generation, issued, expires, token_id);
         sign(key, Typ::Session, &claims)
     }
 

@@ -529,6 +529,27 @@ pub(crate) fn kept_feeds(
     })
 }
 
+/// The feeds in a CBOR Sequence, with nothing verified: for a file that is
+/// believed for where it lies, as a key set's is.
+///
+/// # Errors
+/// [`FeedError`] for what is no feed.
+#[cfg(feature = "server")]
+pub(crate) fn unverified_feeds(mut bytes: &[u8]) -> Result<Vec<Feed>, FeedError> {
+    let (mut feeds, mut parts) = (Vec::new(), FeedParts::default());
+    while let Some(length) = next_part(bytes)? {
+        let (part, rest) = bytes.split_at(length);
+        bytes = rest;
+        let frame = Sign1::decode(part)?;
+        if frame.header.typ != Some(Typ::Feed) {
+            return Err(FeedError::WrongType);
+        }
+        feeds.extend(parts.add(Payload::decode(frame.payload)?.read(part)?)?);
+    }
+    parts.finish()?;
+    Ok(feeds)
+}
+
 /// The length of the part that `bytes` begins with; `None` if more bytes are
 /// needed to tell.
 ///

@@ -22,7 +22,7 @@ use crate::time::UnixTime;
 
 #[cfg_attr(
     not(feature = "issuer"),
-    expect(unused_imports, reason = "the feed's signer leaves out the rest")
+    allow(unused_imports, reason = "the feed's signer leaves out the rest")
 )]
 pub(super) use self::entry::kept_until;
 pub use self::entry::{Entry, RevokedBy, SubjectHash};

@@ -19,8 +19,8 @@
 //!   delta (another epoch, say). The next ones come when something is revoked,
 //!   and at each re-signing;
 //! - else: one feed, as soon as there is something after that position, and
-//!   after some 25 s the last re-signing in any case. `wait=0` asks for an
-//!   answer at once.
+//!   after some 8 s the last re-signing in any case. `wait=0` asks for an
+//!   answer at once; `hallpass serve` does not heed it.
 //!
 //! `GET {issuer}/.well-known/hallpass/feed-keys` answers the feed keys as a COSE
 //! Key Set, for edges that trust on first use.
@@ -255,7 +255,8 @@ impl FeedClientBuilder {
     }
 
     /// How long a whole feed may take to get here, waiting included; then the
-    /// connection is given up. More than the issuer's 25 s; default 45 s.
+    /// connection is given up. More than the 8 s for which the issuer holds a
+    /// long poll; default 45 s.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -10,13 +10,16 @@ use arc_swap::ArcSwap;
 use crate::error::ConfigError;
 use crate::id::KeyId;
 use crate::issuer::SigningKeys;
-use crate::key::{KeyDir, KeySet, KeyState, KeyUse, LiveKeys, SigningKey};
+use crate::key::{KeyDir, KeyEntry, KeySet, KeyState, KeyUse, LiveKeys, SigningKey};
 use crate::revocation::FeedKeys;
 use crate::revocation::feed::SessionKey;
 use crate::time::{Clock, UnixTime};
 
 /// How often the directory is read again.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// When a new key is known to every process on the directory.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// The keys in a directory. Clones share them.
 #[derive(Clone, Debug)]
@@ -47,7 +50,11 @@ impl Keyring {
             .filter(|entry| entry.key.usage() == KeyUse::Session && !revoked.contains(&entry.key.id()))
             .filter(|entry| matches!(dir.state(entry, now), KeyState::Active | KeyState::Superseded))
             .collect();
-        entries.sort_by_key(|entry| core::cmp::Reverse(entry.age()));
+        // A key that was just made may not be known yet to another process on
+        // the same directory, which would then make a token of its own for the
+        // same generation. So it comes first only after a while, or if it must.
+        let settled = |entry: &&KeyEntry| entry.created.saturating_add(SETTLE) <= now;
+        entries.sort_by_key(|entry| core::cmp::Reverse((settled(entry), entry.age())));
         let mut keys = entries.into_iter().map(|entry| entry.key.clone());
         let newest = keys.next().ok_or_else(|| {
             ConfigError::Key(format!(

@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
 use crate::id::{SessionId, Subject};
-use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, StoreLedger, Target};
+use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
@@ -113,8 +113,9 @@ impl<S: Store> LoginService<S> {
         self.start(&start, client, now).await
     }
 
-    /// A new session with the same end and claims, authenticated now. The old
-    /// one is revoked after the grace, so that requests under way end well.
+    /// A new session with the same end, authenticated now, with the claims
+    /// that the user has now. The caller revokes the old one after the grace,
+    /// so that requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -162,19 +163,17 @@ impl<S: Store> LoginService<S> {
         // The password is checked for a disabled user and for nobody too, so
         // that the time of the answer doesn't tell who exists.
         let right = self.passwords.check(password, hash).await.map_err(|_| LogInError::Busy)?;
-        match user.filter(|user| right && !user.disabled) {
-            Some(user) => Ok(user),
-            None => {
-                tracing::warn!(event = "authn_login_fail", address = %client.address, "password refused");
-                let name = Subject::new(name).ok();
-                let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
-                // Losing a line of the audit trail refuses nobody else.
-                if let Err(error) = self.store.append_audit(event, now).await {
-                    tracing::error!(%error, "the audit trail could not be written");
-                }
-                Err(LogInError::Refused)
-            }
+        if let Some(user) = user.filter(|user| right && !user.disabled) {
+            return Ok(user);
         }
+        tracing::warn!(event = "authn_login_fail", address = %client.address, "password refused");
+        let name = Subject::new(name).ok();
+        let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
+        // Losing a line of the audit trail refuses nobody else.
+        if let Err(error) = self.store.append_audit(event, now).await {
+            tracing::error!(%error, "the audit trail could not be written");
+        }
+        Err(LogInError::Refused)
     }
 
     /// Mints and enters; again with a later start if a revocation came between.
@@ -215,15 +214,22 @@ impl<S: Store> LoginService<S> {
     }
 
     /// The successor of a token, or the token itself while it is not due.
-    pub(crate) async fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<StoreError>> {
+    pub(crate) async fn renew(
+        &self,
+        text: &str,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<Renewal, RenewError<StoreError>> {
         let token = self.verifier.verify_for_renewal(text, now)?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.verifier.check_revoked(&token, now)?;
         let keys =
             self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
-        let ledger = StoreLedger(Arc::clone(&self.store));
-        let renewal = issuer::renew(&ledger, text, token, &keys, self.minter.lifetimes(), now).await;
+        let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
+        request.address = Some(client.address.to_string().into());
+        let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
+        let renewal = issuer::answer(outcome, text, token, &keys, &request);
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let session = token.session().id().short_hash();

@@ -1,6 +1,7 @@
 //! The issuer's own revocation list, filled from its store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -9,6 +10,9 @@ use crate::issuer::ledger::RevocationEntry;
 use crate::issuer::store::{self, Changes, Store, StoreError};
 use crate::revocation::{Entry, Position, RevocationList};
 use crate::time::{Clock, UnixTime};
+
+/// How soon after a failure the store is read again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Takes what other processes and other requests revoked into the list that
 /// this process's requests are admitted by.
@@ -75,8 +79,9 @@ impl<S: Store> Follower<S> {
     pub(crate) async fn keep_current(self, clock: Arc<dyn Clock>) {
         let mut positions = self.store.watch();
         while positions.changed().await.is_ok() {
-            if let Err(error) = self.catch_up(clock.now()).await {
-                tracing::error!(%error, "revocations could not be read; trying again at the next");
+            while let Err(error) = self.catch_up(clock.now()).await {
+                tracing::error!(%error, "revocations could not be read; trying again");
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What an operator revokes, in JSON and on the command line.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -44,12 +46,18 @@ impl Revoke {
     }
 
     /// For the audit trail.
-    pub(crate) fn event(&self) -> AuditEvent {
+    pub(crate) fn event(&self, address: Option<IpAddr>) -> AuditEvent {
         let subject = match self {
             Self::Subject(subject) => Some(subject.clone()),
             _ => None,
         };
-        AuditEvent { subject, detail: Some(json!({ "revoked": self.kind() })), ..AuditEvent::default() }
+        AuditEvent {
+            kind: "operator_revoked".to_owned(),
+            subject,
+            session: None,
+            address: address.map(|address| address.to_string()),
+            detail: Some(json!({ "revoked": self.kind() })),
+        }
     }
 
     /// What is answered.

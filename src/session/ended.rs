@@ -9,12 +9,11 @@ use tokio::time::sleep;
 
 use super::Session;
 use crate::error::Rejection;
-use crate::id::KeyId;
 use crate::key::LiveKeys;
 use crate::policy::{Policy, Revocations};
 use crate::revocation::Subscription;
 use crate::time::{Clock, SystemClock, UnixTime};
-use crate::wire::claims::Claims;
+use crate::verify::VerifiedToken;
 
 /// Longest time between two looks at what nobody announces: the age of the
 /// revocation list, a key that was retired, a clock that was set.
@@ -59,16 +58,16 @@ impl Lifeline {
         Arc::new(Self { policy, keys, clock, revoked, _subscription: subscription })
     }
 
-    async fn ended(&self, key_id: KeyId, claims: &Claims) -> Ended {
+    async fn ended(&self, token: &VerifiedToken) -> Ended {
         let mut revoked = self.revoked.subscribe();
         loop {
             // Before the look, so that nothing is missed in between.
             revoked.borrow_and_update();
             let now = self.clock.now();
-            if let Some(why) = self.verdict(key_id, claims, now) {
+            if let Some(why) = self.verdict(token, now) {
                 return why;
             }
-            let end = claims.expires.saturating_add(self.policy.leeway);
+            let end = token.claims().expires.saturating_add(self.policy.leeway);
             tokio::select! {
                 _ = revoked.changed() => {}
                 () = sleep(until(end, now)) => {}
@@ -77,8 +76,9 @@ impl Lifeline {
     }
 
     /// What a request with this token would be told now.
-    fn verdict(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Option<Ended> {
-        match self.policy.admit(key_id, claims, now) {
+    fn verdict(&self, token: &VerifiedToken, now: UnixTime) -> Option<Ended> {
+        let key_id = token.key_id();
+        match self.policy.admit(key_id, token.claims(), now) {
             Err(Rejection::Expired { .. } | Rejection::SessionEnded { .. }) => Some(Ended::Expired),
             Err(Rejection::RevocationsStale { .. }) => Some(Ended::Stale),
             Err(Rejection::Revoked { .. }) => Some(Ended::Revoked),
@@ -119,13 +119,14 @@ impl<C> Session<C> {
     /// issuer has just made it) ends at its expiry alone. Must be polled in a
     /// tokio runtime.
     pub fn ended(&self) -> impl Future<Output = Ended> + Send + 'static + use<C> {
-        let (key_id, claims, lifeline) = (self.key_id, self.claims.clone(), self.lifeline.clone());
+        let (token, lifeline) = (self.token.clone(), self.lifeline.clone());
         async move {
             if let Some(lifeline) = lifeline {
-                return lifeline.ended(key_id, &claims).await;
+                return lifeline.ended(token.get()).await;
             }
-            while SystemClock.now() < claims.expires {
-                sleep(until(claims.expires, SystemClock.now())).await;
+            let expires = token.get().claims().expires;
+            while SystemClock.now() < expires {
+                sleep(until(expires, SystemClock.now())).await;
             }
             Ended::Expired
         }

@@ -59,6 +59,26 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn head(&mut self) -> Result<Head, Malformed> {
+        match usual_head(self.rest) {
+            Some((head, rest)) => {
+                self.rest = rest;
+                Ok(head)
+            }
+            None => self.any_head(),
+        }
+    }
+
+    /// The argument of a head that is of this major type and usual; else
+    /// nothing is read.
+    #[inline]
+    fn usual(&mut self, major: u8) -> Option<u32> {
+        let (initial, rest) = self.rest.split_first()?;
+        let (argument, rest) = usual_argument(initial & 0x1f, rest).filter(|_| initial >> 5 == major)?;
+        self.rest = rest;
+        Some(argument)
+    }
+
+    fn any_head(&mut self) -> Result<Head, Malformed> {
         let mut decoder = Decoder::from(self.rest);
         let header = decoder.pull().map_err(|error| match error {
             ciborium_ll::Error::Io(_) => Malformed::Truncated,
@@ -106,6 +126,9 @@ impl<'a> Reader<'a> {
 
     /// A byte string, or `otherwise` if another item stands here.
     pub(crate) fn bytes_or(&mut self, otherwise: Malformed) -> Result<&'a [u8], Malformed> {
+        if let Some(length) = self.usual(2) {
+            return self.take(length as usize);
+        }
         match self.head()? {
             Head::Bytes(length) => self.take(length),
             _ => Err(otherwise),
@@ -113,6 +136,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text_or(&mut self, otherwise: Malformed) -> Result<&'a str, Malformed> {
+        if let Some(length) = self.usual(3) {
+            return self.take_text(length as usize);
+        }
         match self.head()? {
             Head::Text(length) => self.take_text(length),
             _ => Err(otherwise),
@@ -120,6 +146,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn uint_or(&mut self, otherwise: Malformed) -> Result<u64, Malformed> {
+        if let Some(n) = self.usual(0) {
+            return Ok(n.into());
+        }
         match self.head()? {
             Head::Uint(n) => Ok(n),
             _ => Err(otherwise),
@@ -177,7 +206,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an item and tells its bytes too, for comparing map keys.
+    /// Reads an item and tells its bytes too.
     pub(crate) fn spanned<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
@@ -197,6 +226,68 @@ impl<'a> KeyOrder<'a> {
     pub(crate) fn next(&mut self, key: &'a [u8]) -> Result<(), Malformed> {
         match self.0.replace(key).map_or(Ordering::Less, |last| last.cmp(key)) {
             Ordering::Less => Ok(()),
+            Ordering::Equal => Err(Malformed::DuplicateKey),
+            Ordering::Greater => Err(Malformed::UnsortedKeys),
+        }
+    }
+}
+
+/// A head as nearly all in a token are, and what follows it: no float, no
+/// simple value, and an argument below 2^32 in its shortest form. `None` for
+/// any other, be it right or wrong.
+fn usual_head(bytes: &[u8]) -> Option<(Head, &[u8])> {
+    let (initial, rest) = bytes.split_first()?;
+    let (argument, rest) = usual_argument(initial & 0x1f, rest)?;
+    let length = || usize::try_from(argument).ok();
+    let head = match initial >> 5 {
+        0 => Head::Uint(argument.into()),
+        1 => Head::Nint(argument.into()),
+        2 => Head::Bytes(length()?),
+        3 => Head::Text(length()?),
+        4 => Head::Array(length()?),
+        5 => Head::Map(length()?),
+        6 => Head::Tag(argument.into()),
+        _ => return None,
+    };
+    Some((head, rest))
+}
+
+fn usual_argument(information: u8, rest: &[u8]) -> Option<(u32, &[u8])> {
+    match (information, rest) {
+        (argument @ ..24, _) => Some((u32::from(argument), rest)),
+        (24, &[argument @ 24..=255, ref rest @ ..]) => Some((u32::from(argument), rest)),
+        (25, &[a @ 1..=255, b, ref rest @ ..]) => Some((u32::from_be_bytes([0, 0, a, b]), rest)),
+        (26, &[a, b, c, d, ref rest @ ..]) if a != 0 || b != 0 => {
+            Some((u32::from_be_bytes([a, b, c, d]), rest))
+        }
+        _ => None,
+    }
+}
+
+/// The keys of a map whose known keys are all numbers, held to the order of
+/// RFC 8949 §4.2.1: unsigned ones first, each kind by its argument.
+#[derive(Default)]
+pub(crate) struct Labels {
+    last: Option<(bool, u64)>,
+}
+
+impl Labels {
+    /// Reads the next key. One that is no number is read whole; it comes after
+    /// every number, and the caller will not know it.
+    pub(crate) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Head, Malformed> {
+        let before = reader.clone();
+        let head = reader.head()?;
+        let rank = match head {
+            Head::Uint(n) => (false, n),
+            Head::Nint(n) => (true, n),
+            _ => {
+                *reader = before;
+                reader.item(1, Extended::Refused)?;
+                return Ok(head);
+            }
+        };
+        match self.last.replace(rank).map_or(Ordering::Less, |last| last.cmp(&rank)) {
+            Ordering::Less => Ok(head),
             Ordering::Equal => Err(Malformed::DuplicateKey),
             Ordering::Greater => Err(Malformed::UnsortedKeys),
         }

@@ -17,13 +17,14 @@
 
 use core::ops::Range;
 
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use crate::error::Malformed;
 use crate::id::{SessionId, Subject, TokenId};
 use crate::time::UnixTime;
 use crate::wire::app;
-use crate::wire::cbor::{Extended, Head, KeyOrder, Reader, Writer};
+use crate::wire::cbor::{Head, Labels, Reader, Writer};
 use crate::wire::cose::Typ;
 
 mod label {
@@ -199,6 +200,38 @@ impl Claims {
             && self.expires <= session.ends
     }
 
+    /// The claims of another token of the session: all but generation, times and
+    /// token id as they are here, the application's byte for byte.
+    pub(crate) fn renewed(
+        &self,
+        generation: u64,
+        issued: UnixTime,
+        expires: UnixTime,
+        token_id: TokenId,
+    ) -> NewClaims<'_> {
+        NewClaims {
+            issuer: self.issuer(),
+            subject: self.subject(),
+            audience: self.audience(),
+            expires,
+            issued,
+            token_id,
+            bound_to: self.bound_to,
+            session: SessionPart { generation, ..self.session },
+            app: self.app(),
+            path: None,
+        }
+    }
+
+    /// The SHA-256 of all that renewal carries over. It is the same for every
+    /// token of a session, so a token that was forged with a stolen key, to say
+    /// something else of a session that is, can be told.
+    pub(crate) fn carried(&self) -> [u8; 32] {
+        let nothing = TokenId::from_bytes([0; TokenId::LEN]);
+        let constant = self.renewed(0, UnixTime::EPOCH, UnixTime::EPOCH, nothing);
+        Sha256::digest(constant.encode()).into()
+    }
+
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer.map(|span| self.text(span))
     }
@@ -220,6 +253,11 @@ impl Claims {
         self.app.map(|span| &self.payload[span.range()])
     }
 
+    /// What it takes besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        if self.payload.spilled() { self.payload.capacity() } else { 0 }
+    }
+
     fn text(&self, span: Span) -> &str {
         // The span was read as UTF-8; the payload has not changed since.
         core::str::from_utf8(&self.payload[span.range()]).unwrap_or_default()
@@ -231,11 +269,10 @@ impl Found {
         let mut found = Self::default();
         let mut reader = Reader::new(payload);
         let pairs = reader.map_or(Malformed::ClaimsNotMap)?;
-        let mut order = KeyOrder::default();
+        let mut labels = Labels::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.spanned(|r| r.item(1, Extended::Refused))?;
-            order.next(encoded)?;
-            found.claim(Reader::new(key).head()?, &mut reader, payload.len())?;
+            let key = labels.next(&mut reader)?;
+            found.claim(key, &mut reader, payload.len())?;
         }
         reader.finish()?;
         Ok(found)

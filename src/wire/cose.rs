@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::error::Malformed;
 use crate::id::KeyId;
-use crate::wire::cbor::{Head, KeyOrder, Reader, Writer};
+use crate::wire::cbor::{Head, Labels, Reader, Writer};
 
 /// COSE_Sign1's tag (RFC 9052 §2).
 const TAG_SIGN1: u64 = 18;
@@ -133,11 +133,9 @@ impl Header {
         let mut reader = Reader::new(protected);
         let pairs = reader.map_or(Malformed::Header)?;
         let (mut algorithm, mut key_id, mut typ) = (None, None, None);
-        let mut order = KeyOrder::default();
+        let mut labels = Labels::default();
         for _ in 0..pairs {
-            let (key, encoded) = reader.spanned(|r| r.item(1, super::cbor::Extended::Refused))?;
-            order.next(encoded)?;
-            match Reader::new(key).head()? {
+            match labels.next(&mut reader)? {
                 Head::Uint(label::ALG) => algorithm = Some(decode_algorithm(&mut reader)?),
                 Head::Uint(label::CRIT) => return Err(Malformed::Crit),
                 Head::Uint(label::KID) => {
@@ -196,6 +194,41 @@ pub(crate) struct Sign1<'a> {
 
 impl<'a> Sign1<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        // What it refuses is read again for the reason.
+        Self::usual(bytes).map_or_else(|| Self::decode_strictly(bytes), Ok)
+    }
+
+    /// The frame that every session token has, compared as bytes; `None` for
+    /// whatever differs, be it right or wrong.
+    fn usual(bytes: &'a [u8]) -> Option<Self> {
+        // 18([ h'{ 1: alg, 4: kid, 16: 61 }', {}, …
+        let (frame, rest) = bytes.split_first_chunk::<20>()?;
+        let [0xd2, 0x84, 0x50, 0xa3, 0x01, alg, 0x04, 0x48, kid @ .., 0x10, 0x18, 0x3d, 0xa0] = *frame else {
+            return None;
+        };
+        let algorithm = match alg {
+            0x27 => Algorithm::EdDsa,
+            0x32 => Algorithm::Ed25519,
+            _ => return None,
+        };
+        let (head, length) = match *rest {
+            [length @ 0x40..0x58, ..] => (1, usize::from(length - 0x40)),
+            [0x58, length @ 24..=255, ..] => (2, usize::from(length)),
+            [0x59, high @ 1..=255, low, ..] => (3, usize::from(u16::from_be_bytes([high, low]))),
+            _ => return None,
+        };
+        let (payload_item, signature) = rest.split_at_checked(head + length)?;
+        let [0x58, 0x40, signature @ ..] = signature else { return None };
+        Some(Self {
+            header: Header { algorithm, key_id: KeyId::from_bytes(kid), typ: Some(Typ::Session) },
+            payload: &payload_item[head..],
+            signature: signature.try_into().ok()?,
+            protected_item: &frame[2..19],
+            payload_item,
+        })
+    }
+
+    fn decode_strictly(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         if reader.head()? != Head::Tag(TAG_SIGN1) || reader.head()? != Head::Array(4) {
             return Err(Malformed::NotSign1);
@@ -226,7 +259,7 @@ impl<'a> Sign1<'a> {
 
     fn skip(bytes: &[u8]) -> Result<usize, Malformed> {
         // The tag is one byte, so text or JSON need not be read on.
-        if bytes.first().is_some_and(|first| *first != 0xc0 | 18) {
+        if bytes.first().is_some_and(|first| *first != 0xc0 | 0x12) {
             return Err(Malformed::NotSign1);
         }
         let mut reader = Reader::new(bytes);
@@ -249,11 +282,58 @@ impl<'a> Sign1<'a> {
     }
 }
 
+/// The parts of a COSE_Sign1 that was made into what its signature covers,
+/// where it lies, so that nothing is copied:
+///
+/// ```text
+///           d2 84             | protected | a0 | payload | 58 40 signature
+/// 84 6a 'Signature1'          | protected | 40 | payload
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InPlace {
+    pub(crate) header: Header,
+    message_len: usize,
+    payload_len: usize,
+}
+
+impl InPlace {
+    /// How many bytes must be free before the COSE_Sign1.
+    pub(crate) const ROOM: usize = START.len() - 2;
+
+    /// `bytes` are a COSE_Sign1 with [`InPlace::ROOM`] bytes before it.
+    pub(crate) fn decode(bytes: &mut [u8]) -> Result<Self, Malformed> {
+        let sign1 = bytes.get(Self::ROOM..).unwrap_or_default();
+        let Sign1 { header, payload, protected_item, payload_item, .. } = Sign1::decode(sign1)?;
+        let (payload_len, unprotected) = (payload.len(), START.len() + protected_item.len());
+        let message_len = unprotected + EXTERNAL_AAD.len() + payload_item.len();
+        bytes[..START.len()].copy_from_slice(START);
+        bytes[unprotected..=unprotected].copy_from_slice(EXTERNAL_AAD);
+        Ok(Self { header, message_len, payload_len })
+    }
+
+    /// RFC 9052 §4.4: the Sig_structure, made of the received bytes.
+    pub(crate) fn message(self, bytes: &[u8]) -> &[u8] {
+        &bytes[..self.message_len]
+    }
+
+    pub(crate) fn payload(self, bytes: &[u8]) -> &[u8] {
+        &self.message(bytes)[self.message_len - self.payload_len..]
+    }
+
+    /// A COSE_Sign1 of ours ends with it.
+    pub(crate) fn signature(bytes: &[u8]) -> &[u8; 64] {
+        bytes.last_chunk().unwrap_or(&[0; 64])
+    }
+}
+
+/// The first two items of a Sig_structure, the array's head among them.
+const START: &[u8] = b"\x84\x6aSignature1";
+/// Its third: `external_aad` is empty.
+const EXTERNAL_AAD: &[u8] = b"\x40";
+
 /// `Sig_structure = [ "Signature1", body_protected, external_aad: h'', payload ]`
 /// with both byte strings encoded already.
 fn sig_structure(protected_item: &[u8], payload_item: &[u8]) -> SignedMessage {
-    const START: &[u8] = b"\x84\x6aSignature1";
-    const EXTERNAL_AAD: &[u8] = b"\x40";
     // Of a usual token it is on the stack; a part of the feed is copied once.
     let length = START.len() + protected_item.len() + EXTERNAL_AAD.len() + payload_item.len();
     let mut message = SignedMessage::with_capacity(length);
@@ -276,3 +356,6 @@ pub(crate) fn encode(header: &[u8], payload: &[u8], sign: impl FnOnce(&[u8]) -> 
     writer.tag(TAG_SIGN1).array(4).raw(&protected_item).map(0).raw(&payload_item).bytes(&signature);
     writer.into_vec()
 }
+
+#[cfg(test)]
+mod tests;

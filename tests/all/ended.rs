@@ -28,6 +28,15 @@ impl Clock for TestClock {
     }
 }
 
+/// The time when every token of [`START`] is over.
+struct Over;
+
+impl Clock for Over {
+    fn now(&self) -> UnixTime {
+        START.saturating_add(Duration::from_secs(105))
+    }
+}
+
 struct World {
     key: SigningKey,
     keys: LiveKeys,
@@ -129,7 +138,7 @@ async fn it_ends_with_any_revocation_of_it_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn it_ends_by_the_feed_and_when_the_feed_stays_away() {
-    let world = world(StalePolicy::RefuseAfter(Duration::from_secs(60)));
+    let world = world(StalePolicy::RefuseAfter(Duration::from_mins(1)));
     let at = |sequence| Position { epoch: 1, sequence };
     world.list.apply_snapshot(at(1), world.clock.now(), []).unwrap();
     let (one, two) = (world.session("alice"), world.session("bob"));
@@ -168,7 +177,24 @@ async fn a_revocation_between_admission_and_waiting_is_not_missed() {
     let World { verifier, list, .. } = world;
     let ended = self::world(StalePolicy::NeverStale).session("bob").ended();
     drop((verifier, list, session));
-    let _ = tokio::spawn(ended);
+    drop(tokio::spawn(ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_the_cache_it_ends_too() {
+    let world = world(StalePolicy::NeverStale);
+    let token = world.token("alice");
+    let verify = |verifier: &Verifier| verifier.verify::<()>(&token, world.clock.now()).unwrap();
+    let new = verify(&world.verifier).ended();
+    let seen = verify(&world.verifier);
+    // Another clock, and the same cache.
+    let ahead = verify(&world.verifier.clone().with_clock(Over)).ended();
+    assert_eq!(world.verifier.token_cache_counts().unwrap().hits, 2);
+    assert_eq!(ahead.now_or_never(), Some(Ended::Expired));
+    let (new, mut ended) = (tokio::spawn(new), Box::pin(seen.ended()));
+    assert_eq!((&mut ended).now_or_never(), None);
+    world.revoke(&seen);
+    assert_eq!((ended.await, new.await.unwrap()), (Ended::Revoked, Ended::Revoked));
 }
 
 #[tokio::test]

@@ -21,10 +21,19 @@ impl Example {
         folder.pop(); // deps
         folder.pop();
         let program = folder.join("examples").join(name);
-        let mut child = Command::new(program).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new(&program).args(args).stdout(Stdio::piped()).spawn().unwrap_or_else(|why| {
+                panic!("{}: {why}; cargo test builds it, but not with --test", program.display())
+            });
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
         Self { child, url: url.trim().to_owned() }
+    }
+
+    /// Its process, which is still there.
+    pub(crate) fn process(&mut self) -> u32 {
+        assert!(self.child.try_wait().unwrap().is_none(), "{} is gone", self.url);
+        self.child.id()
     }
 }
 

@@ -64,6 +64,7 @@ impl Issuer {
             expires: lifetimes.expiry(now, ends),
             ends,
             key_id: KEYS[0],
+            carried: [7; 32],
         };
         (Self { row: Some(Row::newest(&first)), backing, lifetimes, clock, key: 0 }, first)
     }

@@ -217,6 +217,33 @@ async fn a_stolen_key_is_replaced_and_revoked() {
     panic!("the new key never signed: {}", serve.log());
 }
 
+/// Whoever has a session key can sign anything, but not have it renewed into
+/// what the next key signs: a renewal carries over what was issued, no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_forged_with_a_stolen_key_is_not_renewed() {
+    use ed25519_dalek::pkcs8::DecodePrivateKey;
+    use ed25519_dalek::{Signer, SigningKey};
+
+    let home = Home::new();
+    let serve = quick(&home);
+    let token = bearer(&serve.url).await;
+    let kid = hallpass::danger::inspect(&token).unwrap().json["key_id"].as_str().unwrap().to_owned();
+    let pem = std::fs::read_to_string(format!("{}/{kid}.pem", home.path("keys"))).unwrap();
+    let stolen = SigningKey::from_pkcs8_pem(&pem).unwrap();
+    let mut bytes = crate::raw::unbase64url(&token);
+    let name = bytes.windows(6).position(|window| window == b"\x65alice").unwrap();
+    bytes[name + 1..name + 6].copy_from_slice(b"admin");
+    let (frame, _) = bytes.split_at(bytes.len() - 66);
+    // Tag and array, the header's item of 17 bytes, the empty map, the payload's item.
+    let message = [b"\x84\x6aSignature1", &frame[2..19], b"\x40", &frame[20..]].concat();
+    let forged = [frame, b"\x58\x40", &stolen.sign(&message).to_bytes()].concat();
+    let forged = crate::raw::base64url(&forged);
+    assert!(lives(&serve, &forged).await, "the forgery is a good one");
+    until_due().await;
+    assert_eq!(renew(&serve, &forged).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(renew(&serve, &token).await.1["renewed"], true, "the owner stays");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_and_services_have_credentials_of_their_own() {
     let home = Home::new();
@@ -406,9 +433,34 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
     delta.apply(&list, &keys, now()).unwrap();
     assert_eq!(verifier.verify::<()>(&token, now()).unwrap_err().reason().as_str(), "revoked");
 
+    // A saved feed is what an audit reads.
+    let saved = client().get(serve.at("/revocations")).send().await.unwrap().bytes().await.unwrap();
+    let saved = home.write("feed", saved);
+    let trust = home.write("trust", &trusted);
+    let public = home.write("public", ok(&["key", "export", "--dir", &home.path("keys")], b""));
+    let audit = |more: &[&str]| {
+        let args = ["token", "verify", &token, "--keys", public.to_str().unwrap()];
+        let output = run(&[&args, more].concat(), b"");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (saved, trust) = (saved.to_str().unwrap(), trust.to_str().unwrap());
+    assert_eq!(audit(&[]).0, Some(0));
+    for more in [&["--revocations", saved][..], &["--revocations", saved, "--trust", trust]] {
+        let (code, said) = audit(more);
+        assert!(code == Some(1) && said.contains("\"revoked\""), "{said}");
+    }
+    for more in [
+        &["--revocations", trust][..],
+        &["--revocations", "/dev/null"],
+        &["--revocations", saved, "--trust", public.to_str().unwrap()],
+        &["--trust", trust],
+    ] {
+        assert_eq!(audit(more).0, Some(2), "{more:?}");
+    }
+
     let mut text = String::new();
     loop {
-        text.push_str(&String::from_utf8(events.chunk().await.unwrap().unwrap().to_vec()).unwrap());
+        text.push_str(core::str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap());
         let parts = text.lines().filter_map(|line| line.strip_prefix("data: "));
         let feeds = parts.map(|part| Feed::from_bytes(&feed_keys, &part_from_text(part).unwrap(), now()));
         if feeds.flatten().any(|feed| feed.len() == 1) {
@@ -424,6 +476,14 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
     let future = client().get(serve.at("/revocations?after=18446744073709551615")).send().await.unwrap();
     let snapshot = Feed::from_bytes(&feed_keys, &future.bytes().await.unwrap(), now()).unwrap();
     assert_eq!(snapshot.base(), None, "from the future, so from the start");
+}
+
+fn copy_all(from: &str, to: &str) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), std::path::Path::new(to).join(file.file_name())).unwrap();
+    }
 }
 
 /// The runbook in docs/operations.md: a backup is restored, and edges that know
@@ -443,8 +503,9 @@ async fn a_restored_backup_starts_a_higher_epoch() {
     let mut serve = home.serve(&[]);
     serve.signal("TERM");
     serve.wait();
-    let backup = home.path("backup.db");
-    std::fs::copy(format!("{data}/hallpass.db"), &backup).unwrap();
+    // The database with its write-ahead log, as the runbook says.
+    let backup = home.path("backup");
+    copy_all(&data, &backup);
 
     let mut serve = home.serve(&[]);
     let token = bearer(&serve.url).await;
@@ -454,10 +515,8 @@ async fn a_restored_backup_starts_a_higher_epoch() {
     serve.signal("TERM");
     serve.wait();
 
-    for leftover in ["hallpass.db-wal", "hallpass.db-shm"] {
-        let _ = std::fs::remove_file(format!("{data}/{leftover}"));
-    }
-    std::fs::copy(&backup, format!("{data}/hallpass.db")).unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy_all(&backup, &data);
     let rolled_back = home.serve(&[]);
     assert!(apply(&rolled_back).await.is_err(), "without the runbook the edge keeps what it knows");
     assert_eq!(list.position().unwrap(), before);

@@ -198,7 +198,8 @@ pub(crate) fn needs(program: &str) -> bool {
             std::env::var_os("HALLPASS_TEST_ALL").is_none(),
             "{program} is missing; tests/run installs it"
         );
-        eprintln!("skipped: {program} is not installed; tests/run installs it");
+        // Past the test runner's capture, so that it is seen.
+        let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed; tests/run installs it");
     }
     found
 }

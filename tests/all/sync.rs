@@ -405,16 +405,15 @@ async fn parts_may_come_in_any_order() {
 }
 
 type Answer = fn() -> Response;
+/// A name, what the issuer answers, and what the client makes of it.
+type Case = (&'static str, Answer, fn(&SyncError) -> bool);
 
 fn slowly(chunk: &'static [u8], first: Vec<u8>, kind: &'static str) -> Response {
     let drops = futures_util::stream::unfold(Some(first), move |first| async move {
-        match first {
-            Some(first) => Some((Ok(first), None)),
-            None => {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                Some((Ok(chunk.to_vec()), None))
-            }
+        if first.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Some((Ok(first.unwrap_or_else(|| chunk.to_vec())), None))
     });
     stream(drops, kind)
 }
@@ -433,7 +432,7 @@ const ENDLESS_PART: &[u8] = b"\xd2\x84\x41\xa0\xa0\x5b\x7f\xff\xff\xff\xff\xff\x
 #[tokio::test]
 async fn an_issuer_that_is_broken_slow_or_endless_changes_nothing() {
     let producer = Producer::start().await;
-    let cases: &[(&str, Answer, fn(&SyncError) -> bool)] = &[
+    let cases: &[Case] = &[
         ("500", || StatusCode::INTERNAL_SERVER_ERROR.into_response(), |e| *e == SyncError::Status(500)),
         ("401", || StatusCode::UNAUTHORIZED.into_response(), |e| *e == SyncError::Status(401)),
         ("304 unasked", || StatusCode::NOT_MODIFIED.into_response(), |e| *e == SyncError::Status(304)),
@@ -463,7 +462,7 @@ async fn an_issuer_that_is_broken_slow_or_endless_changes_nothing() {
             |e| *e == SyncError::Feed(FeedError::TooLong),
         ),
     ];
-    let events: &[(&str, Answer, fn(&SyncError) -> bool)] = &[
+    let events: &[Case] = &[
         (
             "an endless line",
             || endless(vec![b'A'; 65536], b"data: ".to_vec(), "text/event-stream"),

@@ -1,5 +1,10 @@
-//! What a large revocation list takes, counted by the allocator. One test in
-//! this binary: another thread's allocations would be counted too.
+//! What things take from the heap, counted by the allocator. One test in this
+//! binary: another thread's allocations would be counted too.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, in its helpers too")]
+
+#[cfg(feature = "issuer")]
+mod verify;
 
 use hallpass::revocation::{Entry, Position, RevocationList};
 use hallpass::{KeyId, SessionId, UnixTime};
@@ -15,6 +20,15 @@ fn sid(i: usize) -> SessionId {
 }
 
 #[test]
+fn memory_is_bounded() {
+    #[cfg(feature = "issuer")]
+    {
+        verify::a_verification_takes_nothing_from_the_heap();
+        verify::a_token_cache_keeps_within_its_bytes();
+    }
+    a_million_revoked_sessions_fit_in_40_bytes_each();
+}
+
 fn a_million_revoked_sessions_fit_in_40_bytes_each() {
     let now = UnixTime::saturating_from_secs(1_800_000_000);
     let kid = KeyId::from_bytes([1; 8]);

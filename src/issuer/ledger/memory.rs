@@ -106,15 +106,7 @@ impl MemoryLedger {
         }
         state.last_end = state.last_end.max(session.ends_at());
         state.last_start = state.last_start.max(session.started_at());
-        let row = Row {
-            generation: session.generation(),
-            issued: session.issued_at(),
-            expires: session.expires_at(),
-            key_id: session.key_id(),
-            seen_at: None,
-            repeated_at: None,
-        };
-        state.rows.put(session.id(), row);
+        state.rows.put(session.id(), Row::first(session));
         Ok(())
     }
 

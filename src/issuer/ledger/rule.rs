@@ -7,8 +7,10 @@
 
 use crate::id::KeyId;
 use crate::policy::Lifetimes;
+use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
+use crate::wire::claims::Claims;
 
 /// What the issuer knows of a session's newest token: enough to sign it again,
 /// byte for byte.
@@ -22,6 +24,8 @@ pub struct Row {
     pub expires: UnixTime,
     /// The key that signed it.
     pub key_id: KeyId,
+    /// The SHA-256 of the claims that all tokens of the session share.
+    pub carried: [u8; 32],
     /// When a token of generation L was first received, if one was.
     pub seen_at: Option<UnixTime>,
     /// When the token of L was last given out again, if that was so late that
@@ -38,9 +42,16 @@ impl Row {
             issued: token.issued,
             expires: token.expires,
             key_id: token.key_id,
+            carried: token.carried,
             seen_at: None,
             repeated_at: None,
         }
+    }
+
+    /// The row of a session that just started.
+    #[must_use]
+    pub fn first(session: &Session) -> Self {
+        Self::newest(&Presented::of(session.key_id(), session.all_claims()))
     }
 }
 
@@ -57,18 +68,26 @@ pub struct Presented {
     pub ends: UnixTime,
     /// The key that signed it.
     pub key_id: KeyId,
+    /// The SHA-256 of the claims that renewal carries over.
+    pub carried: [u8; 32],
 }
 
-impl From<&VerifiedToken> for Presented {
-    fn from(token: &VerifiedToken) -> Self {
-        let claims = token.claims();
+impl Presented {
+    fn of(key_id: KeyId, claims: &Claims) -> Self {
         Self {
             generation: claims.session.generation,
             issued: claims.issued,
             expires: claims.expires,
             ends: claims.session.ends,
-            key_id: token.key_id(),
+            key_id,
+            carried: claims.carried(),
         }
+    }
+}
+
+impl From<&VerifiedToken> for Presented {
+    fn from(token: &VerifiedToken) -> Self {
+        Self::of(token.key_id(), token.claims())
     }
 }
 
@@ -99,7 +118,7 @@ pub enum Verdict {
     Keep(Row),
     /// The token of this row is signed: for the first time or again.
     Successor(Row),
-    /// Refused: the store has no such session.
+    /// Refused: the store has no such session, or another one of this id.
     Unknown,
     /// Refused, and the session is to be revoked: somebody else has used a
     /// successor of this token.
@@ -131,6 +150,8 @@ pub fn renew(
         // know is as if lost in a crash.
         (None, Backing::CacheOnly) => Row::newest(token),
         // "p > L (a row lost in a crash): L = p, then as p = L."
+        // Signed by us or with a stolen key: no token of this session says this.
+        (Some(row), _) if token.carried != row.carried => return Verdict::Unknown,
         (Some(row), _) if token.generation > row.generation => Row::newest(token),
         (Some(row), _) => row,
     };
@@ -194,6 +215,7 @@ fn newest(
             key_id: keys.newest,
             seen_at: None,
             repeated_at: None,
+            ..row
         }),
         _ => Verdict::Keep(row),
     }

@@ -134,14 +134,7 @@ impl SessionRecord {
             auth_time: session.auth_time(),
             last_renewal: session.issued_at(),
             ends: session.ends_at(),
-            row: Row {
-                generation: session.generation(),
-                issued: session.issued_at(),
-                expires: session.expires_at(),
-                key_id: session.key_id(),
-                seen_at: None,
-                repeated_at: None,
-            },
+            row: Row::first(session),
             password_version: None,
         })
     }

@@ -1,7 +1,7 @@
 //! The last feed on disk: the signed parts themselves, so that what is read
 //! back is verified like what is received.
 //!
-//! Two files, since a re-signing every ten seconds should not write a large
+//! Two files, since a re-signing every few seconds should not write a large
 //! snapshot again: the last snapshot, and the deltas that were applied after
 //! it. Each is written whole or not at all. Deltas that do not follow from the
 //! snapshot, because the process ended between the two, are passed over.

@@ -12,7 +12,6 @@ use http::{HeaderMap, StatusCode};
 use super::body::Body;
 use super::login::unavailable;
 use crate::http::problem::Problem;
-use crate::issuer::store::AuditEvent;
 use crate::server::app::App;
 use crate::server::revoke::Revoke;
 
@@ -37,18 +36,11 @@ async fn revoke(
         tracing::warn!(event = "authn_login_fail", address = %peer.ip(), "operator credential refused");
         return Problem::new(StatusCode::UNAUTHORIZED, "This needs the operator credential.").into_response();
     }
-    let target = match what.target() {
-        Ok(target) => target,
-        Err(_) => {
-            return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The id or the subject can't be used.")
-                .into_response();
-        }
+    let Ok(target) = what.target() else {
+        let detail = "The id or the subject can't be used.";
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
     };
-    let event = AuditEvent {
-        kind: "operator_revoked".to_owned(),
-        address: Some(peer.ip().to_string()),
-        ..what.event()
-    };
+    let event = what.event(Some(peer.ip()));
     match app.service.revoke(target, Some(event), app.now()).await {
         Ok(revoked) => Json(what.answer(&revoked)).into_response(),
         Err(error) => {

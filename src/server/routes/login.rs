@@ -14,6 +14,7 @@ use super::body::{Body, wants_page};
 use super::pages;
 use crate::http::problem::Problem;
 use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::issuer::store::StoreError;
 use crate::issuer::{IssuedToken, RenewError};
 use crate::server::app::App;
 use crate::server::login_service::{Client, LogInError};
@@ -102,14 +103,20 @@ pub(super) async fn reauthenticate(
     }
 }
 
-pub(super) async fn renew(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn renew(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE) else {
         return Problem::unauthorized().into_response();
     };
     if matches!(credential, Credential::Cookie(_)) && csrf::check(&headers, &uri).is_err() {
         return Problem::cross_site().into_response();
     }
-    match app.service.renew(credential.token(), app.now()).await {
+    let client = Client::new(peer.ip(), &headers);
+    match app.service.renew(credential.token(), &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
             answer(&app, &renewal.token, Transport::of(credential), renewed)
@@ -159,7 +166,7 @@ pub(super) fn no_store(mut response: Response) -> Response {
 impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
-            Self::Refused => StatusCode::UNAUTHORIZED,
+            Self::Refused | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -169,6 +176,7 @@ impl LogInError {
     pub(super) const fn advice(&self) -> &'static str {
         match self {
             Self::Refused => "The user name or the password is wrong.",
+            Self::Store(StoreError::UserChanged) => "This user may not log in, or has just been changed.",
             Self::Busy => "Too many people are logging in. Try again in a moment.",
             Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
             Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
@@ -177,7 +185,7 @@ impl LogInError {
 }
 
 pub(super) fn problem(error: &LogInError) -> Response {
-    if matches!(error, LogInError::Store(_) | LogInError::Token(_)) {
+    if error.status().is_server_error() && !matches!(error, LogInError::Busy) {
         tracing::error!(%error, "log-in failed");
     }
     let mut response = Problem::new(error.status(), error.advice()).into_response();

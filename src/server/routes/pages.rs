@@ -123,7 +123,7 @@ pub(super) async fn end(
 ) -> Response {
     let session = match sessions::acting(&app, &headers, &uri) {
         Ok(session) => session,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let client = Client::new(peer.ip(), &headers);
     if let Ok(id) = form.session_id.parse()
@@ -150,7 +150,7 @@ pub(super) async fn end_others(
 ) -> Response {
     let session = match sessions::acting(&app, &headers, &uri) {
         Ok(session) => session,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let client = Client::new(peer.ip(), &headers);
     match sessions::end_others(&app, &session, Some(form.password), &client).await {

@@ -25,16 +25,18 @@ use crate::server::publisher::{RESIGN, Signed};
 const HOLD: Duration = Duration::from_secs(8);
 
 #[derive(Deserialize)]
-pub(super) struct After {
+pub(super) struct Known {
     /// The sequence the edge has.
     after: Option<u64>,
     /// The epoch the edge has; another one gets a snapshot.
     epoch: Option<u64>,
+    /// 0 asks for an answer at once.
+    wait: Option<u64>,
 }
 
 pub(super) async fn feed(
     State(app): State<Arc<App>>,
-    Query(query): Query<After>,
+    Query(query): Query<Known>,
     headers: HeaderMap,
 ) -> Response {
     let newest = *app.publisher.watch().borrow();
@@ -49,7 +51,7 @@ pub(super) async fn feed(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return response;
     }
-    if known.is_some_and(|known| known == newest) {
+    if query.wait != Some(0) && known == Some(newest) {
         // Whatever comes of it, the answer says how things are then.
         let mut positions = app.publisher.watch();
         let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;

@@ -56,18 +56,18 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
                 .collect();
             no_store(Json(json!({ "sessions": sessions })).into_response())
         }
-        Err(error) => problem(&error.into()),
+        Err(error) => problem(&error),
     }
 }
 
 /// The session of a request that changes something, which another site's page
 /// must not have made.
-pub(super) fn acting(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Session, Response> {
+pub(super) fn acting(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Session, Problem> {
     let by_cookie = !matches!(Credential::find(headers, SESSION_COOKIE), Ok(Some(Credential::Bearer(_))));
     if by_cookie && csrf::check(headers, uri).is_err() {
-        return Err(Problem::cross_site().into_response());
+        return Err(Problem::cross_site());
     }
-    app.session(headers).ok_or_else(|| Problem::unauthorized().into_response())
+    app.session(headers).ok_or_else(Problem::unauthorized)
 }
 
 pub(super) async fn end(
@@ -79,7 +79,7 @@ pub(super) async fn end(
 ) -> Response {
     let session = match acting(&app, &headers, &uri) {
         Ok(session) => session,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let Ok(id) = id.parse::<SessionId>() else { return not_yours() };
     let client = Client::new(peer.ip(), &headers);
@@ -112,7 +112,7 @@ pub(super) async fn revoke_others(
 ) -> Response {
     let session = match acting(&app, &headers, &uri) {
         Ok(session) => session,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let password = match &*body {
         b"" => None,

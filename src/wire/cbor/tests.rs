@@ -224,3 +224,30 @@ proptest! {
         prop_assert_eq!(Reader::new(&bytes).head(), Err(Malformed::NotShortest));
     }
 }
+
+#[test]
+fn usual_heads_are_read_as_any_head_is() {
+    let mut usual = 0;
+    // Arguments around every bound between two lengths, with other bytes after.
+    let arguments: Vec<u64> = [0, 23, 24, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX]
+        .into_iter()
+        .flat_map(|n| [n.saturating_sub(1), n, n.saturating_add(1)])
+        .collect();
+    for initial in 0..=255_u8 {
+        for argument in &arguments {
+            for width in 0..=8 {
+                let mut bytes = vec![initial];
+                bytes.extend(&argument.to_be_bytes()[8 - width..]);
+                for rest in [&[][..], &[0x61, 0x62]] {
+                    bytes.extend(rest);
+                    let Some((head, rest)) = usual_head(&bytes) else { continue };
+                    let mut reader = Reader::new(&bytes);
+                    assert_eq!(reader.any_head(), Ok(head), "{bytes:02x?}");
+                    assert_eq!(reader.rest, rest, "{bytes:02x?}");
+                    usual += 1;
+                }
+            }
+        }
+    }
+    assert!(usual > 10_000, "{usual}");
+}

@@ -27,6 +27,7 @@ CREATE TABLE sessions (
     issued           INTEGER NOT NULL,
     expires          INTEGER NOT NULL,
     key_id           BLOB NOT NULL,
+    carried          BLOB NOT NULL,     -- SHA-256 of the claims that all its tokens share
     seen_at          INTEGER,
     repeated_at INTEGER
 ) STRICT, WITHOUT ROWID;

@@ -55,6 +55,7 @@ pub(super) fn ledger_row(row: &SqliteRow) -> Result<Row, StoreError> {
         issued: time(row.try_get("issued")?),
         expires: time(row.try_get("expires")?),
         key_id: key_id(row.try_get("key_id")?)?,
+        carried: bytes(row.try_get("carried")?, "digest")?,
         seen_at: row.try_get::<Option<i64>, _>("seen_at")?.map(time),
         repeated_at: row.try_get::<Option<i64>, _>("repeated_at")?.map(time),
     })

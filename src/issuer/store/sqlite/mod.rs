@@ -63,6 +63,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// The database's name in the data directory.
+    pub const FILE: &str = open::FILE;
+
     /// Opens the store in `dir`, making both if need be, and brings its schema
     /// up to date. Needs a tokio runtime, which the writer then runs on.
     ///

@@ -13,7 +13,7 @@ use crate::files;
 use crate::issuer::store::StoreError;
 
 /// The database's name in the data directory.
-const FILE: &str = "hallpass.db";
+pub(super) const FILE: &str = "hallpass.db";
 
 /// The schema's changes, oldest first. A released one is never edited: its
 /// checksum is in every database.

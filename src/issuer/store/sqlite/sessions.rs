@@ -30,8 +30,8 @@ pub(super) async fn insert(
     let row = &session.row;
     let inserted = sqlx::query(
         "INSERT INTO sessions (id, subject, parent, audience, address, user_agent, started, auth_time,
-             last_renewal, ends, generation, issued, expires, key_id, seen_at, repeated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             last_renewal, ends, generation, issued, expires, key_id, seen_at, repeated_at, carried)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT DO NOTHING",
     )
     .bind(&session.id.as_bytes()[..])
@@ -50,6 +50,7 @@ pub(super) async fn insert(
     .bind(&row.key_id.as_bytes()[..])
     .bind(row.seen_at.map(secs))
     .bind(row.repeated_at.map(secs))
+    .bind(&row.carried[..])
     .execute(tx.write().await?)
     .await?;
     if inserted.rows_affected() == 0 {
@@ -144,7 +145,7 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
 
 async fn find_row(tx: &mut Tx, id: SessionId) -> Result<Option<Row>, StoreError> {
     sqlx::query(
-        "SELECT generation, issued, expires, key_id, seen_at, repeated_at FROM sessions WHERE id = ?1",
+        "SELECT generation, issued, expires, key_id, carried, seen_at, repeated_at FROM sessions WHERE id = ?1",
     )
     .bind(&id.as_bytes()[..])
     .fetch_optional(tx.read())

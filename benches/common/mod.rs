@@ -1,0 +1,101 @@
+//! Interleaved measuring, and tables that are written into the docs.
+#![allow(dead_code, reason = "each bench uses its part")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+/// A thing to measure. It does its work some times and says how many
+/// nanoseconds one took.
+pub struct Task<'a> {
+    pub name: String,
+    run: Box<dyn FnMut() -> f64 + 'a>,
+    times: Vec<f64>,
+}
+
+impl<'a> Task<'a> {
+    /// Calls `call` with 0, 1, 2 …, `run` times between two looks at the clock:
+    /// so briefly that a busy machine seldom takes the CPU away in the middle.
+    pub fn each(name: impl Into<String>, run: u32, mut call: impl FnMut(usize) -> bool + 'a) -> Self {
+        let mut n = 0;
+        Self::timed(name, move || {
+            let start = Instant::now();
+            for _ in 0..run {
+                assert!(call(n), "it must work to be measured");
+                n += 1;
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(run)
+        })
+    }
+
+    /// A task that takes its own time.
+    pub fn timed(name: impl Into<String>, run: impl FnMut() -> f64 + 'a) -> Self {
+        Self { name: name.into(), run: Box::new(run), times: Vec::new() }
+    }
+
+    pub fn median(&mut self) -> f64 {
+        self.times.sort_by(f64::total_cmp);
+        self.times[self.times.len() / 2]
+    }
+
+    pub fn fastest(&mut self) -> f64 {
+        self.times.iter().copied().fold(f64::MAX, f64::min)
+    }
+}
+
+/// Runs all tasks in turn, so that what disturbs the machine disturbs them alike.
+pub fn interleave(tasks: &mut [Task<'_>], rounds: usize) {
+    for _ in 0..rounds {
+        for task in &mut *tasks {
+            let took = (task.run)();
+            task.times.push(took);
+        }
+    }
+}
+
+pub fn rounds(default: usize) -> usize {
+    std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// Nanoseconds for people.
+pub fn show(nanoseconds: f64) -> String {
+    if nanoseconds < 1_000.0 {
+        format!("{nanoseconds:.0} ns")
+    } else {
+        format!("{:.2} µs", nanoseconds / 1e3)
+    }
+}
+
+/// A markdown table; the first column is left, the others right.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut text = format!("| {} |\n|---|{}\n", head.join(" | "), "--:|".repeat(head.len() - 1));
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    text
+}
+
+/// What was measured on.
+pub fn machine() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = cpuinfo.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, value)| value.trim()).to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let ifma = if field("flags").contains("avx512ifma") { "with" } else { "without" };
+    format!("{}, {cores} cores, {ifma} AVX-512 IFMA", field("model name"))
+}
+
+/// Prints a section, and with `WRITE=docs/performance.md` in the environment
+/// puts it between the section's two markers there.
+pub fn publish(section: &str, text: &str) {
+    println!("{text}");
+    let Ok(path) = std::env::var("WRITE") else { return };
+    let path = Path::new(&path);
+    let page = std::fs::read_to_string(path).unwrap();
+    let (start, end) = (format!("<!-- {section} -->"), format!("<!-- end of {section} -->"));
+    let (before, rest) = page.split_once(&start).unwrap_or_else(|| panic!("no marker {start}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no marker {end}"));
+    std::fs::write(path, format!("{before}{start}\n{}\n{end}{after}", text.trim_end())).unwrap();
+}

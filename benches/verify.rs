@@ -1,0 +1,258 @@
+//! What a verification costs: cold, hot, refused, with more keys and with more
+//! revoked sessions; relative to `ed25519_dalek`'s `verify_strict` of a message
+//! of the same length, interleaved in one process, medians.
+//!
+//! `benches/run verify`
+
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a bench prints rough numbers and may fail loudly"
+)]
+
+mod common;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use common::{Task, interleave, machine, publish, rounds, show, table};
+use ed25519_dalek::Signer;
+use hallpass::revocation::{Entry, Position, RevocationList};
+use hallpass::{
+    Algorithm, KeyId, KeySet, KeyUse, Lifetimes, Minter, NewSession, Session, SessionId, SigningKey, Subject,
+    UnixTime, Verifier, VerifierBuilder,
+};
+
+const NOW: UnixTime = UnixTime::saturating_from_secs(1_790_000_000);
+/// Different tokens, so that no branch predictor learns one by heart.
+const TOKENS: usize = 64;
+const RUN: u32 = 8;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let sections: [(&str, fn()); 4] =
+        [("verify", verify), ("garbage", garbage), ("keys", keys), ("revoked", revoked)];
+    for (name, section) in sections {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            section();
+        }
+    }
+}
+
+fn key() -> SigningKey {
+    SigningKey::generate(KeyUse::Session, Algorithm::EdDsa).unwrap()
+}
+
+fn minter(audience: &str) -> Minter {
+    Minter::new(Lifetimes::default()).audience(Some(audience.into()))
+}
+
+fn token(minter: &Minter, key: &SigningKey, issued: UnixTime) -> String {
+    let subject = Subject::new("alice").unwrap();
+    let new = NewSession {
+        subject: &subject,
+        claims: &(),
+        started: issued,
+        auth_time: issued,
+        ends: None,
+        bound_to: None,
+    };
+    minter.start(key, &new, issued).unwrap().as_str().to_owned()
+}
+
+fn verifier(keys: &[SigningKey]) -> VerifierBuilder {
+    Verifier::builder(KeySet::new(keys.iter().map(|key| key.verifying_key().clone())).unwrap())
+        .audience("store")
+}
+
+/// What everything is relative to.
+fn strict() -> Task<'static> {
+    let stock = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    // As long as what a token's signature covers.
+    let signed: Vec<_> =
+        (0..64_u8).map(|n| [n; 119]).map(|message| (message, stock.sign(&message))).collect();
+    let stock = stock.verifying_key();
+    Task::each("ed25519-dalek `verify_strict`", RUN, move |i| {
+        let (message, signature) = &signed[i % TOKENS];
+        stock.verify_strict(black_box(message), signature).is_ok()
+    })
+}
+
+/// Rows of median and ratio to the first task.
+fn rows(tasks: &mut [Task<'_>]) -> Vec<Vec<String>> {
+    let base = tasks[0].median();
+    let row = |task: &mut Task<'_>| {
+        let median = task.median();
+        vec![task.name.clone(), show(median), format!("{:.4}", median / base)]
+    };
+    tasks.iter_mut().map(row).collect()
+}
+
+const HEAD: &[&str] = &["", "median", "of `verify_strict`"];
+
+fn verify() {
+    let keys = [key()];
+    let minter = minter("store");
+    let tokens: Vec<_> = (0..TOKENS).map(|_| token(&minter, &keys[0], NOW)).collect();
+    let list = list_of(1_000_000);
+    let bare = verifier(&keys).without_revocations().without_token_cache().build().unwrap();
+    let cold = verifier(&keys).revocations(list.clone()).without_token_cache().build().unwrap();
+    let hot = verifier(&keys).revocations(list.clone()).build().unwrap();
+    let entering = verifier(&keys).revocations(list).token_cache(1 << 16).build().unwrap();
+    let others: Vec<_> = (0..4096).map(|_| token(&minter, &keys[0], NOW)).collect();
+    let mut tasks = vec![
+        strict(),
+        Task::each("cold, no revocation list", RUN, |i| bare.verify::<()>(&tokens[i % TOKENS], NOW).is_ok()),
+        Task::each("cold, a million revoked", RUN, |i| cold.verify::<()>(&tokens[i % TOKENS], NOW).is_ok()),
+        Task::each("cold, and entering the cache", RUN, |i| {
+            entering.verify::<()>(&others[i % others.len()], NOW).is_ok()
+        }),
+        Task::timed("`verify_many` of 64, each", || {
+            let start = Instant::now();
+            let sessions: Vec<Result<Session, _>> = cold.verify_many(black_box(&tokens), NOW);
+            let took = start.elapsed();
+            assert!(sessions.iter().all(Result::is_ok));
+            took.as_secs_f64() * 1e9 / 64.0
+        }),
+        Task::each("hot, one token", 64 * RUN, |_| hot.verify::<()>(&tokens[0], NOW).is_ok()),
+        Task::each("hot, 64 tokens in turn", 64 * RUN, |i| {
+            hot.verify::<()>(&tokens[i % TOKENS], NOW).is_ok()
+        }),
+    ];
+    interleave(&mut tasks, rounds(400));
+    let counts = entering.token_cache_counts().unwrap();
+    assert_eq!(counts.hits, 0, "nothing was hot by accident");
+    publish("verify", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&mut tasks))));
+}
+
+fn garbage() {
+    let keys = [key()];
+    let right = minter("store");
+    let good = token(&right, &keys[0], NOW);
+    let with = |at: usize, character: char| {
+        let mut text = good.clone();
+        text.replace_range(at..=at, &character.to_string());
+        text
+    };
+    let other = |at: usize| with(at, if good.as_bytes()[at] == b'A' { 'B' } else { 'A' });
+    let kinds: Vec<(&str, &str, String)> = vec![
+        ("nothing", "malformed", String::new()),
+        ("100,000 characters", "malformed", "A".repeat(100_000)),
+        ("4,096 characters", "malformed", "A".repeat(4096)),
+        ("not base64url", "malformed", with(200, '!')),
+        ("a JWT", "malformed", format!("{}.{}.{}", "A".repeat(48), "A".repeat(200), "A".repeat(86))),
+        ("base64url, not CBOR", "malformed", good.chars().rev().collect()),
+        ("not the shortest length", "malformed", longer_length(&good)),
+        ("unknown kid", "unknown_key", other(12)),
+        ("forged: a claim changed", "bad_signature", other(60)),
+        ("forged: s changed", "bad_signature", other(180)),
+        ("forged: s ≥ L", "bad_signature", with(good.len() - 2, '_')),
+        ("genuine, of another audience", "wrong_audience", token(&minter("bank"), &keys[0], NOW)),
+        ("genuine, expired", "expired", token(&right, &keys[0], NOW.saturating_sub(Duration::from_mins(30)))),
+    ];
+    // The cache is there, as it is by default: it must not make garbage dear.
+    let verifier = verifier(&keys).revocations(list_of(1_000)).build().unwrap();
+    assert!(verifier.verify::<()>(&good, NOW).is_ok());
+    let mut tasks = vec![strict()];
+    for (name, reason, text) in &kinds {
+        let found = verifier.verify::<()>(text, NOW).map(drop).map_err(|why| why.reason().as_str());
+        assert_eq!(found, Err(*reason), "{name}");
+        let verifier = &verifier;
+        let name = format!("{name} (`{reason}`)");
+        tasks.push(Task::each(name, 2 * RUN, move |_| verifier.verify::<()>(black_box(text), NOW).is_err()));
+    }
+    interleave(&mut tasks, rounds(300));
+    assert_eq!(verifier.token_cache_counts().unwrap().tokens, 1, "no garbage entered");
+    publish("garbage", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&mut tasks))));
+}
+
+/// The same token with the payload's length spelt in two bytes.
+fn longer_length(token: &str) -> String {
+    use base64::Engine;
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let bytes = engine.decode(token).unwrap();
+    assert_eq!(bytes[20], 0x58);
+    engine.encode([&bytes[..20], &[0x59, 0], &bytes[21..]].concat())
+}
+
+fn keys() {
+    let all: Vec<_> = (0..64).map(|_| key()).collect();
+    let minter = minter("store");
+    let sizes = [1, 2, 4, 8, 16, 32, 64];
+    let sets: Vec<_> = sizes
+        .iter()
+        .map(|&size| {
+            let tokens: Vec<_> = (0..TOKENS).map(|n| token(&minter, &all[n % size], NOW)).collect();
+            let cold = verifier(&all[..size]).without_revocations().without_token_cache().build().unwrap();
+            let hot = verifier(&all[..size]).without_revocations().build().unwrap();
+            (size, tokens, cold, hot)
+        })
+        .collect();
+    let mut tasks = vec![strict()];
+    for (size, tokens, cold, hot) in &sets {
+        let each = |i: usize| &tokens[i % TOKENS];
+        tasks.push(Task::each(size.to_string(), RUN, move |i| cold.verify::<()>(each(i), NOW).is_ok()));
+        tasks.push(Task::each("hot", 32 * RUN, move |i| hot.verify::<()>(each(i), NOW).is_ok()));
+    }
+    interleave(&mut tasks, rounds(300));
+    let base = tasks[0].median();
+    let rows: Vec<_> = tasks[1..]
+        .chunks_mut(2)
+        .map(|pair| {
+            let (cold, hot) = (pair[0].median(), pair[1].median());
+            vec![pair[0].name.clone(), show(cold), format!("{:.3}", cold / base), show(hot)]
+        })
+        .collect();
+    let table = table(&["keys, all in use", "cold", "of `verify_strict`", "hot"], &rows);
+    publish("keys", &format!("{}.\n\n{table}", machine()));
+}
+
+fn revoked() {
+    let sizes = [1_000_u64, 10_000, 100_000, 1_000_000, 10_000_000];
+    let lists: Vec<_> = sizes.iter().map(|&size| (size, list_of(size))).collect();
+    let kid = KeyId::from_bytes([7; 8]);
+    let mut tasks = Vec::new();
+    for (size, list) in &lists {
+        let look_up = move |sid: SessionId| list.check(black_box(&sid), "alice", kid, NOW).is_some();
+        let mut miss = Task::each(size.to_string(), 4096, move |i| !look_up(sid(u64::MAX - i as u64)));
+        let step = size / 7 * 3 + 1;
+        let hit = Task::each("hit", 4096, move |i| look_up(sid(i as u64 * step % size)));
+        miss.name = format!("{size}");
+        tasks.extend([miss, hit]);
+    }
+    interleave(&mut tasks, rounds(60));
+    let rows: Vec<_> = tasks
+        .chunks_mut(2)
+        .zip(&lists)
+        .map(|(pair, (size, list))| {
+            let per = list.snapshot().heap_bytes() as f64 / *size as f64;
+            let (miss, hit) = (pair[0].median(), pair[1].median());
+            vec![pair[0].name.clone(), show(miss), show(hit), format!("{per:.1}")]
+        })
+        .collect();
+    let table = table(&["sessions revoked", "look-up, not revoked", "look-up, revoked", "bytes each"], &rows);
+    publish("revoked", &format!("{}.\n\n{table}", machine()));
+}
+
+fn list_of(count: u64) -> RevocationList {
+    let list = RevocationList::new();
+    let ends = NOW.saturating_add(Duration::from_hours(12));
+    let entries = (0..count).map(|n| Entry::Session { sid: sid(n), ends });
+    list.apply_snapshot(Position { epoch: 1, sequence: 1 }, NOW, entries).unwrap();
+    list
+}
+
+/// The nth id: a bijection that looks random.
+fn sid(n: u64) -> SessionId {
+    let scramble = |n: u64| {
+        let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        n ^ (n >> 31)
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&scramble(n).to_le_bytes());
+    bytes[8..].copy_from_slice(&scramble(!n).to_le_bytes());
+    SessionId::from_bytes(bytes)
+}

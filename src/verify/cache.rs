@@ -1,0 +1,229 @@
+//! Verified tokens that were seen before: their text need not be decoded nor
+//! their signature checked again.
+//!
+//! What is remembered is that a key signed these bytes, which stays true.
+//! Everything that does not is asked again on every hit: whether that key is
+//! still trusted ([`TokenCache::get`]), and all of the policy (by the caller).
+//!
+//! Only tokens that were admitted enter, so a flood of forged ones pushes
+//! nothing out.
+
+use core::fmt;
+use core::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::RandomState;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::id::KeyId;
+use crate::key::{Algorithm, KeySet, VerifyingKey};
+use crate::time::UnixTime;
+use crate::verify::VerifiedToken;
+
+/// A verified token with what it was verified from.
+pub(crate) struct CachedToken {
+    token: VerifiedToken,
+    text: Box<[u8]>,
+    /// The key's own bytes: a kid is only 8 bytes of a hash of them.
+    key: [u8; 32],
+    algorithm: Algorithm,
+}
+
+impl CachedToken {
+    pub(crate) fn new(text: &[u8], token: VerifiedToken, key: &VerifyingKey) -> Self {
+        Self { token, text: text.into(), key: *key.as_bytes(), algorithm: key.algorithm() }
+    }
+
+    pub(crate) const fn token(&self) -> &VerifiedToken {
+        &self.token
+    }
+
+    fn signed_by(&self, key: &VerifyingKey) -> bool {
+        self.key == *key.as_bytes() && self.algorithm == key.algorithm()
+    }
+
+    /// What it takes, with its share of the tables around it.
+    fn bytes(&self) -> usize {
+        // The two counts of the Arc; `lru`'s node (a key, a value, two links);
+        // up to three table slots of two words and a byte, since a table that
+        // grows is there twice; and what the allocator rounds up.
+        const AROUND: usize = 16 + 32 + 3 * 17 + 3 * 16;
+        size_of::<Self>() + self.text.len() + self.token.claims().heap_bytes() + AROUND
+    }
+}
+
+/// How a [`TokenCache`] is doing. The counts start with the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenCacheCounts {
+    /// Look-ups that found a token whose key is still trusted.
+    pub hits: u64,
+    /// Look-ups that did not, those of forged tokens among them.
+    pub misses: u64,
+    /// Tokens in the cache.
+    pub tokens: usize,
+    /// Bytes that they take.
+    pub bytes: usize,
+}
+
+/// A bounded number of bytes of verified tokens, the least recently used
+/// leaving first.
+pub(crate) struct TokenCache {
+    /// A token's shard is chosen by its hash, so that two cores seldom want
+    /// the same.
+    shards: Box<[Mutex<Shard>]>,
+    /// Keyed at random: nobody can choose tokens that share a shard or a slot.
+    hasher: RandomState,
+    /// What one shard may take.
+    shard_bytes: usize,
+}
+
+struct Shard {
+    tokens: LruCache<u64, Arc<CachedToken>, BuildHasherDefault<Hashed>>,
+    bytes: usize,
+    hits: u64,
+    misses: u64,
+}
+
+impl TokenCache {
+    /// The smallest bound: a shard's least.
+    pub(crate) const LEAST: usize = 64 * 1024;
+    /// What a verifier has unless told otherwise: some 100,000 tokens.
+    pub(crate) const DEFAULT: usize = 64 * 1024 * 1024;
+    const MOST_SHARDS: usize = 64;
+
+    /// A cache that takes at most `bytes`, when it is full.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let shards = (bytes / Self::LEAST).clamp(1, Self::MOST_SHARDS);
+        let shard = || Shard {
+            tokens: LruCache::unbounded_with_hasher(BuildHasherDefault::default()),
+            bytes: 0,
+            hits: 0,
+            misses: 0,
+        };
+        Self {
+            shards: (0..shards).map(|_| Mutex::new(shard())).collect(),
+            hasher: RandomState::new(),
+            shard_bytes: bytes / shards,
+        }
+    }
+
+    /// The token of exactly this text, if it was verified with a key that is
+    /// in `keys` and has not retired by `now`.
+    pub(crate) fn get(&self, text: &[u8], keys: &KeySet, now: UnixTime) -> Option<Arc<CachedToken>> {
+        let (hash, mut shard) = self.shard(text);
+        let shard = &mut *shard;
+        // Hashes can agree; the whole text decides.
+        let found = shard.tokens.get(&hash).filter(|entry| *entry.text == *text);
+        if let Some(entry) = found {
+            let key_id = entry.token.key_id();
+            if keys.get(key_id, now).is_some_and(|key| entry.signed_by(key)) {
+                shard.hits += 1;
+                return Some(Arc::clone(entry));
+            }
+            let key = entry.key;
+            shard.retain(|entry| entry.key != key);
+        }
+        shard.misses += 1;
+        None
+    }
+
+    /// Remembers a token that has just been verified and admitted.
+    pub(crate) fn insert(&self, entry: &Arc<CachedToken>) {
+        let bytes = entry.bytes();
+        if bytes > self.shard_bytes {
+            return;
+        }
+        let (hash, mut shard) = self.shard(&entry.text);
+        shard.bytes += bytes;
+        if let Some(replaced) = shard.tokens.put(hash, Arc::clone(entry)) {
+            shard.bytes -= replaced.bytes();
+        }
+        while shard.bytes > self.shard_bytes
+            && let Some((_, oldest)) = shard.tokens.pop_lru()
+        {
+            shard.bytes -= oldest.bytes();
+        }
+    }
+
+    /// Forgets a token that will not be admitted again.
+    pub(crate) fn remove(&self, entry: &CachedToken) {
+        let (hash, mut shard) = self.shard(&entry.text);
+        if let Some(removed) = shard.tokens.pop(&hash) {
+            shard.bytes -= removed.bytes();
+        }
+    }
+
+    /// Forgets every token of a key: it was revoked.
+    pub(crate) fn remove_key(&self, key: KeyId) {
+        for shard in &self.shards {
+            lock(shard).retain(|entry| entry.token.key_id() != key);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> TokenCacheCounts {
+        self.shards.iter().fold(TokenCacheCounts::default(), |sum, shard| {
+            let shard = lock(shard);
+            TokenCacheCounts {
+                hits: sum.hits + shard.hits,
+                misses: sum.misses + shard.misses,
+                tokens: sum.tokens + shard.tokens.len(),
+                bytes: sum.bytes + shard.bytes,
+            }
+        })
+    }
+
+    /// The text's hash and the shard that it belongs to.
+    ///
+    /// Of a token only the end is hashed, which is half of its signature.
+    /// Tokens that were verified differ there, and of others none is kept.
+    fn shard(&self, text: &[u8]) -> (u64, MutexGuard<'_, Shard>) {
+        const HASHED: usize = 40;
+        let hash = self.hasher.hash_one(text.last_chunk::<HASHED>().map_or(text, |end| end));
+        // The tables use the lowest bits and the highest seven.
+        let shard = usize::from((hash >> 48) as u16) % self.shards.len();
+        (hash, lock(&self.shards[shard]))
+    }
+}
+
+impl Shard {
+    fn retain(&mut self, keep: impl Fn(&CachedToken) -> bool) {
+        let Self { tokens, bytes, .. } = self;
+        tokens.retain(|_, entry| {
+            let kept = keep(entry);
+            if !kept {
+                *bytes -= entry.bytes();
+            }
+            kept
+        });
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    /// No token is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenCache({:?})", self.counts())
+    }
+}
+
+/// Nothing is left half done by a panic while the lock is held: nothing here
+/// panics but for want of memory.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The keys of the tables are hashes already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
