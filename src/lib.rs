@@ -1,7 +1,42 @@
 //! Web sessions as compact signed CBOR tokens.
 //!
-//! The login service issues tokens (COSE_Sign1/CWT, Ed25519); every edge
-//! verifies them with a public key and no storage.
+//! The login service issues tokens (COSE_Sign1/CWT, Ed25519) that carry issue
+//! time, max age and session id; every edge verifies them with a public key and
+//! no storage. A signed feed of revocations gives log-out everywhere.
+//!
+//! Bytes become a token, a verified token, an admitted session. Each stage is a
+//! type that only the stage before can make:
+//!
+//! - [`UnverifiedToken`] has the right form: base64url, deterministic CBOR, a
+//!   COSE_Sign1. Nothing in it can be read.
+//! - [`VerifiedToken`] was signed by a key of the [`KeySet`].
+//! - [`Session`] was admitted: issuer, audience, time, revocation.
+//!
+//! [`Verifier`] does all three in one call. On the other side [`Issuer`] starts
+//! and renews sessions in one process; `hallpass serve` does it on a store.
+//!
+#![cfg_attr(feature = "issuer", doc = "```")]
+#![cfg_attr(not(feature = "issuer"), doc = "```ignore")]
+//! use hallpass::{Algorithm, Clock, Issuer, KeyUse, Lifetimes, Session, SigningKey, Subject, SystemClock, Verifier};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The login service.
+//! let key = SigningKey::generate(KeyUse::Session, Algorithm::EdDsa)?;
+//! let issuer = Issuer::new(key, Lifetimes::default())?;
+//! let now = SystemClock.now();
+//! let token = issuer.start(Subject::new("alice")?, ["admin"], now)?;
+//!
+//! // An edge, which has the public key and nothing else.
+//! let verifier = Verifier::builder(issuer.key_set().clone()).without_revocations().build()?;
+//! let session: Session<Vec<String>> = verifier.verify(token.as_str(), now)?;
+//! assert_eq!(session.subject(), "alice");
+//! assert_eq!(session.claims()?, ["admin"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `now` is an argument everywhere; only the outermost layer reads a clock.
+//! `docs/` has the specification, the threat model and how to run it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "server")]
