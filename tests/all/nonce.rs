@@ -136,7 +136,10 @@ proptest! {
                         prop_assert!(accepted.insert((purpose, *key)), "accepted twice");
                     }
                     let stats = subject.stats(purpose);
-                    let live = model.live.keys().filter(|(p, ..)| *p == purpose).count();
+                    let live = |((p, ..), until): &(&(Purpose, _, _), &UnixTime)| {
+                        *p == purpose && **until > model.latest
+                    };
+                    let live = model.live.iter().filter(live).count();
                     prop_assert!((live..=stats.capacity).contains(&stats.entries));
                 }
             }
