@@ -35,7 +35,7 @@ pub enum ConfigError {
         wanted: &'static str,
     },
     /// A key or key set that can't be read; `why` says what is wrong with it.
-    #[error("not a usable key: {0}")]
+    #[error("{0}")]
     Key(String),
     /// A file that can't be read or written.
     #[error("{path}: {why}", path = path.display())]
@@ -52,6 +52,14 @@ pub enum ConfigError {
         address: std::net::SocketAddr,
         /// What the system says.
         why: String,
+    },
+    /// A secret in the environment that could be guessed.
+    #[error("{variable} has fewer than {least} characters; make one with: openssl rand -hex 32")]
+    Credential {
+        /// The environment variable.
+        variable: String,
+        /// The fewest characters allowed.
+        least: usize,
     },
     /// The server's socket failed.
     #[error("the server stopped: {0}")]

@@ -9,7 +9,8 @@
 pub mod cli;
 pub mod danger;
 mod error;
-#[cfg(feature = "issuer")]
+#[cfg(any(feature = "issuer", feature = "sync"))]
+#[cfg_attr(not(feature = "issuer"), allow(dead_code, reason = "an edge keeps no secrets"))]
 mod files;
 #[cfg(feature = "axum")]
 pub mod http;
@@ -34,12 +35,19 @@ pub use error::{ConfigError, Malformed, Reason, Rejection};
 pub use id::{KeyId, SessionId, Subject, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
 pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys};
-pub use key::{Algorithm, KeySet, KeyUse, VerifyingKey};
+pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 pub use revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub use session::Ended;
 pub use session::{ClaimsError, Session};
 pub use time::{Clock, SystemClock, UnixTime};
-pub use verifier::{LiveKeys, Verifier, VerifierBuilder};
+pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
+
+/// The README's Rust is compiled by `cargo test`.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

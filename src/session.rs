@@ -1,5 +1,8 @@
 //! The admitted session: what a handler gets.
 
+#[cfg(any(feature = "axum", feature = "sync"))]
+mod ended;
+
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::Arc;
@@ -14,6 +17,11 @@ use crate::verify::{CachedToken, VerifiedToken};
 use crate::wire::app;
 use crate::wire::claims::Claims;
 
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub use self::ended::Ended;
+#[cfg(any(feature = "axum", feature = "sync"))]
+pub(crate) use self::ended::Lifeline;
+
 /// A session that was admitted at some moment. Immutable, and made by
 /// [`Verifier::verify`](crate::Verifier::verify) alone.
 ///
@@ -21,6 +29,9 @@ use crate::wire::claims::Claims;
 /// for them.
 pub struct Session<C = ()> {
     token: Held,
+    /// What can tell when it is over.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    lifeline: Option<Arc<Lifeline>>,
     kind: PhantomData<fn() -> C>,
 }
 
@@ -34,22 +45,45 @@ enum Held {
     Cached(Arc<CachedToken>),
 }
 
+impl Held {
+    fn get(&self) -> &VerifiedToken {
+        match self {
+            Self::Own(token) => token,
+            Self::Cached(cached) => cached.token(),
+        }
+    }
+}
+
 impl<C> Session<C> {
     /// Only admission calls this.
+    /// Only admission calls this.
     pub(crate) const fn admitted(token: VerifiedToken) -> Self {
-        Self { token: Held::Own(token), kind: PhantomData }
+        Self::holding(Held::Own(token))
     }
 
     /// Only admission calls this.
-    pub(crate) const fn admitted_again(token: Arc<CachedToken>) -> Self {
-        Self { token: Held::Cached(token), kind: PhantomData }
+    pub(crate) const fn admitted_cached(token: Arc<CachedToken>) -> Self {
+        Self::holding(Held::Cached(token))
+    }
+
+    const fn holding(token: Held) -> Self {
+        Self {
+            token,
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: None,
+            kind: PhantomData,
+        }
+    }
+
+    /// The session with what admitted it.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    pub(crate) fn with_lifeline(mut self, lifeline: &Arc<Lifeline>) -> Self {
+        self.lifeline = Some(Arc::clone(lifeline));
+        self
     }
 
     fn token(&self) -> &VerifiedToken {
-        match &self.token {
-            Held::Own(token) => token,
-            Held::Cached(cached) => cached.token(),
-        }
+        self.token.get()
     }
 
     fn verified_claims(&self) -> &Claims {
@@ -59,7 +93,12 @@ impl<C> Session<C> {
     /// The session seen with other claims.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {
-        Session { token: self.token, kind: PhantomData }
+        Session {
+            token: self.token,
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: self.lifeline,
+            kind: PhantomData,
+        }
     }
 
     /// Whose session it is.
@@ -174,7 +213,12 @@ pub enum ClaimsError {
 
 impl<C> Clone for Session<C> {
     fn clone(&self) -> Self {
-        Self { token: self.token.clone(), kind: PhantomData }
+        Self {
+            token: self.token.clone(),
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: self.lifeline.clone(),
+            kind: PhantomData,
+        }
     }
 }
 

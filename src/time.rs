@@ -9,6 +9,11 @@ use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
 use serde::{Serialize, Serializer};
 
+/// Clock skew that is forgiven unless said otherwise.
+pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(5);
+/// Most clock skew that can be forgiven.
+pub(crate) const MAX_LEEWAY: Duration = Duration::from_mins(1);
+
 /// A point in time: whole seconds since the Unix epoch, at most
 /// 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
 ///

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::error::{ConfigError, Rejection};
-use crate::key::{KeySet, VerifyingKey};
+use crate::key::{KeySet, LiveKeys, VerifyingKey};
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 use crate::revocation::RevocationList;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::session::Lifeline;
 use crate::session::Session;
 use crate::time::UnixTime;
+#[cfg(any(feature = "axum", feature = "sync"))]
+use crate::time::{Clock, SystemClock};
 use crate::verify::{
     CachedToken, TokenCache, TokenCacheCounts, Unverified, UnverifiedToken, VerifiedToken, verify_many,
 };
@@ -18,29 +20,6 @@ use crate::verify::{
 #[cfg(test)]
 #[cfg(feature = "issuer")]
 mod tests;
-
-/// A key set that can be replaced while edges read it. Clones share it.
-#[derive(Clone, Debug)]
-pub struct LiveKeys(Arc<ArcSwap<KeySet>>);
-
-impl LiveKeys {
-    /// Replaces the keys; requests that are being served finish with the old.
-    pub fn replace(&self, keys: KeySet) {
-        self.0.store(Arc::new(keys));
-    }
-
-    /// The keys at this moment.
-    #[must_use]
-    pub fn current(&self) -> Arc<KeySet> {
-        self.0.load_full()
-    }
-}
-
-impl From<KeySet> for LiveKeys {
-    fn from(keys: KeySet) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(keys)))
-    }
-}
 
 /// How many tokens [`Verifier::verify_many`] takes at a time: more share no more.
 const BATCH: usize = 32;
@@ -56,12 +35,14 @@ pub struct Verifier(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     keys: LiveKeys,
-    policy: Policy,
-    cache: Option<TokenCache>,
+    policy: Arc<Policy>,
+    cache: Option<Arc<TokenCache>>,
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    lifeline: Arc<Lifeline>,
 }
 
 impl Verifier {
-    /// A verifier that trusts `keys`: a [`KeySet`], or [`LiveKeys`] that
+    /// A verifier that trusts `keys`: a [`KeySet`](crate::KeySet), or [`LiveKeys`] that
     /// something else replaces.
     pub fn builder(keys: impl Into<LiveKeys>) -> VerifierBuilder {
         VerifierBuilder {
@@ -80,13 +61,13 @@ impl Verifier {
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason).
     pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
         let text = token.as_ref();
-        let keys = self.0.keys.0.load();
+        let keys = self.0.keys.load();
         if let Some(known) = self.known(text, &keys, now) {
             return known;
         }
         let mut bytes = UnverifiedToken::room_for(text)?;
         let token = Unverified::decode(text, &mut bytes)?;
-        let key = token.key(&keys, now)?;
+        let key = token.key(&keys, now).inspect_err(|why| self.noticed(why))?;
         self.admit_new(text, token.verify(key)?, key, now)
     }
 
@@ -97,7 +78,7 @@ impl Verifier {
         tokens: &[impl AsRef<[u8]>],
         now: UnixTime,
     ) -> Vec<Result<Session<C>, Rejection>> {
-        let keys = self.0.keys.0.load();
+        let keys = self.0.keys.load();
         let mut verdicts = Vec::with_capacity(tokens.len());
         for batch in tokens.chunks(BATCH) {
             // What is known or malformed has its verdict already.
@@ -108,7 +89,8 @@ impl Verifier {
                     let text = token.as_ref();
                     self.known(text, &keys, now).or_else(|| {
                         let frame = UnverifiedToken::decode(text).and_then(|token| {
-                            let key = token.borrowed().key(&keys, now)?;
+                            let key =
+                                token.borrowed().key(&keys, now).inspect_err(|why| self.noticed(why))?;
                             Ok((token, key))
                         });
                         frame.map(|frame| frames.push(frame)).err().map(Err)
@@ -138,7 +120,7 @@ impl Verifier {
             }
             _ => {}
         });
-        Some(verdict.map(|()| Session::admitted_again(cached)))
+        Some(verdict.map(|()| self.alive(Session::admitted_cached(cached))))
     }
 
     /// Admits a token that `key` was just seen to have signed, and remembers it.
@@ -150,18 +132,49 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Session<C>, Rejection> {
         self.admissible(&token, now)?;
-        let Some(cache) = &self.0.cache else { return Ok(Session::admitted(token)) };
+        let Some(cache) = &self.0.cache else { return Ok(self.alive(Session::admitted(token))) };
         let cached = Arc::new(CachedToken::new(text, token, key));
         cache.insert(&cached);
-        Ok(Session::admitted_again(cached))
+        Ok(self.alive(Session::admitted_cached(cached)))
     }
 
     fn admissible(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
         self.0.policy.admit(token.key_id(), token.claims(), now)?;
-        if token.claims().bound_to.is_some() {
-            return Err(Rejection::ProofRequired { detail: "missing" });
+        not_bound(token)
+    }
+
+    /// The session with what it needs to know when it is over.
+    fn alive<C>(&self, session: Session<C>) -> Session<C> {
+        #[cfg(any(feature = "axum", feature = "sync"))]
+        let session = session.with_lifeline(&self.0.lifeline);
+        session
+    }
+
+    /// A key that is unknown here may just be new.
+    fn noticed(&self, why: &Rejection) {
+        if matches!(why, Rejection::UnknownKey { .. }) {
+            self.0.keys.report_unknown();
         }
-        Ok(())
+    }
+
+    /// The issuer's half of a renewal: signature, issuer and audience, and
+    /// nothing of time, since an expired token may be evidence of theft.
+    #[cfg(feature = "server")]
+    pub(crate) fn verify_for_renewal(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, Rejection> {
+        let verified = UnverifiedToken::decode(token)?.verify(&self.0.keys.load(), now)?;
+        self.0.policy.for_us(verified.claims())?;
+        not_bound(&verified)?;
+        Ok(verified)
+    }
+
+    /// Whether a token is known to be revoked, whatever its times.
+    #[cfg(feature = "server")]
+    pub(crate) fn check_revoked(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
+        self.0.policy.not_revoked(token.key_id(), token.claims(), now)
     }
 
     /// Admits a token whose signature has been verified.
@@ -170,19 +183,42 @@ impl Verifier {
     /// As [`Verifier::verify`], from [`Rejection::WrongIssuer`] on.
     pub fn admit<C>(&self, token: VerifiedToken, now: UnixTime) -> Result<Session<C>, Rejection> {
         self.admissible(&token, now)?;
-        Ok(Session::admitted(token))
+        Ok(self.alive(Session::admitted(token)))
     }
 
     /// How the cache of verified tokens is doing; `None` if there is none.
     #[must_use]
     pub fn token_cache_counts(&self) -> Option<TokenCacheCounts> {
-        self.0.cache.as_ref().map(TokenCache::counts)
+        self.0.cache.as_ref().map(|cache| cache.counts())
+    }
+
+    /// The same verifier, whose sessions read another clock to tell when they
+    /// have [`ended`](Session::ended); the machine's own unless said otherwise.
+    #[cfg(any(feature = "axum", feature = "sync"))]
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        let Inner { keys, policy, cache, .. } = &*self.0;
+        let lifeline = Lifeline::new(Arc::clone(policy), keys.clone(), Arc::new(clock));
+        Self(Arc::new(Inner {
+            keys: keys.clone(),
+            policy: Arc::clone(policy),
+            cache: cache.clone(),
+            lifeline,
+        }))
     }
 
     /// The keys it trusts.
     #[must_use]
     pub fn keys(&self) -> &LiveKeys {
         &self.0.keys
+    }
+}
+
+/// A session bound to a key needs a proof of it, wherever it is used.
+const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
+    match token.claims().bound_to {
+        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
+        None => Ok(()),
     }
 }
 
@@ -284,6 +320,13 @@ impl VerifierBuilder {
         let cache = self.cache_bytes.map(TokenCache::new);
         let policy =
             Policy { issuer: self.issuer, audience: self.audience, leeway: self.leeway, revocations };
-        Ok(Verifier(Arc::new(Inner { keys: self.keys, policy, cache })))
+        let policy = Arc::new(policy);
+        Ok(Verifier(Arc::new(Inner {
+            #[cfg(any(feature = "axum", feature = "sync"))]
+            lifeline: Lifeline::new(Arc::clone(&policy), self.keys.clone(), Arc::new(SystemClock)),
+            keys: self.keys,
+            policy,
+            cache: cache.map(Arc::new),
+        })))
     }
 }

@@ -11,10 +11,10 @@ use serde_json::json;
 use super::{Failure, duration, print_json};
 use crate::id::Subject;
 use crate::issuer::{Minter, NewSession};
-use crate::key::{Algorithm, KeySet, KeyUse, SigningKey};
+use crate::key::{Algorithm, KeySet, KeyUse, LiveKeys, SigningKey};
 use crate::policy::Lifetimes;
 use crate::time::{Clock, SystemClock};
-use crate::verifier::{LiveKeys, Verifier};
+use crate::verifier::Verifier;
 
 #[derive(Args)]
 pub(super) struct BenchArgs {

@@ -17,6 +17,7 @@ mod bench;
 mod fetch;
 mod key;
 mod lines;
+mod revoke;
 mod serve;
 mod token;
 mod user;
@@ -35,6 +36,11 @@ enum Command {
     Demo(serve::DemoArgs),
     /// Run the login service
     Serve(serve::ServeArgs),
+    /// Revoke a session, a subject's sessions, a key's tokens, or everything
+    #[command(subcommand)]
+    Revoke(revoke::RevokeCommand),
+    /// Say that the data directory was restored from a backup: edges start afresh
+    Restored(revoke::RestoredArgs),
     /// Add and list users, change passwords
     #[command(subcommand)]
     User(user::UserCommand),
@@ -78,6 +84,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => args.run(),
         Command::Serve(args) => args.run(),
+        Command::Revoke(command) => command.run(),
+        Command::Restored(args) => args.run(),
         Command::User(command) => command.run(),
         Command::Key(command) => command.run(),
         Command::Token(command) => command.run(),

@@ -35,6 +35,9 @@ pub(super) struct ServeArgs {
     /// The certificate's private key, PEM
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The operators' own address, loopback only: POST /admin/revoke
+    #[arg(long)]
+    admin_listen: Option<SocketAddr>,
     /// A proxy in front ends TLS, and nobody reaches this address without it
     #[arg(long, conflicts_with = "tls_cert")]
     behind_tls_proxy: bool,
@@ -64,13 +67,21 @@ impl ServeArgs {
         let scheme = if matches!(transport, Transport::Tls { .. }) { "https" } else { "http" };
         let config = read_config(self.config)?;
         let base_path = config.base_path.clone();
-        let options = Options { listen: self.listen, data: self.data, keys: self.keys, config, transport };
+        let options = Options {
+            listen: self.listen,
+            data: self.data,
+            keys: self.keys,
+            config,
+            transport,
+            admin_listen: self.admin_listen,
+        };
         runtime()?.block_on(async {
             let issuer = Issuer::open(options).await?;
             let address = issuer.address()?;
             let handle = Handle::new();
             tokio::spawn(stop_on_signal(handle.clone()));
-            print_json(&json!({ "listening": format!("{scheme}://{address}{base_path}") }))?;
+            let admin = issuer.admin_address()?.map(|address| format!("http://{address}"));
+            print_json(&json!({ "listening": format!("{scheme}://{address}{base_path}"), "admin": admin }))?;
             Ok(issuer.serve(handle).await?)
         })
     }
@@ -92,6 +103,9 @@ impl DemoArgs {
 
 fn explain(demo: &Demo) -> std::io::Result<()> {
     let Demo { issuer_url, app_url, user, password, .. } = demo;
+    // Whoever starts it by cargo has no hallpass on the PATH.
+    let hallpass = std::env::current_exe()?;
+    let hallpass = hallpass.display();
     let mut out = std::io::stdout().lock();
     write!(
         out,
@@ -117,8 +131,8 @@ show it to the app, which has the public key and nothing else:
 
 and look inside, or verify it yourself:
 
-  hallpass token inspect $TOKEN
-  hallpass token verify $TOKEN --audience demo --keys {issuer_url}/.well-known/hallpass/keys
+  {hallpass} token inspect $TOKEN
+  {hallpass} token verify $TOKEN --audience demo --keys {issuer_url}/.well-known/hallpass/keys
 "
     )?;
     out.flush()

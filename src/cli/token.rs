@@ -1,7 +1,7 @@
 //! `hallpass token …`
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -12,10 +12,14 @@ use crate::error::ConfigError;
 use crate::id::Subject;
 use crate::issuer::{Minter, NewSession};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
-use crate::key::{KeyDir, KeySet, KeyUse};
-use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::key::{KeyDir, KeySet, KeyUse, LiveKeys};
+use crate::policy::{LifetimeSettings, Lifetimes, StalePolicy};
+use crate::revocation::{FeedError, FeedKeys, RevocationList, feed};
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
+
+/// Largest file of revocations, in bytes: some ten million of them.
+const MAX_FEED_BYTES: usize = 512 * 1024 * 1024;
 
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
@@ -71,6 +75,13 @@ pub(super) struct VerifyArgs {
     /// The time to verify at, in RFC 3339; now unless given
     #[arg(long, value_name = "RFC3339", value_parser = rfc3339)]
     at: Option<UnixTime>,
+    /// Refuse what this feed revokes: a file that GET /revocations answered
+    #[arg(long, value_name = "FILE")]
+    revocations: Option<PathBuf>,
+    /// The feed keys ('hallpass key export --use feed') that must have signed
+    /// the revocations; without them the file is believed as it is
+    #[arg(long, value_name = "FILE", requires = "revocations")]
+    trust: Option<PathBuf>,
     /// Clock skew to forgive, at most 60s
     #[arg(long, default_value = "5s", value_parser = duration)]
     leeway: Duration,
@@ -146,8 +157,15 @@ impl VerifyArgs {
         if let Some(issuer) = self.issuer {
             builder = builder.issuer(issuer);
         }
+        let verifier = match &self.revocations {
+            None => builder.without_revocations(),
+            // How old the file is, is for whoever audits with it to judge.
+            Some(path) => builder
+                .revocations(load_revocations(path, self.trust.as_deref())?)
+                .stale_policy(StalePolicy::NeverStale),
+        };
         // Each token is seen once here.
-        let verifier = builder.without_revocations().without_token_cache().build()?;
+        let verifier = verifier.without_token_cache().build()?;
         match self.token {
             Some(token) if token != "-" => lines::judge_one(token.as_bytes(), &verifier, self.at),
             Some(_) => lines::judge_all(&verifier, self.at),
@@ -169,7 +187,29 @@ fn load_keys(source: &str) -> Result<KeySet, Failure> {
     KeySet::from_bytes(&bytes).map_err(|error| Failure::Setup(format!("{source}: {error}")))
 }
 
-fn read_file(path: &std::path::Path, most: usize) -> Result<Vec<u8>, ConfigError> {
+fn load_revocations(path: &Path, trust: Option<&Path>) -> Result<RevocationList, Failure> {
+    let fail = |why: FeedError| Failure::Setup(format!("{}: not a revocation feed: {why}", path.display()));
+    let bytes = read_file(path, MAX_FEED_BYTES)?;
+    let feeds = match trust {
+        None => feed::unverified_feeds(&bytes).map_err(fail)?,
+        Some(trust) => {
+            let keys = FeedKeys::from_bytes(&read_file(trust, MAX_KEY_SET_BYTES)?)
+                .map_err(|error| Failure::Setup(format!("{}: {error}", trust.display())))?;
+            feed::kept_feeds(&keys, &bytes, SystemClock.now()).collect::<Result<_, _>>().map_err(fail)?
+        }
+    };
+    let (list, keys) = (RevocationList::new(), LiveKeys::awaiting());
+    for feed in &feeds {
+        // An audit takes the feed at its own word on the time.
+        feed.apply(&list, &keys, feed.issued_at()).map_err(fail)?;
+    }
+    if list.position().is_none() {
+        return Err(fail(crate::error::Malformed::Empty.into()));
+    }
+    Ok(list)
+}
+
+fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, ConfigError> {
     let fail = |why: io::Error| ConfigError::File { path: path.to_owned(), why: why.to_string() };
     let file = std::fs::File::open(path).map_err(fail)?;
     let mut bytes = Vec::new();

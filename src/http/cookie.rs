@@ -15,12 +15,12 @@ pub const SESSION_COOKIE: &str = "__Host-session";
 pub(crate) fn set(headers: &mut HeaderMap, token: &str, max_age: Duration) {
     // Beyond 2^63 seconds no browser keeps anything.
     let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
-    append(headers, attributes(token).max_age(time::Duration::seconds(max_age)).build());
+    append(headers, &attributes(token).max_age(time::Duration::seconds(max_age)).build());
 }
 
 /// Makes the browser forget the session cookie.
 pub(crate) fn clear(headers: &mut HeaderMap) {
-    append(headers, attributes("").max_age(time::Duration::ZERO).build());
+    append(headers, &attributes("").max_age(time::Duration::ZERO).build());
 }
 
 /// Lax and not Strict, so that a link from elsewhere finds its user logged in;
@@ -29,7 +29,7 @@ fn attributes(value: &str) -> cookie::CookieBuilder<'_> {
     Cookie::build((SESSION_COOKIE, value)).path("/").secure(true).http_only(true).same_site(SameSite::Lax)
 }
 
-fn append(headers: &mut HeaderMap, cookie: Cookie<'_>) {
+fn append(headers: &mut HeaderMap, cookie: &Cookie<'_>) {
     // A token is base64url, so this never fails; if it did, no cookie is set.
     if let Ok(mut value) = HeaderValue::try_from(cookie.to_string()) {
         value.set_sensitive(true);

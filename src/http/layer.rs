@@ -58,8 +58,8 @@ impl<K> SessionLayer<K> {
 
     /// Reads the time from another clock.
     #[must_use]
-    pub fn with_clock<L: Clock>(self, clock: L) -> SessionLayer<L> {
-        SessionLayer { verifier: self.verifier, demand: self.demand, clock }
+    pub fn with_clock<L: Clock + Clone>(self, clock: L) -> SessionLayer<L> {
+        SessionLayer { verifier: self.verifier.with_clock(clock.clone()), demand: self.demand, clock }
     }
 }
 

@@ -12,20 +12,16 @@ pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
-    #[serde(serialize_with = "as_number")]
-    status: StatusCode,
+    status: u16,
     detail: &'static str,
-}
-
-fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
 }
 
 impl Problem {
     /// A problem of this status; `detail` tells a person what to do.
     #[must_use]
     pub fn new(status: StatusCode, detail: &'static str) -> Self {
-        Self { kind: "about:blank", title: status.canonical_reason().unwrap_or("Error"), status, detail }
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { kind: "about:blank", title, status: status.as_u16(), detail }
     }
 
     /// 401: no session, or none that is accepted. Never says which.
@@ -44,11 +40,13 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = (self.status, body).into_response();
+        let mut response = body.into_response();
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.status == StatusCode::UNAUTHORIZED.as_u16() {
             // RFC 9110 §11.6.1: a 401 must say how to authenticate.
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

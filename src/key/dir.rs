@@ -124,13 +124,7 @@ impl KeyDir {
             .values()
             .filter(|entry| entry.key.usage() == usage && entry.is_active(now))
             .max_by_key(|entry| entry.age())
-            .ok_or_else(|| {
-                ConfigError::Key(format!(
-                    "there is no active {usage} key in {}; make one with: hallpass key new --use {usage} --dir {}",
-                    self.path.display(),
-                    self.path.display()
-                ))
-            })
+            .ok_or_else(|| self.no_key(usage))
     }
 
     /// What the key does at `now`.
@@ -151,14 +145,21 @@ impl KeyDir {
     /// The public halves of the keys of a use that have not retired by `now`.
     ///
     /// # Errors
-    /// [`ConfigError::NoKeys`] if there are none.
+    /// [`ConfigError::Key`] if there are none.
     pub fn key_set(&self, usage: KeyUse, now: UnixTime) -> Result<KeySet, ConfigError> {
-        KeySet::new(
-            self.entries
-                .values()
-                .filter(|e| e.key.usage() == usage && !e.has_retired(now))
-                .map(KeyEntry::public),
-        )
+        let keys = self.entries.values().filter(|e| e.key.usage() == usage && !e.has_retired(now));
+        KeySet::new(keys.map(KeyEntry::public)).map_err(|error| match error {
+            ConfigError::NoKeys => self.no_key(usage),
+            other => other,
+        })
+    }
+
+    fn no_key(&self, usage: KeyUse) -> ConfigError {
+        ConfigError::Key(format!(
+            "there is no active {usage} key in {}; make one with: hallpass key new --use {usage} --dir {}",
+            self.path.display(),
+            self.path.display()
+        ))
     }
 
     /// Makes a key that signs from `activates` on, and writes it.
@@ -214,10 +215,9 @@ impl KeyDir {
                 self.path.display()
             )));
         }
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.retires = Some(at);
-            entry.write_sidecar(&self.path)?;
-        }
+        let entry = KeyEntry { retires: Some(at), ..entry.clone() };
+        entry.write_sidecar(&self.path)?;
+        self.entries.insert(id, entry);
         Ok(())
     }
 }
@@ -288,7 +288,7 @@ impl KeyEntry {
     }
 
     /// Newest last; the id settles what is made in one second.
-    fn age(&self) -> (UnixTime, UnixTime, KeyId) {
+    pub(crate) fn age(&self) -> (UnixTime, UnixTime, KeyId) {
         (self.activates, self.created, self.key.id())
     }
 }

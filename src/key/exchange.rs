@@ -19,17 +19,7 @@ impl KeySet {
     /// [`ConfigError::Key`] that says what is wrong, and the errors of
     /// [`KeySet::new`] and [`VerifyingKey::new`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
-        if bytes.len() > MAX_KEY_SET_BYTES {
-            return Err(ConfigError::Key(format!("a key set has at most {MAX_KEY_SET_BYTES} bytes")));
-        }
-        match bytes.trim_ascii_start().first() {
-            None => Err(ConfigError::Key("the key set is empty".to_owned())),
-            Some(b'{') => from_jwks(bytes),
-            Some(b'-') => Err(ConfigError::Key(
-                "this is PEM; 'hallpass key export' writes the key set that is needed here".to_owned(),
-            )),
-            Some(_) => from_cose(bytes),
-        }
+        Self::new(keys_from_bytes(bytes)?)
     }
 
     /// A COSE Key Set (`application/cose-key-set`).
@@ -66,6 +56,19 @@ impl KeySet {
     }
 }
 
+/// The keys of a COSE Key Set or a JWKS, whichever it is.
+pub(crate) fn keys_from_bytes(bytes: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
+    if bytes.len() > MAX_KEY_SET_BYTES {
+        return Err(bad(format!("a key set has at most {MAX_KEY_SET_BYTES} bytes")));
+    }
+    match bytes.trim_ascii_start().first() {
+        None => Err(bad("the key set is empty")),
+        Some(b'{') => from_jwks(bytes),
+        Some(b'-') => Err(bad("this is PEM; 'hallpass key export' writes the key set that is needed here")),
+        Some(_) => from_cose(bytes),
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Jwks {
     keys: Vec<Jwk>,
@@ -98,10 +101,9 @@ fn bad(why: impl Into<String>) -> ConfigError {
     ConfigError::Key(why.into())
 }
 
-fn from_jwks(bytes: &[u8]) -> Result<KeySet, ConfigError> {
+fn from_jwks(bytes: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
     let jwks: Jwks = serde_json::from_slice(bytes).map_err(|error| bad(format!("not a JWKS: {error}")))?;
-    let keys = jwks.keys.iter().map(from_jwk).collect::<Result<Vec<_>, _>>()?;
-    KeySet::new(keys)
+    jwks.keys.iter().map(from_jwk).collect()
 }
 
 fn from_jwk(jwk: &Jwk) -> Result<VerifyingKey, ConfigError> {
@@ -130,7 +132,7 @@ fn from_jwk(jwk: &Jwk) -> Result<VerifyingKey, ConfigError> {
     same_id(&key, jwk.kid.as_deref().map(|kid| kid == key.id().to_string()))
 }
 
-fn from_cose(bytes: &[u8]) -> Result<KeySet, ConfigError> {
+fn from_cose(bytes: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
     let mut rest = bytes;
     let value: Value = ciborium::from_reader(&mut rest).map_err(|_| bad("not a COSE Key Set (no CBOR)"))?;
     if !rest.is_empty() {
@@ -139,7 +141,7 @@ fn from_cose(bytes: &[u8]) -> Result<KeySet, ConfigError> {
     let Value::Array(keys) = value else {
         return Err(bad("not a COSE Key Set (no array)"));
     };
-    KeySet::new(keys.iter().map(from_cose_key).collect::<Result<Vec<_>, _>>()?)
+    keys.iter().map(from_cose_key).collect()
 }
 
 fn from_cose_key(value: &Value) -> Result<VerifyingKey, ConfigError> {

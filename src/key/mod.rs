@@ -7,6 +7,7 @@
 mod dir;
 pub(crate) mod exchange;
 mod fixed;
+mod live;
 mod published;
 mod set;
 #[cfg(feature = "issuer")]
@@ -15,6 +16,7 @@ mod verifying;
 
 #[cfg(feature = "issuer")]
 pub use dir::{KeyDir, KeyEntry, KeyState};
+pub use live::LiveKeys;
 pub use set::KeySet;
 #[cfg(feature = "issuer")]
 pub use signing::SigningKey;

@@ -23,18 +23,23 @@ impl KeySet {
     /// [`ConfigError::NoKeys`] if there is none, [`ConfigError::DuplicateKey`]
     /// if two have the same kid.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
-        let mut keys: Vec<_> = keys.into_iter().collect();
-        if keys.is_empty() {
-            return Err(ConfigError::NoKeys);
-        }
-        keys.sort_by_key(VerifyingKey::id);
-        if let Some(pair) = keys.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
-            return Err(ConfigError::DuplicateKey(pair[0].id()));
-        }
         // Beyond a handful the tables would only sweep the caches.
-        let ready = keys.into_iter().enumerate();
+        let ready = distinct(keys)?.into_iter().enumerate();
         let keys = ready.map(|(n, key)| if n < TABLES { key.prepared() } else { key });
         Ok(Self { keys: keys.collect() })
+    }
+
+    /// A set of keys that verify now and then: they get no tables.
+    ///
+    /// # Errors
+    /// As [`KeySet::new`].
+    pub(crate) fn unprepared(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
+        Ok(Self { keys: distinct(keys)?.into() })
+    }
+
+    /// The set of an edge that has not been told any keys.
+    pub(crate) fn none() -> Self {
+        Self { keys: Box::default() }
     }
 
     /// The key of this id, unless it has retired by `now`.
@@ -49,6 +54,19 @@ impl KeySet {
     /// The keys, in the order of their ids.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &VerifyingKey> {
         self.keys.iter()
+    }
+}
+
+/// At least one key, no two of one id, in the order of their ids.
+fn distinct(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Vec<VerifyingKey>, ConfigError> {
+    let mut keys: Vec<_> = keys.into_iter().collect();
+    if keys.is_empty() {
+        return Err(ConfigError::NoKeys);
+    }
+    keys.sort_by_key(VerifyingKey::id);
+    match keys.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
+        Some(pair) => Err(ConfigError::DuplicateKey(pair[0].id())),
+        None => Ok(keys),
     }
 }
 

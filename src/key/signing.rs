@@ -6,7 +6,7 @@ use ed25519_dalek::Signer;
 use ed25519_dalek::SigningKey as Ed25519Key;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes, spki::der::pem::LineEnding};
 use rand::TryRng;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::ConfigError;
 use crate::id::KeyId;
@@ -52,9 +52,13 @@ impl SigningKey {
     /// # Errors
     /// [`ConfigError::Key`] if it is not an Ed25519 private key.
     pub fn from_pkcs8_pem(pem: &str, usage: KeyUse, algorithm: Algorithm) -> Result<Self, ConfigError> {
-        let key = Ed25519Key::from_pkcs8_pem(pem)
-            .map_err(|_| ConfigError::Key("not an Ed25519 private key in PKCS#8 PEM".to_owned()))?;
-        Self::from_seed(&Zeroizing::new(key.to_bytes()), usage, algorithm)
+        let bad = |_| ConfigError::Key("not an Ed25519 private key in PKCS#8 PEM".to_owned());
+        let mut pair = KeypairBytes::from_pkcs8_pem(pem).map_err(bad)?;
+        // Checks the public half too, if there is one.
+        let key = Ed25519Key::try_from(&pair);
+        // KeypairBytes erases itself only with a feature that nobody turns on.
+        pair.secret_key.zeroize();
+        Self::from_seed(&Zeroizing::new(key.map_err(bad)?.to_bytes()), usage, algorithm)
     }
 
     /// Writes PKCS#8 PEM, without the public half (RFC 5958 §2, version 1):
@@ -63,9 +67,10 @@ impl SigningKey {
     /// # Errors
     /// [`ConfigError::Key`] if the key can't be encoded.
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, ConfigError> {
-        KeypairBytes { secret_key: self.key.to_bytes(), public_key: None }
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|_| ConfigError::Key("the key can't be written as PKCS#8 PEM".to_owned()))
+        let mut pair = KeypairBytes { secret_key: self.key.to_bytes(), public_key: None };
+        let pem = pair.to_pkcs8_pem(LineEnding::LF);
+        pair.secret_key.zeroize();
+        pem.map_err(|_| ConfigError::Key("the key can't be written as PKCS#8 PEM".to_owned()))
     }
 
     /// The public half's id.

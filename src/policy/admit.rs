@@ -39,6 +39,13 @@ pub(crate) struct Policy {
 impl Policy {
     /// Issuer, audience, time and revocation.
     pub(crate) fn admit(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+        self.for_us(claims)?;
+        self.in_time(claims, now)?;
+        self.not_revoked(key_id, claims, now)
+    }
+
+    /// Issuer and audience.
+    pub(crate) fn for_us(&self, claims: &Claims) -> Result<(), Rejection> {
         // A verifier with a name refuses a token for another or for nobody; one
         // without a name refuses a token for somebody. The same for the issuer.
         if claims.issuer() != self.issuer.as_deref() {
@@ -53,11 +60,11 @@ impl Policy {
                 found: claims.audience().map(Into::into),
             });
         }
-        self.in_time(claims, now)?;
-        self.not_revoked(key_id, claims, now)
+        Ok(())
     }
 
-    fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+    /// Whether the list is fresh enough to be asked, and what it says.
+    pub(crate) fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
         let Revocations::Known { list, stale } = &self.revocations else { return Ok(()) };
         if let StalePolicy::RefuseAfter(bound) = *stale {
             // Read before the list is asked: a list that is renewed in between

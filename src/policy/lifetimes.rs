@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{ConfigError, seconds};
-use crate::time::UnixTime;
+use crate::time::{self, UnixTime};
 
 /// The five durations, as a person sets them; [`Lifetimes::new`] checks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub struct Lifetimes {
 
 impl Lifetimes {
     /// Clock skew forgiven unless said otherwise.
-    pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(5);
+    pub const DEFAULT_LEEWAY: Duration = time::DEFAULT_LEEWAY;
     /// Most clock skew that can be forgiven.
-    pub const MAX_LEEWAY: Duration = Duration::from_mins(1);
+    pub const MAX_LEEWAY: Duration = time::MAX_LEEWAY;
     /// Longest absolute lifetime: what browsers keep a cookie for
     /// (draft-ietf-httpbis-rfc6265bis §5.6.1).
     pub const MAX_ABSOLUTE: Duration = Duration::from_hours(400 * 24);

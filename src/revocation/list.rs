@@ -20,7 +20,11 @@ use arc_swap::ArcSwap;
 use crate::id::{KeyId, SessionId};
 use crate::time::UnixTime;
 
-use self::entry::kept_until;
+#[cfg_attr(
+    not(feature = "issuer"),
+    allow(unused_imports, reason = "the feed's signer leaves out the rest")
+)]
+pub(super) use self::entry::kept_until;
 pub use self::entry::{Entry, RevokedBy, SubjectHash};
 use self::table::{Table, Value};
 

@@ -1,5 +1,10 @@
-//! Revocation: the list that an edge holds in memory.
+//! Revocation: the list that an edge holds in memory, and the signed feed that
+//! fills it.
 
+pub mod feed;
 mod list;
+#[cfg(feature = "sync")]
+pub mod sync;
 
+pub use feed::{Feed, FeedError, FeedKeys};
 pub use list::{Entry, OutOfOrder, Position, RevocationList, RevokedBy, Snapshot, SubjectHash, Subscription};

@@ -6,10 +6,13 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::error::ConfigError;
 use crate::http::{Credential, SESSION_COOKIE};
-use crate::issuer::store::SqliteStore;
+use crate::id::Subject;
+use crate::issuer::store::{SessionRecord, SqliteStore, Store};
 use crate::server::config::Config;
+use crate::server::credential::SharedCredential;
 use crate::server::keyring::Keyring;
-use crate::server::login_service::LoginService;
+use crate::server::login_service::{Client, LogInError, LoginService};
+use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 use crate::verifier::Verifier;
@@ -22,7 +25,8 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) keyring: Keyring,
     pub(crate) verifier: Verifier,
-    pub(crate) service: LoginService<Engine>,
+    pub(crate) service: Arc<LoginService<Engine>>,
+    pub(crate) publisher: Publisher<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -32,6 +36,10 @@ pub(crate) struct Settings {
     return_origins: Vec<String>,
     /// TLS is ended here or by a proxy in front.
     pub(crate) secure_transport: bool,
+    /// What a service shows in order to start sessions.
+    pub(crate) service_credential: SharedCredential,
+    /// What an operator shows in order to revoke.
+    pub(crate) operator_credential: SharedCredential,
     /// Content-Security-Policy of the pages.
     pub(crate) page_policy: HeaderValue,
 }
@@ -48,6 +56,8 @@ impl Settings {
             base_path: config.base_path.clone(),
             return_origins: config.return_origins.clone(),
             secure_transport,
+            service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
+            operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
             page_policy: HeaderValue::try_from(policy)
                 .map_err(|_| ConfigError::Builder("return_origins must be plain ASCII"))?,
         })
@@ -83,6 +93,23 @@ impl Settings {
 impl App {
     pub(crate) fn now(&self) -> UnixTime {
         self.clock.now()
+    }
+
+    /// A user's live sessions, the newest first.
+    pub(crate) async fn sessions_of(&self, session: &Session) -> Result<Vec<SessionRecord>, LogInError> {
+        let subject = Subject::new(session.subject())?;
+        Ok(self.service.store.live_sessions(&subject, self.now()).await?)
+    }
+
+    /// Ends a session after the grace, so that requests under way end well.
+    pub(crate) fn end_later(self: &Arc<Self>, session: Session, client: Client) {
+        let app = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(app.service.grace()).await;
+            if let Err(error) = app.service.log_out(&session, &client, app.now()).await {
+                tracing::error!(%error, "the session before a reauthentication could not be ended");
+            }
+        });
     }
 
     /// The session of a request, if it has one. Why not is for the log alone.

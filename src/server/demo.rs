@@ -21,6 +21,8 @@ use crate::http::SessionLayer;
 use crate::id::{Subject, hex};
 use crate::issuer::store::{NewUser, Role, SqliteStore, Store};
 use crate::key::{Algorithm, KeyDir, KeyUse};
+use crate::revocation::FeedKeys;
+use crate::revocation::sync::FeedClient;
 use crate::server::config::Config;
 use crate::server::listen::{Listener, Transport};
 use crate::server::password::Password;
@@ -46,6 +48,8 @@ pub(crate) struct Demo {
     issuer: Issuer,
     app_listener: Listener,
     app: Router,
+    /// Keeps the edge current.
+    feed: FeedClient,
     /// Keys and database; removed when the demo ends.
     _folder: TempDir,
 }
@@ -72,14 +76,20 @@ impl Demo {
         let app_url = url(&app_listener).map_err(|why| ConfigError::Serve(why.to_string()))?;
         config.return_origins.push(app_url.clone());
         config.tokens.audience = Some(AUDIENCE.into());
-        let options = Options { listen: issuer, data, keys, config, transport: Transport::Plain };
+        let base_path = config.base_path.clone();
+        let options =
+            Options { listen: issuer, data, keys, config, transport: Transport::Plain, admin_listen: None };
         let issuer = Issuer::open(options).await?;
-        let issuer_url = url(&issuer.listener).map_err(|why| ConfigError::Serve(why.to_string()))?;
+        let issuer_url =
+            url(&issuer.listener).map_err(|why| ConfigError::Serve(why.to_string()))? + &base_path;
 
-        // All that this edge has of the issuer: its public keys.
-        let verifier = Verifier::builder(dir.key_set(KeyUse::Session, now)?)
+        // All that this edge has of the issuer is the public key of its feed,
+        // which brings it the session keys and what was revoked.
+        let feed_keys = FeedKeys::new(dir.key_set(KeyUse::Feed, now)?.iter().cloned())?;
+        let feed = FeedClient::builder(&issuer_url).trust(feed_keys).build()?;
+        let verifier = Verifier::builder(feed.keys().clone())
+            .revocations(feed.list().clone())
             .audience(AUDIENCE)
-            .without_revocations()
             .build()?;
         let app = Router::new()
             .route("/", get(whoami))
@@ -91,14 +101,26 @@ impl Demo {
             )
             .layer(SessionLayer::new(verifier).optional())
             .with_state(Arc::from(issuer_url.as_str()));
-        Ok(Self { issuer_url, app_url, user: USER, password, issuer, app_listener, app, _folder: folder })
+        Ok(Self {
+            issuer_url,
+            app_url,
+            user: USER,
+            password,
+            issuer,
+            app_listener,
+            app,
+            feed,
+            _folder: folder,
+        })
     }
 
     /// Serves both until `handle` says stop.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let app_handle = Handle::new();
         let app = tokio::spawn(self.app_listener.serve(self.app, app_handle.clone()));
+        let feed = tokio::spawn(self.feed.run());
         let served = self.issuer.serve(handle).await;
+        feed.abort();
         app_handle.shutdown();
         match app.await {
             Ok(app) => served.and(app),
@@ -163,6 +185,11 @@ async fn whoami(State(issuer): State<Arc<str>>, session: Option<Session>, header
         }
         None => crate::http::problem::Problem::unauthorized().into_response(),
     };
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'self'; frame-ancestors 'none'"),
+    );
     response
 }

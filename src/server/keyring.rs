@@ -8,9 +8,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::error::ConfigError;
-use crate::key::{KeyDir, KeySet, KeyUse, SigningKey};
-use crate::time::UnixTime;
-use crate::verifier::LiveKeys;
+use crate::id::KeyId;
+use crate::issuer::SigningKeys;
+use crate::key::{KeyDir, KeySet, KeyState, KeyUse, LiveKeys, SigningKey};
+use crate::revocation::FeedKeys;
+use crate::revocation::feed::SessionKey;
+use crate::time::{Clock, UnixTime};
 
 /// How often the directory is read again.
 const EVERY: Duration = Duration::from_secs(2);
@@ -35,9 +38,45 @@ impl Keyring {
         })
     }
 
-    /// The key that signs at `now`.
-    pub(crate) fn signing_key(&self, usage: KeyUse, now: UnixTime) -> Result<SigningKey, ConfigError> {
-        Ok(self.dir.load().signing_key(usage, now)?.key.clone())
+    /// The keys that sign and signed tokens, the newest first, without those
+    /// that were revoked.
+    pub(crate) fn signing_keys(&self, revoked: &[KeyId], now: UnixTime) -> Result<SigningKeys, ConfigError> {
+        let dir = self.dir.load();
+        let mut entries: Vec<_> = dir
+            .entries()
+            .filter(|entry| entry.key.usage() == KeyUse::Session && !revoked.contains(&entry.key.id()))
+            .filter(|entry| matches!(dir.state(entry, now), KeyState::Active | KeyState::Superseded))
+            .collect();
+        entries.sort_by_key(|entry| core::cmp::Reverse(entry.age()));
+        let mut keys = entries.into_iter().map(|entry| entry.key.clone());
+        let newest = keys.next().ok_or_else(|| {
+            ConfigError::Key(format!(
+                "every session key in {} was revoked; make another with: hallpass key rotate --now --dir {}",
+                self.path.display(),
+                self.path.display()
+            ))
+        })?;
+        SigningKeys::new(newest, keys)
+    }
+
+    /// The key that signs the feed.
+    pub(crate) fn feed_key(&self, now: UnixTime) -> Result<SigningKey, ConfigError> {
+        Ok(self.dir.load().signing_key(KeyUse::Feed, now)?.key.clone())
+    }
+
+    /// The public halves of the feed keys, for an edge that trusts on first use.
+    pub(crate) fn feed_keys(&self, now: UnixTime) -> Result<FeedKeys, ConfigError> {
+        FeedKeys::new(self.dir.load().key_set(KeyUse::Feed, now)?.iter().cloned())
+    }
+
+    /// The session keys as the feed carries them, with those that will sign.
+    pub(crate) fn published(&self, now: UnixTime) -> Vec<SessionKey> {
+        let dir = self.dir.load();
+        dir.entries()
+            .filter(|entry| entry.key.usage() == KeyUse::Session)
+            .filter(|entry| dir.state(entry, now) != KeyState::Retired)
+            .map(SessionKey::from)
+            .collect()
     }
 
     /// The public halves of the session keys.
@@ -46,7 +85,7 @@ impl Keyring {
     }
 
     /// Reads the directory again, for ever.
-    pub(crate) async fn keep_current(self, clock: impl crate::time::Clock) {
+    pub(crate) async fn keep_current(self, clock: impl Clock) {
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             ticks.tick().await;

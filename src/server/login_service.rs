@@ -2,19 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 
-use crate::error::ConfigError;
-use crate::id::Subject;
-use crate::issuer::store::{AuditEvent, SessionRecord, Store, StoreError, Target};
-use crate::issuer::{IssuedToken, Minter, NewSession};
-use crate::key::KeyUse;
+use crate::error::{ConfigError, Rejection};
+use crate::id::{SessionId, Subject};
+use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, StoreLedger, Target};
+use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
 use crate::session::Session;
 use crate::time::UnixTime;
+use crate::verifier::Verifier;
 
 /// How often a log-in that a revocation overtook is minted again.
 const START_ATTEMPTS: usize = 3;
@@ -30,6 +31,16 @@ impl Client {
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         // An IPv4 client of a socket that takes both is one client, not two.
         Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
+    }
+
+    fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+        AuditEvent {
+            kind: kind.to_owned(),
+            subject: subject.map(str::to_owned),
+            session: session.map(|id| id.short_hash()),
+            address: Some(self.address.to_string()),
+            detail: None,
+        }
     }
 }
 
@@ -48,24 +59,13 @@ pub(crate) enum LogInError {
     Token(#[from] ConfigError),
 }
 
-impl LogInError {
-    pub(crate) const fn status(&self) -> StatusCode {
-        match self {
-            Self::Refused => StatusCode::UNAUTHORIZED,
-            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    /// What the person at the other end can do.
-    pub(crate) const fn advice(&self) -> &'static str {
-        match self {
-            Self::Refused => "The user name or the password is wrong.",
-            Self::Busy => "Too many people are logging in. Try again in a moment.",
-            Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
-            Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
-        }
-    }
+/// What a new session is made of.
+struct Start<'a> {
+    subject: &'a Subject,
+    claims: &'a serde_json::Value,
+    auth_time: UnixTime,
+    ends: Option<UnixTime>,
+    password_version: Option<u64>,
 }
 
 /// Log-in, renewal and log-out on a store.
@@ -73,6 +73,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) store: Arc<S>,
     pub(crate) revocations: Follower<S>,
     pub(crate) minter: Minter,
+    pub(crate) verifier: Verifier,
     pub(crate) keyring: Keyring,
     pub(crate) passwords: PasswordChecker,
 }
@@ -87,52 +88,124 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
+        let user = self.authenticate(name, password, client, now).await?;
+        let claims = user.claims.unwrap_or_default();
+        let start = Start {
+            subject: &user.name,
+            claims: &claims,
+            auth_time: now,
+            ends: None,
+            password_version: Some(user.password_version),
+        };
+        self.start(&start, client, now).await
+    }
+
+    /// Starts a session for somebody whom another log-in has authenticated.
+    pub(crate) async fn log_in_elsewhere(
+        &self,
+        subject: &Subject,
+        claims: &serde_json::Value,
+        auth_time: UnixTime,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, LogInError> {
+        let start = Start { subject, claims, auth_time, ends: None, password_version: None };
+        self.start(&start, client, now).await
+    }
+
+    /// A new session with the same end, authenticated now, with the claims
+    /// that the user has now. The caller revokes the old one after the grace,
+    /// so that requests under way end well.
+    pub(crate) async fn reauthenticate(
+        &self,
+        session: &Session,
+        password: Password,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, LogInError> {
+        let user = self.authenticate(session.subject(), password, client, now).await?;
+        let claims = user.claims.unwrap_or_default();
+        let start = Start {
+            subject: &user.name,
+            claims: &claims,
+            auth_time: now,
+            ends: Some(session.ends_at()),
+            password_version: Some(user.password_version),
+        };
+        self.start(&start, client, now).await
+    }
+
+    /// How long the session before a reauthentication lives on.
+    pub(crate) const fn grace(&self) -> Duration {
+        self.minter.lifetimes().renewal_grace()
+    }
+
+    /// Whether this is the password of the session's user.
+    pub(crate) async fn confirm(
+        &self,
+        session: &Session,
+        password: Password,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<(), LogInError> {
+        self.authenticate(session.subject(), password, client, now).await.map(drop)
+    }
+
+    async fn authenticate(
+        &self,
+        name: &str,
+        password: Password,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<issuer::store::User, LogInError> {
         let user = self.store.find_user(name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so
         // that the time of the answer doesn't tell who exists.
         let right = self.passwords.check(password, hash).await.map_err(|_| LogInError::Busy)?;
-        let Some(user) = user.filter(|user| right && !user.disabled) else {
-            tracing::warn!(event = "authn_login_fail", address = %client.address, "log-in refused");
-            self.audit(
-                AuditEvent {
-                    kind: "authn_login_fail".to_owned(),
-                    subject: Subject::new(name).ok().map(|name| name.to_string()),
-                    address: Some(client.address.to_string()),
-                    ..AuditEvent::default()
-                },
-                now,
-            )
-            .await;
-            return Err(LogInError::Refused);
-        };
-        let claims = user.claims.clone().unwrap_or_default();
-        self.start(&user.name, &claims, Some(user.password_version), client, now).await
+        if let Some(user) = user.filter(|user| right && !user.disabled) {
+            return Ok(user);
+        }
+        tracing::warn!(event = "authn_login_fail", address = %client.address, "password refused");
+        let name = Subject::new(name).ok();
+        let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
+        // Losing a line of the audit trail refuses nobody else.
+        if let Err(error) = self.store.append_audit(event, now).await {
+            tracing::error!(%error, "the audit trail could not be written");
+        }
+        Err(LogInError::Refused)
     }
 
     /// Mints and enters; again with a later start if a revocation came between.
     async fn start(
         &self,
-        subject: &Subject,
-        claims: &serde_json::Value,
-        password_version: Option<u64>,
+        start: &Start<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let key = self.keyring.signing_key(KeyUse::Session, now)?;
-        let mut started = self.store.earliest_start(subject, now).await?;
+        let keys = self.keyring.signing_keys(&self.revocations.revoked_keys(), now)?;
+        let mut started = self.store.earliest_start(start.subject, now).await?;
         for _ in 0..START_ATTEMPTS {
-            let new = NewSession { subject, claims, started, auth_time: now, ends: None, bound_to: None };
-            let token = self.minter.start(&key, &new, now)?;
-            let mut record = SessionRecord::new(token.session())?
+            let new = NewSession {
+                subject: start.subject,
+                claims: start.claims,
+                started,
+                auth_time: start.auth_time,
+                ends: start.ends,
+                bound_to: None,
+            };
+            let token = self.minter.start(keys.newest(), &new, now)?;
+            let session = token.session();
+            let mut record = SessionRecord::new(session)?
                 .client(Some(client.address.to_string()), client.user_agent.as_deref());
-            record.password_version = password_version;
-            let event = session_event("session_created", token.session(), client);
+            record.password_version = start.password_version;
+            let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             match self.store.insert_session(record, Some(event), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    tracing::info!(event = "session_created", session = %token.session().id().short_hash(), "session created");
+                    let session = session.id().short_hash();
+                    tracing::info!(event = "session_created", session, "session created");
                     return Ok(token);
                 }
             }
@@ -140,34 +213,98 @@ impl<S: Store> LoginService<S> {
         Err(LogInError::Busy)
     }
 
-    /// Ends a session for good, before it is said to have ended.
-    pub(crate) async fn log_out(&self, session: &Session, now: UnixTime) -> Result<(), StoreError> {
-        let target = Target::Session { id: session.id(), ends: Some(session.ends_at()) };
-        let event = AuditEvent {
-            kind: "session_ended".to_owned(),
-            subject: Some(session.subject().to_owned()),
-            session: Some(session.id().short_hash()),
-            ..AuditEvent::default()
-        };
-        self.store.revoke(target, Some(event), now).await?;
-        // Not only soon: whoever is told so is logged out here at once.
-        self.revocations.catch_up(now).await
-    }
-
-    /// The audit trail of a refusal; losing a line of it refuses nobody else.
-    async fn audit(&self, event: AuditEvent, now: UnixTime) {
-        if let Err(error) = self.store.append_audit(event, now).await {
-            tracing::error!(%error, "the audit trail could not be written");
+    /// The successor of a token, or the token itself while it is not due.
+    pub(crate) async fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<StoreError>> {
+        let token = self.verifier.verify_for_renewal(text, now)?;
+        // The store asks again inside its transaction; what is known here
+        // already costs no write.
+        self.verifier.check_revoked(&token, now)?;
+        let keys =
+            self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
+        let ledger = StoreLedger(Arc::clone(&self.store));
+        let renewal = issuer::renew(&ledger, text, token, &keys, self.minter.lifetimes(), now).await;
+        match &renewal {
+            Ok(Renewal { renewed: true, token }) => {
+                let session = token.session().id().short_hash();
+                tracing::info!(event = "session_renewed", session, "session renewed");
+            }
+            Err(RenewError::Reuse { id }) => {
+                let session = id.short_hash();
+                tracing::warn!(
+                    event = "authn_token_reuse",
+                    session,
+                    "an old token was used: session revoked"
+                );
+                // The store revoked it; this process's list must know at once.
+                self.catch_up(now).await;
+            }
+            Err(RenewError::Refused(Rejection::Expired { .. } | Rejection::SessionEnded { .. })) => {
+                tracing::info!(event = "session_use_after_expire", "an expired token was used");
+            }
+            _ => {}
         }
+        renewal
     }
-}
 
-fn session_event(kind: &str, session: &Session, client: &Client) -> AuditEvent {
-    AuditEvent {
-        kind: kind.to_owned(),
-        subject: Some(session.subject().to_owned()),
-        session: Some(session.id().short_hash()),
-        address: Some(client.address.to_string()),
-        detail: None,
+    /// Ends sessions for good: on disk before it is said, and known to this
+    /// process's own requests at once.
+    pub(crate) async fn revoke(
+        &self,
+        target: Target,
+        event: Option<AuditEvent>,
+        now: UnixTime,
+    ) -> Result<Revoked, StoreError> {
+        let revoked = self.store.revoke(target, event, now).await?;
+        self.catch_up(now).await;
+        Ok(revoked)
+    }
+
+    /// Ends a session.
+    pub(crate) async fn log_out(
+        &self,
+        session: &Session,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let target = Target::Session { id: session.id(), ends: Some(session.ends_at()) };
+        let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
+        self.revoke(target, Some(event), now).await.map(drop)
+    }
+
+    /// Ends another session of the same user; whether it was theirs.
+    pub(crate) async fn end_session(
+        &self,
+        session: &Session,
+        id: SessionId,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let found = self.store.find_session(id).await?;
+        let Some(record) = found.filter(|record| record.subject.as_str() == session.subject()) else {
+            return Ok(false);
+        };
+        let target = Target::Session { id, ends: Some(record.ends) };
+        let event = client.event("session_ended", Some(session.subject()), Some(id));
+        self.revoke(target, Some(event), now).await.map(|_| true)
+    }
+
+    /// Ends every other session of the same user.
+    pub(crate) async fn end_others(
+        &self,
+        session: &Session,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<Revoked, LogInError> {
+        let target =
+            Target::OtherSessions { subject: Subject::new(session.subject())?, except: session.id() };
+        let event = client.event("other_sessions_ended", Some(session.subject()), Some(session.id()));
+        Ok(self.revoke(target, Some(event), now).await?)
+    }
+
+    async fn catch_up(&self, now: UnixTime) {
+        if let Err(error) = self.revocations.catch_up(now).await {
+            // It is on disk and in the feed; the background task tries again.
+            tracing::error!(%error, "this process's own list is behind");
+        }
     }
 }

@@ -2,12 +2,15 @@
 
 mod app;
 pub(crate) mod config;
+mod credential;
 pub(crate) mod demo;
 mod keyring;
 pub(crate) mod listen;
 mod login_service;
 pub(crate) mod password;
+mod publisher;
 mod revocations;
+pub(crate) mod revoke;
 mod routes;
 
 use std::net::SocketAddr;
@@ -26,6 +29,7 @@ use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
 use crate::server::login_service::LoginService;
 use crate::server::password::PasswordChecker;
+use crate::server::publisher::Publisher;
 use crate::server::revocations::Follower;
 use crate::time::{Clock, SystemClock};
 use crate::verifier::Verifier;
@@ -37,12 +41,14 @@ pub(crate) struct Options {
     pub(crate) keys: PathBuf,
     pub(crate) config: Config,
     pub(crate) transport: Transport,
+    pub(crate) admin_listen: Option<SocketAddr>,
 }
 
 /// A login service that is set up, and not serving yet.
 pub(crate) struct Issuer {
     app: Arc<App>,
     listener: Listener,
+    admin: Option<Listener>,
     tasks: tokio::task::JoinSet<()>,
 }
 
@@ -58,6 +64,9 @@ impl Issuer {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // First what costs nothing to check.
         let listener = Listener::bind(options.listen, options.transport.clone())?;
+        // Operators come through a tunnel or from the machine itself.
+        let admin =
+            options.admin_listen.map(|address| Listener::bind(address, Transport::Plain)).transpose()?;
         let keyring = Keyring::open(options.keys, clock.now())?;
         let minter = options.config.minter()?;
         let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
@@ -75,18 +84,22 @@ impl Issuer {
         if let Some(issuer) = &options.config.tokens.issuer {
             verifier = verifier.issuer(issuer.clone());
         }
-        let service = LoginService {
+        let verifier = verifier.build()?;
+        let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
+            verifier: verifier.clone(),
             keyring: keyring.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
-        };
+        });
+        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
         let app = Arc::new(App {
             settings,
             keyring: keyring.clone(),
-            verifier: verifier.build()?,
+            verifier,
             service,
+            publisher,
             clock: Arc::clone(&clock),
         });
 
@@ -94,7 +107,7 @@ impl Issuer {
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
-        Ok(Self { app, listener, tasks })
+        Ok(Self { app, listener, admin, tasks })
     }
 
     /// Where it listens.
@@ -102,8 +115,21 @@ impl Issuer {
         self.listener.address()
     }
 
+    /// Where operators reach it.
+    pub(crate) fn admin_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.admin.as_ref().map(Listener::address).transpose()
+    }
+
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(mut self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
+        if let Some(admin) = self.admin {
+            let (routes, handle) = (routes::admin::router(Arc::clone(&self.app)), handle.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = admin.serve(routes, handle).await {
+                    tracing::error!(%error, "the operators' address is not served any more");
+                }
+            });
+        }
         let served = self.listener.serve(routes::router(Arc::clone(&self.app)), handle).await;
         self.tasks.shutdown().await;
         served

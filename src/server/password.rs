@@ -113,12 +113,9 @@ impl PasswordChecker {
         let _admitted = self.admitted.try_acquire().map_err(|_| Busy)?;
         let _working = self.working.acquire().await.map_err(|_| Busy)?;
         let nobody = Arc::clone(&self.nobody);
-        tokio::task::spawn_blocking(move || match hash {
-            Some(hash) => password.verifies(&hash),
-            None => {
-                password.verifies(&nobody);
-                false
-            }
+        // Compared even when the outcome is settled.
+        tokio::task::spawn_blocking(move || {
+            password.verifies(hash.as_deref().unwrap_or(&nobody)) & hash.is_some()
         })
         .await
         .map_err(|_| Busy)

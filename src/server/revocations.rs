@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
+use crate::id::KeyId;
 use crate::issuer::ledger::RevocationEntry;
-use crate::issuer::store::{Changes, Store, StoreError};
+use crate::issuer::store::{self, Changes, Store, StoreError};
 use crate::revocation::{Entry, Position, RevocationList};
 use crate::time::{Clock, UnixTime};
 
@@ -12,20 +15,25 @@ use crate::time::{Clock, UnixTime};
 pub(crate) struct Follower<S> {
     store: Arc<S>,
     list: RevocationList,
+    revoked_keys: Arc<ArcSwap<Vec<KeyId>>>,
 }
 
 impl<S> Clone for Follower<S> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), list: self.list.clone() }
+        Self {
+            store: Arc::clone(&self.store),
+            list: self.list.clone(),
+            revoked_keys: Arc::clone(&self.revoked_keys),
+        }
     }
 }
 
 impl<S: Store> Follower<S> {
     /// A list that knows everything revoked so far.
     pub(crate) async fn start(store: Arc<S>, now: UnixTime) -> Result<Self, StoreError> {
-        let follower = Self { list: RevocationList::new(), store };
+        let follower = Self { list: RevocationList::new(), revoked_keys: Arc::default(), store };
         let all = follower.store.snapshot().await?;
-        follower.apply(all, now);
+        follower.apply(all, now).await?;
         Ok(follower)
     }
 
@@ -34,18 +42,23 @@ impl<S: Store> Follower<S> {
         &self.list
     }
 
-    /// Takes in what is new in the store.
-    pub(crate) async fn catch_up(&self, now: UnixTime) -> Result<(), StoreError> {
-        let known = self.list.position().map_or_else(Default::default, |position| {
-            crate::issuer::store::Position { epoch: position.epoch, sequence: position.sequence }
-        });
-        let changes = self.store.revocations_after(known).await?;
-        self.apply(changes, now);
-        Ok(())
+    /// Keys that must sign nothing more.
+    pub(crate) fn revoked_keys(&self) -> Arc<Vec<KeyId>> {
+        self.revoked_keys.load_full()
     }
 
-    fn apply(&self, changes: Changes, now: UnixTime) {
-        let position = Position { epoch: changes.position.epoch, sequence: changes.position.sequence };
+    /// Takes in what is new in the store.
+    pub(crate) async fn catch_up(&self, now: UnixTime) -> Result<(), StoreError> {
+        let known = self.list.position().map(store::Position::from).unwrap_or_default();
+        let changes = self.store.revocations_after(known).await?;
+        self.apply(changes, now).await
+    }
+
+    async fn apply(&self, changes: Changes, now: UnixTime) -> Result<(), StoreError> {
+        if changes.entries.iter().any(|entry| matches!(entry, RevocationEntry::Key { .. })) {
+            self.revoked_keys.store(Arc::new(self.store.revoked_keys().await?));
+        }
+        let position = changes.position.into();
         let entries: Vec<_> = changes.entries.into_iter().map(entry).collect();
         let applied = match changes.base {
             None => self.list.apply_snapshot(position, now, entries),
@@ -55,6 +68,7 @@ impl<S: Store> Follower<S> {
             // Two took in the same news at once; the list has it.
             tracing::debug!(%error, "revocations were known already");
         }
+        Ok(())
     }
 
     /// Follows the store, for ever.
@@ -68,7 +82,20 @@ impl<S: Store> Follower<S> {
     }
 }
 
-fn entry(entry: RevocationEntry) -> Entry {
+impl From<store::Position> for Position {
+    fn from(position: store::Position) -> Self {
+        Self { epoch: position.epoch, sequence: position.sequence }
+    }
+}
+
+impl From<Position> for store::Position {
+    fn from(position: Position) -> Self {
+        Self { epoch: position.epoch, sequence: position.sequence }
+    }
+}
+
+/// An entry of the store as lists and feeds have it.
+pub(crate) fn entry(entry: RevocationEntry) -> Entry {
     match entry {
         RevocationEntry::Session { id, ends } => Entry::Session { sid: id, ends },
         RevocationEntry::Subject { hash, started_until, ends } => {

@@ -96,10 +96,9 @@ impl<'a> Reader<'a> {
             Header::Tag(n) => (Head::Tag(n), argument_len(n)),
             // RFC 8949 §3.3: the two-byte form of values below 32 is not well-formed.
             Header::Simple(n @ ..24) if used == 1 => (Head::Simple(n), 1),
-            Header::Simple(..32) => return Err(Malformed::NotWellFormed),
-            Header::Simple(n) => (Head::Simple(n), 2),
+            Header::Simple(n @ 32..) => (Head::Simple(n), 2),
             Header::Float(x) => (Head::Float(x), float_len(x)),
-            Header::Break => return Err(Malformed::NotWellFormed),
+            Header::Simple(_) | Header::Break => return Err(Malformed::NotWellFormed),
         };
         if used != shortest {
             return Err(Malformed::NotShortest);

@@ -305,3 +305,6 @@ fn time(reader: &mut Reader<'_>) -> Result<UnixTime, Malformed> {
 fn fixed<const N: usize>(reader: &mut Reader<'_>) -> Result<[u8; N], Malformed> {
     reader.bytes_or(Malformed::ClaimType)?.try_into().map_err(|_| Malformed::ClaimRange)
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,6 +247,35 @@ impl<'a> Sign1<'a> {
         Ok(Self { header, payload, signature, protected_item, payload_item })
     }
 
+    /// How long the COSE_Sign1 is that `bytes` begins with; `None` if they end
+    /// before that can be told. Its inside is not looked at.
+    pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+        match Self::skip(bytes) {
+            Ok(length) => Ok(Some(length)),
+            Err(Malformed::Truncated) => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
+    fn skip(bytes: &[u8]) -> Result<usize, Malformed> {
+        // The tag is one byte, so text or JSON need not be read on.
+        if bytes.first().is_some_and(|first| *first != 0xc0 | 0x12) {
+            return Err(Malformed::NotSign1);
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.head()? != Head::Tag(TAG_SIGN1) || reader.head()? != Head::Array(4) {
+            return Err(Malformed::NotSign1);
+        }
+        reader.bytes_or(Malformed::NotSign1)?;
+        match reader.head()? {
+            Head::Map(0) => {}
+            _ => return Err(Malformed::Unprotected),
+        }
+        reader.bytes_or(Malformed::NoPayload)?;
+        reader.bytes_or(Malformed::SignatureLength)?;
+        Ok(bytes.len() - reader.remaining())
+    }
+
     /// RFC 9052 §4.4: the Sig_structure, made of the received bytes.
     pub(crate) fn signed_message(&self) -> SignedMessage {
         sig_structure(self.protected_item, self.payload_item)
@@ -305,7 +334,9 @@ const EXTERNAL_AAD: &[u8] = b"\x40";
 /// `Sig_structure = [ "Signature1", body_protected, external_aad: h'', payload ]`
 /// with both byte strings encoded already.
 fn sig_structure(protected_item: &[u8], payload_item: &[u8]) -> SignedMessage {
-    let mut message = SignedMessage::new();
+    // Of a usual token it is on the stack; a part of the feed is copied once.
+    let length = START.len() + protected_item.len() + EXTERNAL_AAD.len() + payload_item.len();
+    let mut message = SignedMessage::with_capacity(length);
     for part in [START, protected_item, EXTERNAL_AAD, payload_item] {
         message.extend_from_slice(part);
     }

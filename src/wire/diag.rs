@@ -43,7 +43,7 @@ fn item(reader: &mut Reader<'_>, out: &mut String, depth: usize) -> Result<(), M
         }
         Head::Text(length) => drop(write!(out, "{}", serde_json::Value::from(reader.take_text(length)?))),
         Head::Array(length) => {
-            list(reader, out, depth, length, ['[', ']'], |reader, out| item(reader, out, depth + 1))?
+            list(reader, out, depth, length, ['[', ']'], |reader, out| item(reader, out, depth + 1))?;
         }
         Head::Map(pairs) => list(reader, out, depth, pairs, ['{', '}'], |reader, out| {
             item(reader, out, depth + 1)?;
@@ -60,6 +60,7 @@ fn item(reader: &mut Reader<'_>, out: &mut String, depth: usize) -> Result<(), M
         Head::Simple(22) => out.push_str("null"),
         Head::Simple(23) => out.push_str("undefined"),
         Head::Simple(n) => drop(write!(out, "simple({n})")),
+        Head::Float(x) if x.is_infinite() => out.push_str(if x > 0.0 { "Infinity" } else { "-Infinity" }),
         Head::Float(x) => drop(write!(out, "{x:?}")),
     }
     Ok(())

@@ -83,6 +83,7 @@ pub(crate) fn f64(x: f64) -> Vec<u8> {
     cat([vec![0xfb], x.to_be_bytes().to_vec()])
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers read better without the &")]
 pub(crate) fn cat<const N: usize>(parts: [Vec<u8>; N]) -> Vec<u8> {
     parts.concat()
 }
@@ -130,10 +131,6 @@ impl Pairs {
     pub(crate) fn then(mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         self.0.push((key.into(), value.into()));
         self
-    }
-
-    pub(crate) fn get(&self, label: i64) -> &[u8] {
-        &self.0.iter().find(|(key, _)| *key == int(label)).expect("the label is there").1
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

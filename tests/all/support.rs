@@ -83,10 +83,15 @@ impl Home {
 
     /// `serve` on a free port.
     pub(crate) fn serve(&self, more: &[&str]) -> Running {
+        self.serve_with(more, &[])
+    }
+
+    /// `serve` with secrets in its environment.
+    pub(crate) fn serve_with(&self, more: &[&str], env: &[(&str, &str)]) -> Running {
         let (data, keys) = (self.path("data"), self.path("keys"));
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--data", &data, "--keys", &keys];
         args.extend(more);
-        Running::start(&args)
+        Running::start(&args, env)
     }
 }
 
@@ -95,14 +100,17 @@ pub(crate) struct Running {
     child: Child,
     /// What it said it listens on.
     pub(crate) url: String,
+    /// The operators' address.
+    pub(crate) admin: Option<String>,
     log: Arc<Mutex<String>>,
 }
 
 impl Running {
-    pub(crate) fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut child = hallpass()
             .args(args)
             .env("HALLPASS_LOG", "debug")
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -122,7 +130,8 @@ impl Running {
         thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let said: serde_json::Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("{args:?} said {line:?}, log: {}", log.lock().unwrap()));
-        Self { child, url: said["listening"].as_str().unwrap().to_owned(), log }
+        let admin = said["admin"].as_str().map(str::to_owned);
+        Self { child, url: said["listening"].as_str().unwrap().to_owned(), admin, log }
     }
 
     pub(crate) fn at(&self, path: &str) -> String {
@@ -157,10 +166,12 @@ impl Drop for Running {
     }
 }
 
-/// A client that follows no redirects and keeps no cookies.
+/// A client that follows no redirects, keeps no cookies and trusts no
+/// certificate: reading the system's takes longer than all it does.
 pub(crate) fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.tls_certs_only([]).build().unwrap()
 }
 
 /// Logs alice in over `url`; the bearer token.
@@ -174,4 +185,21 @@ pub(crate) async fn bearer(url: &str) -> String {
     assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
     let answer: serde_json::Value = answer.json().await.unwrap();
     answer["token"].as_str().unwrap().to_owned()
+}
+
+/// Whether an outside component is here. Where it isn't, the test that asks is
+/// skipped and says so; with `HALLPASS_TEST_ALL=1`, as `tests/run` has it, it
+/// fails.
+pub(crate) fn needs(program: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    if !found {
+        assert!(
+            std::env::var_os("HALLPASS_TEST_ALL").is_none(),
+            "{program} is missing; tests/run installs it"
+        );
+        // Past the test runner's capture, so that it is seen.
+        let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed; tests/run installs it");
+    }
+    found
 }

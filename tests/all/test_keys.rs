@@ -6,15 +6,16 @@ use sha2::{Digest, Sha256};
 /// Keys whose private halves everybody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TestKey {
-    /// Session tokens, EdDSA (-8).
+    /// Session tokens, `EdDSA` (-8).
     Session,
     /// Session tokens, Ed25519 (-19).
     Session19,
-    /// The revocation feed, EdDSA.
+    /// The revocation feed, `EdDSA`.
     Feed,
 }
 
 impl TestKey {
+    #[cfg(feature = "issuer")]
     pub(crate) const ALL: [Self; 3] = [Self::Session, Self::Session19, Self::Feed];
 
     /// The seed is the SHA-256 of this.
@@ -52,6 +53,7 @@ impl TestKey {
         }
     }
 
+    #[cfg(feature = "issuer")]
     pub(crate) const fn usage(self) -> &'static str {
         match self {
             Self::Session | Self::Session19 => "session",

@@ -210,14 +210,35 @@ fn read() -> File {
     serde_json::from_str(&std::fs::read_to_string(path()).unwrap()).unwrap()
 }
 
-/// The good tokens of the file, with the verifier that accepts each.
+/// The good tokens of the file, with their names.
 pub(crate) fn accepted() -> Vec<(String, String)> {
-    read()
-        .vectors
-        .into_iter()
-        .filter(|vector| vector.verdict == Verdict::Accepted)
-        .map(|vector| (vector.name, vector.token))
-        .collect()
+    chosen(|vector| vector.verdict == Verdict::Accepted)
+}
+
+/// The tokens of the file that are refused for this reason, with their names.
+pub(crate) fn refused(reason: &str) -> Vec<(String, String)> {
+    chosen(|vector| vector.reason.as_deref() == Some(reason))
+}
+
+/// The first token of each verdict, named by it.
+pub(crate) fn one_of_each_kind() -> Vec<(String, String)> {
+    let mut kinds = std::collections::BTreeMap::new();
+    for vector in read().vectors {
+        let kind = [vector.reason, vector.detail].into_iter().flatten().collect::<Vec<_>>().join("-");
+        let kind = if kind.is_empty() { vector.name.replace('/', "-") } else { kind };
+        kinds.entry(kind).or_insert(vector.token);
+    }
+    kinds.into_iter().collect()
+}
+
+/// The tokens whose application claims are good or bad.
+pub(crate) fn of_application_claims() -> Vec<(String, String)> {
+    let of = chosen(|vector| vector.name.starts_with("application/"));
+    of.into_iter().map(|(name, token)| (name.replace("application/", ""), token)).collect()
+}
+
+fn chosen(which: impl Fn(&Vector) -> bool) -> Vec<(String, String)> {
+    read().vectors.into_iter().filter(which).map(|vector| (vector.name, vector.token)).collect()
 }
 
 /// Every token of the file, good and bad.

@@ -1,6 +1,8 @@
 //! What things take from the heap, counted by the allocator. One test in this
 //! binary: another thread's allocations would be counted too.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 #[cfg(feature = "issuer")]
 mod verify;
 

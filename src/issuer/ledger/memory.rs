@@ -112,7 +112,7 @@ impl MemoryLedger {
             expires: session.expires_at(),
             key_id: session.key_id(),
             seen_at: None,
-            previous_seen_at: None,
+            repeated_at: None,
         };
         state.rows.put(session.id(), row);
         Ok(())

@@ -24,8 +24,9 @@ pub struct Row {
     pub key_id: KeyId,
     /// When a token of generation L was first received, if one was.
     pub seen_at: Option<UnixTime>,
-    /// When one of generation L − 1 was first received, if that is known.
-    pub previous_seen_at: Option<UnixTime>,
+    /// When the token of L was last given out again, if that was so late that
+    /// it is due within a grace.
+    pub repeated_at: Option<UnixTime>,
 }
 
 impl Row {
@@ -38,7 +39,7 @@ impl Row {
             expires: token.expires,
             key_id: token.key_id,
             seen_at: None,
-            previous_seen_at: None,
+            repeated_at: None,
         }
     }
 }
@@ -142,10 +143,6 @@ pub fn renew(
         // "and `seen_at` is empty or at most a grace ago (a negative time
         // counts as within)": `since` gives zero for those.
         1 => row.seen_at.is_some_and(over) && !has_expired(token, lifetimes, now),
-        // A token delivered late can be due when first seen, so that p + 1 was
-        // made and superseded within the grace: parallel requests of an honest
-        // client are then two behind.
-        2 => row.previous_seen_at.is_none_or(over),
         _ => true,
     };
     if reused {
@@ -170,6 +167,13 @@ fn has_expired(token: &Presented, lifetimes: &Lifetimes, now: UnixTime) -> bool 
 
 /// "p = L: set `seen_at`. Not due: the token itself comes back. Due: the row
 /// becomes L + 1 with `seen_at` empty, and its token is signed."
+///
+/// One exception: a lost answer can be repeated so late that its token is due
+/// when first used. Were it superseded at once, parallel requests of the same
+/// client that still carry L − 1 would be two behind, and a slow answer could
+/// put L back over L + 1. So a grace passes between the two. Its successor is
+/// still in time then: L was given to a predecessor that had not expired, and
+/// expires at least `renew_after`, which is two graces, after that.
 fn newest(
     mut row: Row,
     token: &Presented,
@@ -178,17 +182,18 @@ fn newest(
     now: UnixTime,
 ) -> Verdict {
     row.seen_at = row.seen_at.or(Some(now));
+    let settled = row.repeated_at.is_none_or(|at| now.since(at) >= lifetimes.renewal_grace());
     let due = lifetimes.due(token.issued, token.expires, token.ends, now);
     match row.generation.checked_add(1) {
         // Past `ends`, within the leeway, no token could have iat < exp ≤ ends.
-        Some(generation) if due && now < token.ends => Verdict::Successor(Row {
+        Some(generation) if due && settled && now < token.ends => Verdict::Successor(Row {
             generation,
             // Not before the predecessor's, since that is due.
             issued: now,
             expires: lifetimes.expiry(now, token.ends),
             key_id: keys.newest,
             seen_at: None,
-            previous_seen_at: row.seen_at,
+            repeated_at: None,
         }),
         _ => Verdict::Keep(row),
     }
@@ -197,7 +202,7 @@ fn newest(
 /// "p = L − 1 […]: the token of L again, byte-identical, re-signed from the row
 /// […]; same kid, iat, exp."
 fn again(
-    row: Row,
+    mut row: Row,
     token: &Presented,
     lifetimes: &Lifetimes,
     keys: SigningKeyIds<'_>,
@@ -205,6 +210,10 @@ fn again(
 ) -> Verdict {
     let usable = keys.available.contains(&row.key_id) && now < row.expires.saturating_add(lifetimes.leeway());
     if usable {
+        let due_at = row.issued.saturating_add(lifetimes.renew_after());
+        if now.saturating_add(lifetimes.renewal_grace()) > due_at {
+            row.repeated_at = row.repeated_at.max(Some(now));
+        }
         return Verdict::Successor(row);
     }
     // Its key was withdrawn, or the lifetimes were shortened: nobody can use
@@ -218,6 +227,7 @@ fn again(
         expires: lifetimes.expiry(issued, token.ends),
         key_id: keys.newest,
         seen_at: None,
+        repeated_at: None,
         ..row
     })
 }

@@ -67,8 +67,8 @@ pub enum UnavailableKind {
 }
 
 impl StoreError {
-    pub(crate) fn unavailable(kind: UnavailableKind, detail: impl ToString) -> Self {
-        Self::Unavailable { kind, detail: Some(detail.to_string()) }
+    pub(crate) fn unavailable(kind: UnavailableKind, detail: impl Into<String>) -> Self {
+        Self::Unavailable { kind, detail: Some(detail.into()) }
     }
 
     pub(crate) const fn closed() -> Self {
@@ -92,7 +92,7 @@ impl StoreError {
     pub(crate) fn for_another(&self) -> Self {
         match self {
             Self::Unavailable { kind, detail } => Self::Unavailable { kind: *kind, detail: detail.clone() },
-            other => Self::unavailable(UnavailableKind::Other, other),
+            other => Self::unavailable(UnavailableKind::Other, other.to_string()),
         }
     }
 }
@@ -116,6 +116,6 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => UnavailableKind::Closed,
             _ => UnavailableKind::Other,
         };
-        Self::unavailable(kind, error)
+        Self::unavailable(kind, error.to_string())
     }
 }

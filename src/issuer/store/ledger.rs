@@ -27,7 +27,7 @@ impl<S: Store> Ledger for StoreLedger<S> {
 
     async fn start(&self, session: &Session, now: UnixTime) -> Result<(), StartError<StoreError>> {
         let record = SessionRecord::new(session)
-            .map_err(|error| StoreError::unavailable(UnavailableKind::Other, error))?;
+            .map_err(|error| StoreError::unavailable(UnavailableKind::Other, error.to_string()))?;
         match self.0.insert_session(record, None, now).await {
             Err(StoreError::StartRevoked { earliest }) => Err(StartError::Revoked(earliest)),
             other => Ok(other?),

@@ -140,7 +140,7 @@ impl SessionRecord {
                 expires: session.expires_at(),
                 key_id: session.key_id(),
                 seen_at: None,
-                previous_seen_at: None,
+                repeated_at: None,
             },
             password_version: None,
         })

@@ -166,7 +166,7 @@ fn signature(r: &EdwardsPoint, s: &Scalar) -> [u8; 64] {
 }
 
 /// The acceptance set of `verify_strict`, where implementations of Ed25519
-/// differ (Chalkias, Garillot, Nikolaenko: "Taming the many EdDSAs").
+/// differ (Chalkias, Garillot, Nikolaenko: "Taming the many `EdDSAs`").
 #[test]
 fn strict_where_implementations_differ() {
     let (secret, nonce) = (Scalar::from(0x1234_5678_9abc_def0_u64), Scalar::from(0x0fed_cba9_8765_4321_u64));

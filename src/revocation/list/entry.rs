@@ -12,7 +12,7 @@ use crate::time::UnixTime;
 const KEPT_PAST_END: Duration = Duration::from_mins(1);
 
 /// The last second at which an entry that says `ends` is kept.
-pub(super) const fn kept_until(ends: UnixTime) -> UnixTime {
+pub(in crate::revocation) const fn kept_until(ends: UnixTime) -> UnixTime {
     ends.saturating_add(KEPT_PAST_END)
 }
 

@@ -1,4 +1,4 @@
-//! `POST /login` and `POST /logout`.
+//! `POST /login`, `/renew`, `/reauthenticate` and `/logout`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use serde_json::json;
 use super::body::{Body, wants_page};
 use super::pages;
 use crate::http::problem::Problem;
-use crate::http::{cookie, csrf};
-use crate::issuer::IssuedToken;
+use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::issuer::{IssuedToken, RenewError};
 use crate::server::app::App;
 use crate::server::login_service::{Client, LogInError};
 use crate::server::password::Password;
@@ -32,10 +32,20 @@ pub(super) struct LogIn {
 /// How the token travels.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Transport {
+pub(super) enum Transport {
     #[default]
     Cookie,
     Bearer,
+}
+
+impl Transport {
+    /// As the request's own token came.
+    const fn of(credential: Credential<'_>) -> Self {
+        match credential {
+            Credential::Cookie(_) => Self::Cookie,
+            Credential::Bearer(_) => Self::Bearer,
+        }
+    }
 }
 
 pub(super) async fn log_in(
@@ -53,34 +63,123 @@ pub(super) async fn log_in(
     let client = Client::new(peer.ip(), &headers);
     let page = wants_page(&headers);
     match app.service.log_in(&form.username, form.password, &client, app.now()).await {
-        Ok(token) if form.transport == Transport::Bearer => {
-            no_store(Json(json!({ "token": token.as_str(), "session": token.session() })).into_response())
+        Ok(token) if page && form.transport == Transport::Cookie => {
+            let target = app.settings.return_target(form.return_to.as_deref());
+            with_cookie(&app, &token, Redirect::to(&target).into_response())
         }
-        Ok(token) => {
-            let mut response = if page {
-                Redirect::to(&app.settings.return_target(form.return_to.as_deref())).into_response()
-            } else {
-                Json(json!({ "session": token.session() })).into_response()
-            };
-            set_cookie(&app, &token, &mut response);
-            response
-        }
+        Ok(token) => answer(&app, &token, form.transport, json!({})),
         Err(error) if page => pages::log_in_again(&app, &form.username, form.return_to.as_deref(), &error),
         Err(error) => problem(&error),
     }
 }
 
-fn set_cookie(app: &App, token: &IssuedToken, response: &mut Response) {
-    let max_age = token.session().expires_at().since(app.now());
-    cookie::set(response.headers_mut(), token.as_str(), max_age);
+#[derive(Deserialize)]
+pub(super) struct Reauthenticate {
+    password: Password,
 }
 
-fn no_store(mut response: Response) -> Response {
+pub(super) async fn reauthenticate(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+    Body(form): Body<Reauthenticate>,
+) -> Response {
+    let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE) else {
+        return Problem::unauthorized().into_response();
+    };
+    if csrf::check(&headers, &uri).is_err() {
+        return Problem::cross_site().into_response();
+    }
+    let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
+    let client = Client::new(peer.ip(), &headers);
+    match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
+        Ok(token) => {
+            app.end_later(session, client);
+            answer(&app, &token, Transport::of(credential), json!({}))
+        }
+        Err(error) => problem(&error),
+    }
+}
+
+pub(super) async fn renew(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE) else {
+        return Problem::unauthorized().into_response();
+    };
+    if matches!(credential, Credential::Cookie(_)) && csrf::check(&headers, &uri).is_err() {
+        return Problem::cross_site().into_response();
+    }
+    match app.service.renew(credential.token(), app.now()).await {
+        Ok(renewal) => {
+            let renewed = json!({ "renewed": renewal.renewed });
+            answer(&app, &renewal.token, Transport::of(credential), renewed)
+        }
+        Err(error @ (RenewError::Ledger(_) | RenewError::Mint(_))) => {
+            tracing::error!(%error, "renewal failed");
+            unavailable("The session could not be renewed. Try again.")
+        }
+        Err(error) => {
+            if let RenewError::Refused(rejection) = &error {
+                tracing::info!(reason = %rejection.reason(), "renewal refused");
+            }
+            Problem::unauthorized().into_response()
+        }
+    }
+}
+
+/// `{"session":…}` with a cookie, or `{"token","session":…}`, beside `more`.
+pub(super) fn answer(
+    app: &App,
+    token: &IssuedToken,
+    transport: Transport,
+    more: serde_json::Value,
+) -> Response {
+    let mut body = more;
+    body["session"] = json!(token.session());
+    match transport {
+        Transport::Bearer => {
+            body["token"] = token.as_str().into();
+            no_store(Json(body).into_response())
+        }
+        Transport::Cookie => with_cookie(app, token, Json(body).into_response()),
+    }
+}
+
+pub(super) fn with_cookie(app: &App, token: &IssuedToken, mut response: Response) -> Response {
+    let max_age = token.session().expires_at().since(app.now());
+    cookie::set(response.headers_mut(), token.as_str(), max_age);
+    response
+}
+
+pub(super) fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn problem(error: &LogInError) -> Response {
+impl LogInError {
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused => StatusCode::UNAUTHORIZED,
+            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What the person at the other end can do.
+    pub(super) const fn advice(&self) -> &'static str {
+        match self {
+            Self::Refused => "The user name or the password is wrong.",
+            Self::Busy => "Too many people are logging in. Try again in a moment.",
+            Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
+            Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
+        }
+    }
+}
+
+pub(super) fn problem(error: &LogInError) -> Response {
+    if matches!(error, LogInError::Store(_) | LogInError::Token(_)) {
+        tracing::error!(%error, "log-in failed");
+    }
     let mut response = Problem::new(error.status(), error.advice()).into_response();
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
@@ -88,19 +187,30 @@ fn problem(error: &LogInError) -> Response {
     response
 }
 
+pub(super) fn unavailable(detail: &'static str) -> Response {
+    let mut response = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
+}
+
 /// Ends the session, and makes the browser forget it. Answers the same whether
 /// there was one: whoever wants to be logged out is.
-pub(super) async fn log_out(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn log_out(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     if csrf::check(&headers, &uri).is_err() {
         return Problem::cross_site().into_response();
     }
+    let client = Client::new(peer.ip(), &headers);
     if let Some(session) = app.session(&headers)
-        && let Err(error) = app.service.log_out(&session, app.now()).await
+        && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.
         tracing::error!(%error, "log-out could not be recorded");
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Log-out could not be recorded. Try again.")
-            .into_response();
+        return unavailable("Log-out could not be recorded. Try again.");
     }
     let mut response = if wants_page(&headers) {
         Redirect::to(&format!("{}/", app.settings.base_path)).into_response()

@@ -5,22 +5,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
 use http::{HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::http::problem::Problem;
+use crate::issuer::store::Store;
 use crate::server::app::App;
 
+pub(crate) mod admin;
 mod body;
 mod keys;
 mod login;
 mod pages;
-mod session;
+mod revocations;
+mod sessions;
 
 /// Largest request body, in bytes: a log-in with the longest name and password
 /// fits several times.
@@ -35,11 +38,21 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/account", get(pages::account))
         .route("/style.css", get(pages::style))
         .route("/login", post(login::log_in))
+        .route("/renew", post(login::renew))
+        .route("/reauthenticate", post(login::reauthenticate))
         .route("/logout", post(login::log_out))
-        .route("/session", get(session::show))
+        .route("/session", get(sessions::show))
+        .route("/sessions", get(sessions::list).post(sessions::start))
+        .route("/sessions/{id}", delete(sessions::end))
+        .route("/sessions/revoke-others", post(sessions::revoke_others))
+        .route("/account/end", post(pages::end))
+        .route("/account/end-others", post(pages::end_others))
+        .route("/revocations", get(revocations::feed))
+        .route("/.well-known/hallpass/feed-keys", get(keys::feed))
         .route("/.well-known/hallpass/keys", get(keys::cose))
         .route("/.well-known/jwks.json", get(keys::jwks))
-        .route("/healthz", get(|| async { "ok\n" }));
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready));
     let hsts = app.settings.secure_transport;
     let base_path = app.settings.base_path.clone();
     let routes = routes
@@ -48,6 +61,22 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         })
         .with_state(app);
     let routes = if base_path.is_empty() { routes } else { Router::new().nest(&base_path, routes) };
+    guarded(routes, hsts)
+}
+
+/// Ready while the store answers.
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    match app.service.store.position().await {
+        Ok(_) => "ready\n".into_response(),
+        Err(error) => {
+            tracing::error!(%error, "not ready");
+            login::unavailable("The store does not answer.")
+        }
+    }
+}
+
+/// What holds for every route: bounded bodies, bounded time, careful browsers.
+fn guarded(routes: Router, hsts: bool) -> Router {
     routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -1,17 +1,22 @@
 //! Pages for people. They work without JavaScript, and there is none.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
 
+use super::login::problem;
+use super::sessions;
 use crate::http::cookie;
 use crate::http::problem::Problem;
+use crate::issuer::store::SessionRecord;
 use crate::server::app::{App, Settings};
-use crate::server::login_service::LogInError;
+use crate::server::login_service::{Client, LogInError};
+use crate::server::password::Password;
 use crate::session::Session;
 
 #[derive(Template)]
@@ -28,6 +33,8 @@ struct LogInPage<'a> {
 struct AccountPage<'a> {
     base_path: &'a str,
     session: &'a Session,
+    sessions: &'a [SessionRecord],
+    error: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -78,10 +85,81 @@ fn log_in_page(
 
 pub(super) async fn account(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     match app.session(&headers) {
-        Some(session) => {
-            page(&app.settings, &AccountPage { base_path: &app.settings.base_path, session: &session })
-        }
+        Some(session) => account_page(&app, &session, None).await,
         None => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
+    }
+}
+
+async fn account_page(app: &App, session: &Session, error: Option<(StatusCode, &'static str)>) -> Response {
+    let sessions = match app.sessions_of(session).await {
+        Ok(sessions) => sessions,
+        Err(error) => return problem(&error),
+    };
+    let template = AccountPage {
+        base_path: &app.settings.base_path,
+        session,
+        sessions: &sessions,
+        error: error.map(|(_, message)| message),
+    };
+    let mut response = page(&app.settings, &template);
+    if let Some((status, _)) = error {
+        *response.status_mut() = status;
+    }
+    response
+}
+
+#[derive(Deserialize)]
+pub(super) struct End {
+    session_id: String,
+}
+
+/// Ends one of the user's sessions and shows the rest.
+pub(super) async fn end(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+    Form(form): Form<End>,
+) -> Response {
+    let session = match sessions::acting(&app, &headers, &uri) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let client = Client::new(peer.ip(), &headers);
+    if let Ok(id) = form.session_id.parse()
+        && let Err(error) = app.service.end_session(&session, id, &client, app.now()).await
+    {
+        return problem(&error.into());
+    }
+    // A session that is not there any more is what was asked for.
+    private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct EndOthers {
+    password: Password,
+}
+
+/// Ends all the user's other sessions, after asking for the password again.
+pub(super) async fn end_others(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+    Form(form): Form<EndOthers>,
+) -> Response {
+    let session = match sessions::acting(&app, &headers, &uri) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let client = Client::new(peer.ip(), &headers);
+    match sessions::end_others(&app, &session, Some(form.password), &client).await {
+        Ok(_) => private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()),
+        Err(sessions::EndOthers::Failed(LogInError::Refused) | sessions::EndOthers::PasswordNeeded) => {
+            let refused = (StatusCode::UNAUTHORIZED, "The password is wrong; nothing was ended.");
+            account_page(&app, &session, Some(refused)).await
+        }
+        Err(sessions::EndOthers::Failed(error)) => problem(&error),
     }
 }
 

@@ -93,7 +93,7 @@ fn depth(m: &mut Maker) {
         session(&json!({ "claims": inner }))
     });
     m.malformed("depth 17 of maps", "17 maps, one in another", with(maps(17)), "too_deep");
-    let tags = |levels: usize| [vec![0xd8, 42].repeat(levels), uint(7)].concat();
+    let tags = |levels: usize| [[0xd8, 42].repeat(levels), uint(7)].concat();
     m.accepted(
         "depth 16 of tags",
         "16 tags, one in another",

@@ -87,11 +87,11 @@ fn types(m: &mut Maker) {
         }
         try_claim("cnf thumbprint", "bytes", &claims().with(label::CNF, map(&[(uint(5), value.clone())])));
         try_claim("cnf method", "uint", &claims().with(label::CNF, map(&[(value.clone(), bytes(&[0; 32]))])));
-        try_claim("sid", "bytes", &parts(|p| p.sid = value.clone()));
-        try_claim("started", "uint", &parts(|p| p.started = value.clone()));
-        try_claim("ends", "uint", &parts(|p| p.ends = value.clone()));
-        try_claim("generation", "uint", &parts(|p| p.generation = value.clone()));
-        try_claim("auth_time", "uint", &parts(|p| p.auth_time = value.clone()));
+        try_claim("sid", "bytes", &parts(|p| p.sid.clone_from(&value)));
+        try_claim("started", "uint", &parts(|p| p.started.clone_from(&value)));
+        try_claim("ends", "uint", &parts(|p| p.ends.clone_from(&value)));
+        try_claim("generation", "uint", &parts(|p| p.generation.clone_from(&value)));
+        try_claim("auth_time", "uint", &parts(|p| p.auth_time.clone_from(&value)));
     }
     for (claim, label, value) in [
         ("sub", label::SUB, text("alice")),

@@ -70,6 +70,7 @@ fn envelope(m: &mut Maker) {
     m.malformed("trailing break", "a break after the item", with(|f| f.after = vec![0xff]), "trailing_bytes");
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn parts(m: &mut Maker) {
     let header = header(TestKey::Session).encode();
     let length = header.len() as u64;

@@ -6,6 +6,7 @@ use super::{Maker, session};
 use crate::raw::{Frame, base64url, bytes, claims, header, label, text, token};
 use crate::test_keys::TestKey;
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn make() -> Maker {
     let mut m = Maker::under("text");
     let good = token(TestKey::Session, &claims());

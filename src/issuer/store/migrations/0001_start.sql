@@ -28,7 +28,7 @@ CREATE TABLE sessions (
     expires          INTEGER NOT NULL,
     key_id           BLOB NOT NULL,
     seen_at          INTEGER,
-    previous_seen_at INTEGER
+    repeated_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_subject ON sessions (subject, started);

@@ -56,7 +56,7 @@ pub(super) fn ledger_row(row: &SqliteRow) -> Result<Row, StoreError> {
         expires: time(row.try_get("expires")?),
         key_id: key_id(row.try_get("key_id")?)?,
         seen_at: row.try_get::<Option<i64>, _>("seen_at")?.map(time),
-        previous_seen_at: row.try_get::<Option<i64>, _>("previous_seen_at")?.map(time),
+        repeated_at: row.try_get::<Option<i64>, _>("repeated_at")?.map(time),
     })
 }
 

@@ -30,7 +30,6 @@ use crate::time::UnixTime;
 
 /// Settings that few need to change.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct SqliteOptions {
     /// How long to wait while another process writes. Default 5 s.
     pub busy_timeout: Duration,
@@ -89,6 +88,7 @@ impl SqliteStore {
         let (publish, position) = watch::channel(at);
         let readers = SqlitePoolOptions::new()
             .max_connections(settings.readers.max(1))
+            .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options.pragma("query_only", "1"));
         let (writer, task) = Writer::start(conn, settings.cached_rows, settings.poll, publish);
         Ok(Self { path, readers, writer, task, position })

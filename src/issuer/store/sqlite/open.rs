@@ -7,6 +7,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqlStr};
 
+use super::writer::BoxFuture;
 use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::store::StoreError;
@@ -30,7 +31,7 @@ fn migrator() -> Migrator {
 /// WAL, so that readers don't wait for the writer; `synchronous = FULL`,
 /// because in WAL mode the default of NORMAL syncs only at checkpoints and a
 /// power cut could take back a revocation that was acknowledged
-/// (sqlite.org/pragma.html#pragma_synchronous).
+/// (<https://sqlite.org/pragma.html#pragma_synchronous>).
 pub(super) fn options(dir: &Path, busy_timeout: Duration) -> Result<SqliteConnectOptions, ConfigError> {
     let path = create(dir)?;
     Ok(SqliteConnectOptions::new()
@@ -90,7 +91,7 @@ pub(super) async fn connect(
     let path = options.get_filename();
     let deadline = Instant::now() + patience;
     loop {
-        match try_connect(options).await {
+        match try_connect(options.clone()).await {
             Ok(conn) => return Ok(conn),
             // Going over to WAL does not wait for locks as all else does.
             Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
@@ -115,13 +116,18 @@ pub(super) async fn connect(
     }
 }
 
-async fn try_connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, MigrateError> {
-    let mut conn = options.connect().await?;
-    // One transaction for the look and the change: SQLite has no other lock
-    // that keeps two processes from migrating at once.
-    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-    let migrator = migrator();
-    migrator.run(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(conn)
+/// Boxed, since the compiler can't see through sqlx's lifetimes that the future
+/// is `Send`.
+fn try_connect(options: SqliteConnectOptions) -> BoxFuture<'static, Result<SqliteConnection, MigrateError>> {
+    Box::pin(async move {
+        let mut conn = options.connect().await?;
+        // One transaction for the look and the change: SQLite has no other lock
+        // that keeps two processes from migrating at once.
+        let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+        // `run` wants an `Acquire` whose lifetimes don't fit into a future that
+        // is `Send`; this is what it calls.
+        migrator().run_direct(None, &mut *tx, false).await?;
+        tx.commit().await?;
+        Ok(conn)
+    })
 }

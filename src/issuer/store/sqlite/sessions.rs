@@ -30,7 +30,7 @@ pub(super) async fn insert(
     let row = &session.row;
     let inserted = sqlx::query(
         "INSERT INTO sessions (id, subject, parent, audience, address, user_agent, started, auth_time,
-             last_renewal, ends, generation, issued, expires, key_id, seen_at, previous_seen_at)
+             last_renewal, ends, generation, issued, expires, key_id, seen_at, repeated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT DO NOTHING",
     )
@@ -49,7 +49,7 @@ pub(super) async fn insert(
     .bind(secs(row.expires))
     .bind(&row.key_id.as_bytes()[..])
     .bind(row.seen_at.map(secs))
-    .bind(row.previous_seen_at.map(secs))
+    .bind(row.repeated_at.map(secs))
     .execute(tx.write().await?)
     .await?;
     if inserted.rows_affected() == 0 {
@@ -144,7 +144,7 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
 
 async fn find_row(tx: &mut Tx, id: SessionId) -> Result<Option<Row>, StoreError> {
     sqlx::query(
-        "SELECT generation, issued, expires, key_id, seen_at, previous_seen_at FROM sessions WHERE id = ?1",
+        "SELECT generation, issued, expires, key_id, seen_at, repeated_at FROM sessions WHERE id = ?1",
     )
     .bind(&id.as_bytes()[..])
     .fetch_optional(tx.read())
@@ -160,7 +160,7 @@ async fn keep(tx: &mut Tx, id: SessionId, known: Option<Row>, row: Row) -> Resul
     }
     sqlx::query(
         "UPDATE sessions SET generation = ?2, issued = ?3, expires = ?4, key_id = ?5, seen_at = ?6,
-             previous_seen_at = ?7, last_renewal = ?3 WHERE id = ?1",
+             repeated_at = ?7, last_renewal = ?3 WHERE id = ?1",
     )
     .bind(&id.as_bytes()[..])
     .bind(int(row.generation))
@@ -168,7 +168,7 @@ async fn keep(tx: &mut Tx, id: SessionId, known: Option<Row>, row: Row) -> Resul
     .bind(secs(row.expires))
     .bind(&row.key_id.as_bytes()[..])
     .bind(row.seen_at.map(secs))
-    .bind(row.previous_seen_at.map(secs))
+    .bind(row.repeated_at.map(secs))
     .execute(tx.write().await?)
     .await?;
     tx.rows.put(id, row);

@@ -33,7 +33,7 @@ pub(super) async fn add(tx: &mut Tx, user: &NewUser, now: UnixTime) -> Result<()
         .as_ref()
         .map(serde_json::to_string)
         .transpose()
-        .map_err(|error| StoreError::unavailable(UnavailableKind::Other, error))?;
+        .map_err(|error| StoreError::unavailable(UnavailableKind::Other, error.to_string()))?;
     let added = sqlx::query(
         "INSERT INTO users (name, password_hash, password_version, password_changed, role, claims, created)
          VALUES (?1, ?2, 0, ?3, ?4, ?5, ?3) ON CONFLICT DO NOTHING",

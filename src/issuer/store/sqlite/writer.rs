@@ -176,7 +176,7 @@ impl Writer {
 struct Task {
     tx: Tx,
     /// Changes when another connection has committed
-    /// (sqlite.org/pragma.html#pragma_data_version).
+    /// (<https://sqlite.org/pragma.html#pragma_data_version>).
     data_version: Option<i64>,
     position: watch::Sender<Position>,
 }

@@ -1,0 +1,584 @@
+//! The signed feed: how a revocation list, and with it the session keys, gets
+//! from the issuer to the edges.
+//!
+//! ```text
+//! part  = #6.18([ protected: bstr .cbor header, unprotected: {}, payload: bstr .cbor feed, signature ])
+//! feed  = { 1: epoch, 2: sequence, 3: base / null, 4: exp, 6: iat, 7: [part, parts], 8: [*entry], 9: [*session-key] }
+//! entry = [0, sid, ends] / [1, first 16 bytes of SHA-256(sub), t, ends] / [2, kid, ends] / [3, t, ends]
+//! session-key = [kid, x, alg, not-before, not-after]
+//! ```
+//!
+//! A feed is all its parts together: 0 ≤ part < parts, fields 1 to 6 the same
+//! in each, entries and session keys those of all of them. Every part is signed
+//! by itself and has at most [`MAX_PART_BYTES`]. `base` is null in a snapshot;
+//! in a delta it is the sequence that the delta starts from, at most
+//! `sequence`. A delta of base = sequence without entries is a re-signing: it
+//! says that nothing was revoked since. A key of which no end is known has the
+//! not-after 9999-12-31T23:59:59Z (as RFC 5280 §4.1.2.5 writes it).
+//!
+//! Several parts in one body or file are a CBOR Sequence (RFC 8742) of them,
+//! [`MEDIA_TYPE`]. In a server-sent event each is the data of one event, as
+//! base64url without padding ([`part_to_text`]).
+
+mod part;
+#[cfg(feature = "issuer")]
+mod sign;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::error::{ConfigError, Malformed};
+use crate::id::KeyId;
+use crate::key::{KeySet, LiveKeys, VerifyingKey, exchange};
+use crate::revocation::{Entry, OutOfOrder, Position, RevocationList};
+use crate::time::{DEFAULT_LEEWAY, MAX_LEEWAY, UnixTime};
+use crate::wire::cose::{Sign1, Typ};
+use crate::wire::text;
+
+pub use self::part::FeedPart;
+use self::part::Payload;
+#[cfg(feature = "issuer")]
+pub use self::sign::NewFeed;
+
+/// Largest part, in bytes; a longer one is not looked at.
+pub const MAX_PART_BYTES: usize = 2 * 1024 * 1024;
+/// Most session keys in one feed.
+pub const MAX_SESSION_KEYS: usize = 256;
+/// Content-Type of a body of parts.
+pub const MEDIA_TYPE: &str = "application/hallpass-feed+cbor-seq";
+
+/// A feed, or a part of one, that is not applied. The edge is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeedError {
+    /// A part of more than [`MAX_PART_BYTES`].
+    #[error("a part of the feed has more than {MAX_PART_BYTES} bytes")]
+    TooLong,
+    /// Not a part of a feed.
+    #[error("malformed: {0}")]
+    Malformed(#[from] Malformed),
+    /// Signed for another purpose, such as a session token.
+    #[error("signed for another purpose than {}", Typ::Feed.name())]
+    WrongType,
+    /// Signed by a key that is not pinned, or that has retired.
+    #[error("no pinned feed key has the id {key_id}")]
+    UnknownKey {
+        /// The kid that the part names.
+        key_id: KeyId,
+    },
+    /// The pinned key did not sign this.
+    #[error("feed key {key_id} did not sign this")]
+    BadSignature {
+        /// The kid that the part names.
+        key_id: KeyId,
+    },
+    /// Signed too long ago.
+    #[error("the feed's signature expired at {expires_at}, and it is {now}")]
+    Expired {
+        /// The feed's expiry.
+        expires_at: UnixTime,
+        /// The time compared with.
+        now: UnixTime,
+    },
+    /// Signed in the future, by more than the leeway.
+    #[error("the feed was signed at {issued_at}, and it is {now}")]
+    NotYetValid {
+        /// When it says it was signed.
+        issued_at: UnixTime,
+        /// The time compared with.
+        now: UnixTime,
+    },
+    /// An entry of a kind that this version does not know, and so can't heed.
+    #[error("an entry of the unknown kind {kind}; this edge needs a newer version of hallpass")]
+    UnknownEntry {
+        /// Its kind.
+        kind: u64,
+    },
+    /// A session key that is no key, has another kid, or an unknown algorithm.
+    #[error("the feed's session key {key_id} can't be used")]
+    BadSessionKey {
+        /// Its kid.
+        key_id: KeyId,
+    },
+    /// A session key twice.
+    #[error("the feed has the session key {key_id} twice")]
+    DuplicateSessionKey {
+        /// Its kid.
+        key_id: KeyId,
+    },
+    /// A session key that is a feed key too. No key does both.
+    #[error("the feed key {key_id} is among the session keys, and no key may do both")]
+    SharedKey {
+        /// The key.
+        key_id: KeyId,
+    },
+    /// No session key that is good now. An edge without keys would refuse
+    /// everybody, so it stays with those it has.
+    #[error("the feed has no session key that is good now")]
+    NoSessionKeys,
+    /// More than [`MAX_SESSION_KEYS`].
+    #[error("the feed has more than {MAX_SESSION_KEYS} session keys")]
+    TooManySessionKeys,
+    /// Parts of two feeds.
+    #[error("parts that are not of one feed")]
+    PartsDisagree,
+    /// A part twice.
+    #[error("part {part} of the feed twice")]
+    DuplicatePart {
+        /// Which.
+        part: u64,
+    },
+    /// The feed ended before all its parts were there.
+    #[error("{found} of {parts} parts of the feed")]
+    MissingParts {
+        /// How many there are.
+        found: u64,
+        /// How many there should be.
+        parts: u64,
+    },
+    /// Does not follow from the list.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+    /// Of the list's own position, and signed before the one applied last: a
+    /// replay, or an issuer whose clock is a little behind another's.
+    #[error("the feed was signed at {issued_at}, before the one that was applied last ({as_of})")]
+    Older {
+        /// When it was signed.
+        issued_at: UnixTime,
+        /// When the one applied last was.
+        as_of: UnixTime,
+    },
+}
+
+/// The feed keys that an edge pins. They verify feeds and never a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedKeys {
+    keys: KeySet,
+    leeway: Duration,
+}
+
+impl FeedKeys {
+    /// # Errors
+    /// As [`KeySet::new`].
+    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
+        Ok(Self { keys: KeySet::unprepared(keys)?, leeway: DEFAULT_LEEWAY })
+    }
+
+    /// Reads a COSE Key Set or a JWKS, whichever it is: what
+    /// `hallpass key export --use feed` writes.
+    ///
+    /// # Errors
+    /// As [`KeySet::from_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+        Self::new(exchange::keys_from_bytes(bytes)?)
+    }
+
+    /// Forgives another clock skew than 5 s; more than 60 s are taken for 60.
+    #[must_use]
+    pub fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway.min(MAX_LEEWAY);
+        self
+    }
+
+    /// The keys as a COSE Key Set.
+    #[must_use]
+    pub fn to_cose(&self) -> Vec<u8> {
+        self.keys.to_cose()
+    }
+
+    /// The keys, in the order of their ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &VerifyingKey> {
+        self.keys.iter()
+    }
+
+    /// Whether a key is among them, retired or not.
+    #[must_use]
+    pub fn contains(&self, key: &VerifyingKey) -> bool {
+        self.keys.iter().any(|pinned| pinned.as_bytes() == key.as_bytes())
+    }
+
+    /// Verifies one part, and then reads it. At most [`MAX_PART_BYTES`] bytes
+    /// are looked at.
+    ///
+    /// # Errors
+    /// [`FeedError`], for whatever reason a single part can give.
+    pub fn verify_part(&self, bytes: &[u8], now: UnixTime) -> Result<FeedPart, FeedError> {
+        self.part(bytes, now, Expiry::Enforced)
+    }
+
+    fn part(&self, bytes: &[u8], now: UnixTime, expiry: Expiry) -> Result<FeedPart, FeedError> {
+        if bytes.len() > MAX_PART_BYTES {
+            return Err(FeedError::TooLong);
+        }
+        let frame = Sign1::decode(bytes)?;
+        if frame.header.typ != Some(Typ::Feed) {
+            return Err(FeedError::WrongType);
+        }
+        let key_id = frame.header.key_id;
+        let key = self.keys.get(key_id, now).ok_or(FeedError::UnknownKey { key_id })?;
+        if key.algorithm() != frame.header.algorithm
+            || !key.verifies(&frame.signed_message(), frame.signature)
+        {
+            return Err(FeedError::BadSignature { key_id });
+        }
+        // Times before the entries: of a stale part those need not be read.
+        let payload = Payload::decode(frame.payload)?;
+        self.in_time(payload.head.issued_at, payload.head.expires_at, now, expiry)?;
+        let part = payload.read(bytes)?;
+        match part.session_keys().iter().find(|key| self.contains(key.verifying_key())) {
+            Some(shared) => Err(FeedError::SharedKey { key_id: shared.verifying_key().id() }),
+            None => Ok(part),
+        }
+    }
+
+    fn in_time(
+        &self,
+        issued_at: UnixTime,
+        expires_at: UnixTime,
+        now: UnixTime,
+        expiry: Expiry,
+    ) -> Result<(), FeedError> {
+        if issued_at > now.saturating_add(self.leeway) {
+            return Err(FeedError::NotYetValid { issued_at, now });
+        }
+        if expiry == Expiry::Enforced && now >= expires_at.saturating_add(self.leeway) {
+            return Err(FeedError::Expired { expires_at, now });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a feed may be past its expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    /// Just received: somebody may be replaying it.
+    Enforced,
+    /// Verified before its expiry by this edge, and kept. How old a list may
+    /// be is then for the staleness policy to say, as if the edge had never
+    /// been restarted.
+    #[cfg_attr(not(feature = "sync"), expect(dead_code, reason = "the feed's client keeps one"))]
+    Waived,
+}
+
+/// A session key as the feed carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionKey {
+    key: VerifyingKey,
+    not_before: UnixTime,
+}
+
+impl SessionKey {
+    /// `key` signs from `not_before` on and is unknown from
+    /// [`retires`](VerifyingKey::retires) on.
+    #[must_use]
+    pub const fn new(key: VerifyingKey, not_before: UnixTime) -> Self {
+        Self { key, not_before }
+    }
+
+    /// The key, which is unknown from its not-after on.
+    #[must_use]
+    pub const fn verifying_key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// When it begins to sign. An edge knows it from the moment it hears of it,
+    /// since its clock may be behind the issuer's.
+    #[must_use]
+    pub const fn not_before(&self) -> UnixTime {
+        self.not_before
+    }
+}
+
+#[cfg(feature = "issuer")]
+impl From<&crate::key::KeyEntry> for SessionKey {
+    fn from(entry: &crate::key::KeyEntry) -> Self {
+        Self::new(entry.key.verifying_key().clone().retiring(entry.retires), entry.activates)
+    }
+}
+
+/// Collects the verified parts of one feed, in any order.
+#[derive(Debug, Default)]
+pub struct FeedParts(Vec<FeedPart>);
+
+impl FeedParts {
+    /// Adds a part; the last one that is missing makes the feed.
+    ///
+    /// # Errors
+    /// [`FeedError::PartsDisagree`], [`FeedError::DuplicatePart`], and what
+    /// only the whole feed can show about its session keys. What was collected
+    /// is then of no use.
+    pub fn add(&mut self, part: FeedPart) -> Result<Option<Feed>, FeedError> {
+        if self.0.first().is_some_and(|first| first.head() != part.head()) {
+            return Err(FeedError::PartsDisagree);
+        }
+        match self.0.binary_search_by_key(&part.index(), FeedPart::index) {
+            Ok(_) => return Err(FeedError::DuplicatePart { part: part.index() }),
+            Err(place) => self.0.insert(place, part),
+        }
+        let parts = self.0[0].head().parts;
+        if self.0.len() as u64 == parts {
+            Feed::new(core::mem::take(&mut self.0)).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Nothing may be missing any longer.
+    ///
+    /// # Errors
+    /// [`FeedError::MissingParts`] if some parts are there and others are not.
+    pub fn finish(&self) -> Result<(), FeedError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some(first) => {
+                Err(FeedError::MissingParts { found: self.0.len() as u64, parts: first.head().parts })
+            }
+        }
+    }
+}
+
+/// A whole feed that a pinned key signed.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// In order, all of them.
+    parts: Box<[FeedPart]>,
+    session_keys: Box<[SessionKey]>,
+}
+
+impl Feed {
+    fn new(parts: Vec<FeedPart>) -> Result<Self, FeedError> {
+        let keys: Vec<SessionKey> = parts.iter().flat_map(FeedPart::session_keys).cloned().collect();
+        if keys.is_empty() {
+            return Err(FeedError::NoSessionKeys);
+        }
+        if keys.len() > MAX_SESSION_KEYS {
+            return Err(FeedError::TooManySessionKeys);
+        }
+        for (n, key) in keys.iter().enumerate() {
+            let key_id = key.key.id();
+            if keys[..n].iter().any(|other| other.key.id() == key_id) {
+                return Err(FeedError::DuplicateSessionKey { key_id });
+            }
+        }
+        Ok(Self { parts: parts.into(), session_keys: keys.into() })
+    }
+
+    /// Verifies a CBOR Sequence of exactly one feed's parts, such as a file.
+    ///
+    /// # Errors
+    /// [`FeedError`], for whatever reason.
+    pub fn from_bytes(keys: &FeedKeys, mut bytes: &[u8], now: UnixTime) -> Result<Self, FeedError> {
+        let feed = Self::read(keys, &mut bytes, now, Expiry::Enforced)?.ok_or(Malformed::Empty)?;
+        if bytes.is_empty() { Ok(feed) } else { Err(Malformed::TrailingBytes.into()) }
+    }
+
+    /// The next feed of a CBOR Sequence; `None` at its end.
+    fn read(
+        keys: &FeedKeys,
+        bytes: &mut &[u8],
+        now: UnixTime,
+        expiry: Expiry,
+    ) -> Result<Option<Self>, FeedError> {
+        let mut parts = FeedParts::default();
+        while let Some(length) = next_part(bytes)? {
+            let (part, rest) = bytes.split_at(length);
+            *bytes = rest;
+            if let Some(feed) = parts.add(keys.part(part, now, expiry)?)? {
+                return Ok(Some(feed));
+            }
+        }
+        parts.finish()?;
+        if bytes.is_empty() { Ok(None) } else { Err(Malformed::Truncated.into()) }
+    }
+
+    /// Where it takes a list.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.parts[0].head().position
+    }
+
+    /// The sequence that it starts from; `None` for a snapshot.
+    #[must_use]
+    pub fn base(&self) -> Option<u64> {
+        self.parts[0].head().base
+    }
+
+    /// When it was signed.
+    #[must_use]
+    pub fn issued_at(&self) -> UnixTime {
+        self.parts[0].head().issued_at
+    }
+
+    /// Until when an edge may receive it.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixTime {
+        self.parts[0].head().expires_at
+    }
+
+    /// The entries, as they came.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.parts.iter().flat_map(FeedPart::entries)
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(FeedPart::len).sum()
+    }
+
+    /// Whether it has no entries: a re-signing, or an empty snapshot.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The session keys.
+    #[must_use]
+    pub const fn session_keys(&self) -> &[SessionKey] {
+        &self.session_keys
+    }
+
+    /// The signed parts, in order.
+    #[must_use]
+    pub const fn parts(&self) -> &[FeedPart] {
+        &self.parts
+    }
+
+    /// How many bytes the signed parts have.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.parts.iter().map(|part| part.as_bytes().len()).sum()
+    }
+
+    /// The signed parts as a CBOR Sequence.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.encoded_len());
+        self.parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+        bytes
+    }
+
+    /// Takes `list` and `keys` to where this feed is: both, or neither. Readers
+    /// wait for nothing. A large snapshot takes a while, so not on a thread
+    /// that others wait for. One task applies feeds to a list.
+    ///
+    /// The keys that stay keep their tables, and one whose not-after has come
+    /// by `now` is left out.
+    ///
+    /// # Errors
+    /// [`FeedError::OutOfOrder`] or [`FeedError::Older`] if it does not follow
+    /// from the list, [`FeedError::NoSessionKeys`] if all its keys have retired.
+    pub fn apply(&self, list: &RevocationList, keys: &LiveKeys, now: UnixTime) -> Result<(), FeedError> {
+        let issued_at = self.issued_at();
+        let before = list.snapshot();
+        if let (Some(position), Some(as_of)) = (before.position(), before.as_of())
+            && position == self.position()
+            && issued_at < as_of
+        {
+            // The list would only ignore it; the keys would go back.
+            return Err(FeedError::Older { issued_at, as_of });
+        }
+        drop(before);
+        let current = keys.current();
+        let next = self.key_set(&current, now)?;
+        // What can fail comes first. Until the keys are replaced too, tokens of
+        // a new key are refused: the safe side.
+        match self.base() {
+            None => list.apply_snapshot(self.position(), issued_at, self.entries())?,
+            Some(base) => list.apply_delta(base, self.position(), issued_at, self.entries())?,
+        }
+        if next != *current {
+            keys.replace(next);
+        }
+        Ok(())
+    }
+
+    fn key_set(&self, current: &KeySet, now: UnixTime) -> Result<KeySet, FeedError> {
+        let live = self
+            .session_keys
+            .iter()
+            .map(SessionKey::verifying_key)
+            .filter(|key| key.retires().is_none_or(|retires| now < retires))
+            .map(|key| {
+                let known = current.iter().find(|known| known.as_bytes() == key.as_bytes());
+                match known.filter(|known| known.algorithm() == key.algorithm()) {
+                    Some(known) => known.clone().retiring(key.retires()),
+                    None => key.clone(),
+                }
+            });
+        // No two are of one id, so that there is none is all that can be wrong.
+        KeySet::new(live).map_err(|_| FeedError::NoSessionKeys)
+    }
+}
+
+/// The feeds in a CBOR Sequence that this edge verified when they came, and
+/// kept. They may have expired since. Ends after an error.
+#[cfg(feature = "sync")]
+pub(crate) fn kept_feeds(
+    keys: &FeedKeys,
+    mut bytes: &[u8],
+    now: UnixTime,
+) -> impl Iterator<Item = Result<Feed, FeedError>> {
+    core::iter::from_fn(move || {
+        let next = Feed::read(keys, &mut bytes, now, Expiry::Waived).transpose();
+        if matches!(next, Some(Err(_))) {
+            bytes = &[];
+        }
+        next
+    })
+}
+
+/// The feeds in a CBOR Sequence, with nothing verified: for a file that is
+/// believed for where it lies, as a key set's is.
+///
+/// # Errors
+/// [`FeedError`] for what is no feed.
+#[cfg(feature = "server")]
+pub(crate) fn unverified_feeds(mut bytes: &[u8]) -> Result<Vec<Feed>, FeedError> {
+    let (mut feeds, mut parts) = (Vec::new(), FeedParts::default());
+    while let Some(length) = next_part(bytes)? {
+        let (part, rest) = bytes.split_at(length);
+        bytes = rest;
+        let frame = Sign1::decode(part)?;
+        if frame.header.typ != Some(Typ::Feed) {
+            return Err(FeedError::WrongType);
+        }
+        feeds.extend(parts.add(Payload::decode(frame.payload)?.read(part)?)?);
+    }
+    parts.finish()?;
+    Ok(feeds)
+}
+
+/// The length of the part that `bytes` begins with; `None` if more bytes are
+/// needed to tell.
+///
+/// # Errors
+/// [`FeedError`] if no part begins like this, or none of allowed length.
+pub(crate) fn next_part(bytes: &[u8]) -> Result<Option<usize>, FeedError> {
+    match Sign1::length(bytes)? {
+        Some(length) if length > MAX_PART_BYTES => Err(FeedError::TooLong),
+        None if bytes.len() >= MAX_PART_BYTES => Err(FeedError::TooLong),
+        length => Ok(length),
+    }
+}
+
+/// A part as the data of a server-sent event.
+#[must_use]
+pub fn part_to_text(part: &[u8]) -> String {
+    text::encode(part)
+}
+
+/// The part that [`part_to_text`] wrote.
+///
+/// # Errors
+/// [`FeedError::TooLong`], or [`FeedError::Malformed`] if it is not base64url.
+pub fn part_from_text(text: &str) -> Result<Vec<u8>, FeedError> {
+    if text.len() > MAX_PART_TEXT {
+        return Err(FeedError::TooLong);
+    }
+    Ok(text::decode_vec(text)?)
+}
+
+/// Longest text of a part, in characters.
+pub(crate) const MAX_PART_TEXT: usize = text::encoded_len(MAX_PART_BYTES);

@@ -1,0 +1,403 @@
+//! The feed's client: a task that keeps an edge's list and keys current.
+//!
+//! It starts from the feed that it kept on disk, fetches a snapshot if there is
+//! none, and then follows: server-sent events where the issuer and what is
+//! between can do them, else a long poll. Nothing that is wrong with a feed, a
+//! connection or an issuer changes what the edge knows; the list only grows
+//! older, and the verifier's [`StalePolicy`](crate::StalePolicy) says when it is
+//! too old.
+//!
+//! # What is asked of the issuer
+//!
+//! `GET {issuer}/revocations` answers a snapshot, all parts of it as a CBOR
+//! Sequence, [`MEDIA_TYPE`](crate::revocation::feed::MEDIA_TYPE).
+//! With `?after=SEQUENCE&epoch=EPOCH` it answers
+//!
+//! - to `Accept: text/event-stream`: events, one for each part, with the part
+//!   in base64url as the data and no name or the name `feed`. The first feed
+//!   comes at once: the delta from there, or a snapshot if there is no such
+//!   delta (another epoch, say). The next ones come when something is revoked,
+//!   and at each re-signing;
+//! - else: one feed, as soon as there is something after that position, and
+//!   after some 8 s the last re-signing in any case. `wait=0` asks for an
+//!   answer at once; `hallpass serve` does not heed it.
+//!
+//! `GET {issuer}/.well-known/hallpass/feed-keys` answers the feed keys as a COSE
+//! Key Set, for edges that trust on first use.
+
+mod backoff;
+mod cache;
+mod events;
+mod http;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::error::ConfigError;
+use crate::key::LiveKeys;
+use crate::revocation::{FeedError, FeedKeys, Position, RevocationList};
+use crate::time::{Clock, SystemClock, UnixTime};
+
+use self::backoff::Backoff;
+use self::cache::Cache;
+use self::http::Http;
+
+/// How often an unknown kid may ask for a refresh.
+const REFRESH_EVERY: Duration = Duration::from_mins(1);
+
+/// How feeds get here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Server-sent events; a long poll for a while where none get through.
+    Events,
+    /// Long polls.
+    LongPoll,
+    /// A snapshot now and then, by ETag: through a cache or a CDN. A log-out
+    /// takes this long to get here.
+    Poll {
+        /// How often to ask.
+        every: Duration,
+    },
+}
+
+/// Why a feed did not get here, or was not applied. The edge is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// No connection, or it broke.
+    #[error("the issuer can't be reached: {0}")]
+    Unreachable(String),
+    /// The answer is an error.
+    #[error("the issuer answered with status {0}")]
+    Status(u16),
+    /// The answer is neither a feed nor events.
+    #[error("the issuer answered with {0:?}, which is no feed")]
+    ContentType(String),
+    /// No whole feed came in time.
+    #[error("no feed came within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// The feed is larger than this edge takes.
+    #[error("the feed has more than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The stream of events is none.
+    #[error("not a stream of events that carry a feed: {0}")]
+    Events(&'static str),
+    /// A feed that is not applied.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The issuer's feed keys, to be trusted on first use, can't be used.
+    #[error("the issuer's feed keys can't be used: {0}")]
+    FeedKeys(String),
+}
+
+/// What a [`FeedClient`] is up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// How far the list has followed the feed.
+    pub position: Option<Position>,
+    /// When the feed applied last was signed.
+    pub as_of: Option<UnixTime>,
+    /// When a feed from the issuer was last applied, by this machine's clock.
+    pub last_success: Option<UnixTime>,
+    /// What went wrong last, and when, since then or ever.
+    pub last_error: Option<(UnixTime, SyncError)>,
+    /// How many attempts have failed since the last success.
+    pub failures: u64,
+}
+
+impl FeedStatus {
+    /// How old the list is; `None` if there never was a feed.
+    #[must_use]
+    pub fn age(&self, now: UnixTime) -> Option<Duration> {
+        self.as_of.map(|as_of| now.since(as_of))
+    }
+}
+
+/// Keeps one [`RevocationList`] and one [`LiveKeys`] current. [`run`](Self::run)
+/// is the task; everything else can be had before it is spawned.
+///
+/// ```no_run
+/// # use hallpass::{Verifier, revocation::{FeedKeys, sync::FeedClient}};
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let trusted = FeedKeys::from_bytes(&std::fs::read("feed-keys.cbor")?)?;
+/// let client = FeedClient::builder("https://login.example")
+///     .trust(trusted)
+///     .cache_dir("/var/cache/edge")
+///     .build()?;
+/// let verifier = Verifier::builder(client.keys().clone())
+///     .audience("shop")
+///     .revocations(client.list().clone())
+///     .build()?;
+/// tokio::spawn(client.run());
+/// # Ok(()) }
+/// ```
+pub struct FeedClient {
+    http: Http,
+    trust: Trust,
+    cache: Option<Cache>,
+    delivery: Delivery,
+    backoff: Backoff,
+    clock: Arc<dyn Clock>,
+    handle: FeedHandle,
+}
+
+/// Whose feeds are applied.
+enum Trust {
+    Pinned(Arc<FeedKeys>),
+    /// Whatever keys the issuer gives, once.
+    OnFirstUse,
+}
+
+impl FeedClient {
+    /// A client of the issuer at this URL, its base path included.
+    pub fn builder(issuer: impl Into<String>) -> FeedClientBuilder {
+        FeedClientBuilder {
+            issuer: issuer.into(),
+            trust: None,
+            list: RevocationList::new(),
+            keys: LiveKeys::awaiting(),
+            cache_dir: None,
+            delivery: Delivery::Events,
+            timeout: Duration::from_secs(45),
+            max_feed_bytes: 256 * 1024 * 1024,
+            back_off: (Duration::from_millis(100), Duration::from_secs(10)),
+            root_certificates: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The list it keeps current.
+    #[must_use]
+    pub fn list(&self) -> &RevocationList {
+        &self.handle.0.list
+    }
+
+    /// The session keys it keeps current. None until the first feed.
+    #[must_use]
+    pub fn keys(&self) -> &LiveKeys {
+        &self.handle.0.keys
+    }
+
+    /// For asking about it and asking something of it while it runs.
+    #[must_use]
+    pub fn handle(&self) -> FeedHandle {
+        self.handle.clone()
+    }
+}
+
+impl fmt::Debug for FeedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedClient").field("status", &self.handle.status()).finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`FeedClient`].
+#[must_use]
+pub struct FeedClientBuilder {
+    issuer: String,
+    trust: Option<Trust>,
+    list: RevocationList,
+    keys: LiveKeys,
+    cache_dir: Option<PathBuf>,
+    delivery: Delivery,
+    timeout: Duration,
+    max_feed_bytes: usize,
+    back_off: (Duration, Duration),
+    root_certificates: Vec<reqwest::Certificate>,
+    clock: Arc<dyn Clock>,
+}
+
+impl FeedClientBuilder {
+    /// Pins the feed keys: no other's feed is applied.
+    pub fn trust(mut self, keys: FeedKeys) -> Self {
+        self.trust = Some(Trust::Pinned(Arc::new(keys)));
+        self
+    }
+
+    /// Takes the feed keys that the issuer gives when first asked, over TLS, and
+    /// pins those: in the [cache directory](Self::cache_dir), or without one
+    /// for as long as the process lives. Whoever is in the issuer's place at
+    /// that moment is trusted; [`trust`](Self::trust) has no such moment.
+    pub fn trust_on_first_use(mut self) -> Self {
+        self.trust = Some(Trust::OnFirstUse);
+        self
+    }
+
+    /// Keeps this list current, and these keys, rather than new ones.
+    pub fn into_existing(mut self, list: RevocationList, keys: LiveKeys) -> Self {
+        (self.list, self.keys) = (list, keys);
+        self
+    }
+
+    /// Keeps the last feed in this directory and starts from it. The directory
+    /// is made if it isn't there. Whoever can write there can keep the edge
+    /// from learning of revocations for as long as its staleness bound.
+    pub fn cache_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache_dir = Some(path.into());
+        self
+    }
+
+    /// How feeds get here; [`Delivery::Events`] unless said otherwise.
+    pub const fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// How long a whole feed may take to get here, waiting included; then the
+    /// connection is given up. More than the 8 s for which the issuer holds a
+    /// long poll; default 45 s.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Largest feed that is taken, in bytes. Default 256 MiB, some ten million
+    /// revoked sessions; so much memory one answer can take.
+    pub const fn max_feed_bytes(mut self, bytes: usize) -> Self {
+        self.max_feed_bytes = bytes;
+        self
+    }
+
+    /// Waits between attempts, before jitter: the first, and the longest.
+    /// Default 100 ms and 10 s.
+    pub const fn back_off(mut self, first: Duration, longest: Duration) -> Self {
+        self.back_off = (first, longest);
+        self
+    }
+
+    /// Trusts this certificate authority (PEM) for TLS too.
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`] if it is no certificate.
+    pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
+        let certificate = reqwest::Certificate::from_pem(pem)
+            .map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))?;
+        self.root_certificates.push(certificate);
+        Ok(self)
+    }
+
+    /// Reads the time from another clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// # Errors
+    /// [`ConfigError::Builder`] if no trust was said, or the URL is none, or
+    /// keys would be trusted on first use without TLS;
+    /// [`ConfigError::KeyUse`] if a pinned feed key is a session key already;
+    /// [`ConfigError::File`] if the cache directory can't be made.
+    pub fn build(self) -> Result<FeedClient, ConfigError> {
+        let trust = self.trust.ok_or(ConfigError::Builder(
+            "say whose feed this edge trusts: .trust(keys) or .trust_on_first_use()",
+        ))?;
+        if let Trust::Pinned(pinned) = &trust
+            && let Some(shared) = self.keys.current().iter().find(|key| pinned.contains(key))
+        {
+            return Err(ConfigError::KeyUse { key: shared.id(), found: "session", wanted: "feed" });
+        }
+        let http = Http::new(&self.issuer, self.root_certificates, self.timeout, self.max_feed_bytes)?;
+        if matches!(trust, Trust::OnFirstUse) && !http.is_private() {
+            return Err(ConfigError::Builder(
+                "feed keys are trusted on first use over https alone; pin them with .trust(keys)",
+            ));
+        }
+        let cache = self.cache_dir.map(|path| Cache::open(path, self.max_feed_bytes)).transpose()?;
+        let (status, _) = watch::channel(FeedStatus::default());
+        let refresh = Arc::new(Refresh::default());
+        let asked = Arc::clone(&refresh);
+        self.keys.on_unknown(move || {
+            asked.ask();
+        });
+        Ok(FeedClient {
+            http,
+            trust,
+            cache,
+            delivery: self.delivery,
+            backoff: Backoff::new(self.back_off.0, self.back_off.1),
+            clock: self.clock,
+            handle: FeedHandle(Arc::new(Shared { list: self.list, keys: self.keys, status, refresh })),
+        })
+    }
+}
+
+impl fmt::Debug for FeedClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedClientBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// A running [`FeedClient`]. Clones are of the same one.
+#[derive(Clone)]
+pub struct FeedHandle(Arc<Shared>);
+
+struct Shared {
+    list: RevocationList,
+    keys: LiveKeys,
+    status: watch::Sender<FeedStatus>,
+    refresh: Arc<Refresh>,
+}
+
+impl FeedHandle {
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> FeedStatus {
+        self.0.status.borrow().clone()
+    }
+
+    /// Waits until `is_met` holds of the status; forever if the client is
+    /// stopped before.
+    pub async fn wait_until(&self, is_met: impl FnMut(&FeedStatus) -> bool) -> FeedStatus {
+        // The sender is in this handle, so the channel can't be closed.
+        match self.0.status.subscribe().wait_for(is_met).await {
+            Ok(status) => status.clone(),
+            Err(_) => self.status(),
+        }
+    }
+
+    /// Asks the issuer for the latest feed: for a token of an unknown key,
+    /// which may just be new. At most once a minute, however often this is
+    /// called; tells whether it was done. A [`Verifier`](crate::Verifier) with
+    /// this client's keys asks of itself.
+    #[expect(clippy::must_use_candidate, reason = "asking is the point")]
+    pub fn refresh(&self) -> bool {
+        self.0.refresh.ask()
+    }
+}
+
+impl fmt::Debug for FeedHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FeedHandle").field(&self.status()).finish()
+    }
+}
+
+/// Passes on one request a minute.
+#[derive(Default)]
+struct Refresh {
+    asked: Mutex<Option<Instant>>,
+    wanted: Notify,
+}
+
+impl Refresh {
+    fn ask(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if asked.is_some_and(|last| now.duration_since(last) < REFRESH_EVERY) {
+            return false;
+        }
+        *asked = Some(now);
+        self.wanted.notify_one();
+        true
+    }
+}

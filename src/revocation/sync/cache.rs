@@ -1,0 +1,167 @@
+//! The last feed on disk: the signed parts themselves, so that what is read
+//! back is verified like what is received.
+//!
+//! Two files, since a re-signing every few seconds should not write a large
+//! snapshot again: the last snapshot, and the deltas that were applied after
+//! it. Each is written whole or not at all. Deltas that do not follow from the
+//! snapshot, because the process ended between the two, are passed over.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::error::ConfigError;
+use crate::files::{self, Readers};
+use crate::key::LiveKeys;
+use crate::key::exchange::MAX_KEY_SET_BYTES;
+use crate::revocation::feed::kept_feeds;
+use crate::revocation::{Feed, FeedError, FeedKeys, OutOfOrder, RevocationList};
+use crate::time::UnixTime;
+
+const SNAPSHOT: &str = "feed-snapshot.cborseq";
+const DELTAS: &str = "feed-deltas.cborseq";
+const FEED_KEYS: &str = "feed-keys.cbor";
+/// Deltas are collected up to this many bytes, or the length of the snapshot.
+const DELTAS_AT_LEAST: usize = 1024 * 1024;
+
+pub(super) struct Cache {
+    dir: PathBuf,
+    most: usize,
+    /// To be written.
+    snapshot: Option<Arc<Feed>>,
+    snapshot_len: usize,
+    deltas: Vec<Arc<Feed>>,
+    deltas_len: usize,
+    changed: bool,
+    writing: Option<JoinHandle<Result<(), ConfigError>>>,
+}
+
+impl Cache {
+    pub(super) fn open(dir: PathBuf, most: usize) -> Result<Self, ConfigError> {
+        files::create_private_dir(&dir)?;
+        Ok(Self {
+            dir,
+            most,
+            snapshot: None,
+            snapshot_len: 0,
+            deltas: Vec::new(),
+            deltas_len: 0,
+            changed: false,
+            writing: None,
+        })
+    }
+
+    /// Applies what was kept, as far as it verifies. The edge is then as if it
+    /// had run on without hearing anything.
+    pub(super) fn load(
+        &mut self,
+        trusted: &FeedKeys,
+        list: &RevocationList,
+        keys: &LiveKeys,
+        now: UnixTime,
+    ) -> Result<(), ConfigError> {
+        let file = self.dir.join(SNAPSHOT);
+        let unusable = |why: FeedError| files::error(&file, format!("{why}; it is not used"));
+        let Some(bytes) = self.read(SNAPSHOT, self.most)? else { return Ok(()) };
+        let mut snapshot = kept_feeds(trusted, &bytes, now);
+        if let Some(feed) = snapshot.next() {
+            let feed = feed.map_err(unusable)?;
+            feed.apply(list, keys, now).map_err(unusable)?;
+            self.snapshot_len = bytes.len();
+        }
+        let Some(bytes) = self.read(DELTAS, self.most)? else { return Ok(()) };
+        for feed in kept_feeds(trusted, &bytes, now) {
+            // A delta that is cut off or does not verify ends the chain; what
+            // was applied before it stays good.
+            let Ok(feed) = feed else { break };
+            match feed.apply(list, keys, now) {
+                Ok(()) => self.push(Arc::new(feed)),
+                Err(FeedError::OutOfOrder(OutOfOrder::Backwards { .. }) | FeedError::Older { .. }) => {}
+                Err(_) => break,
+            }
+        }
+        self.changed = false;
+        Ok(())
+    }
+
+    /// Keeps a feed that was applied. True if so many deltas have come together
+    /// that a new snapshot should be fetched.
+    pub(super) fn keep(&mut self, feed: &Arc<Feed>) -> bool {
+        if feed.base().is_none() {
+            self.snapshot_len = feed.encoded_len();
+            self.snapshot = Some(Arc::clone(feed));
+            self.deltas.clear();
+            self.deltas_len = 0;
+        } else {
+            self.push(Arc::clone(feed));
+        }
+        self.changed = true;
+        self.deltas_len > self.snapshot_len.max(DELTAS_AT_LEAST)
+    }
+
+    fn push(&mut self, feed: Arc<Feed>) {
+        // Of many re-signings in a row the last one says it all.
+        let says_less = |last: &mut Arc<Feed>| last.is_empty() && last.position() == feed.position();
+        if let Some(last) = self.deltas.pop_if(says_less) {
+            self.deltas_len -= last.encoded_len();
+        }
+        self.deltas_len += feed.encoded_len();
+        self.deltas.push(feed);
+    }
+
+    /// Writes what has changed, off the path of the feed: a slow disk must not
+    /// hold up a revocation. While it still writes, the next call does it.
+    pub(super) async fn write(&mut self) {
+        if let Some(writing) = &mut self.writing {
+            if !writing.is_finished() {
+                return;
+            }
+            if let Ok(Err(error)) = writing.await {
+                tracing::warn!(%error, "the revocation feed can't be kept on disk");
+                self.changed = true;
+            }
+            self.writing = None;
+        }
+        if !core::mem::take(&mut self.changed) {
+            return;
+        }
+        let (snapshot_file, deltas_file) = (self.dir.join(SNAPSHOT), self.dir.join(DELTAS));
+        let snapshot = self.snapshot.take();
+        let deltas = self.deltas.clone();
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            if let Some(snapshot) = snapshot {
+                files::write(&snapshot_file, &snapshot.to_bytes(), Readers::Owner)?;
+            }
+            let deltas: Vec<_> = deltas.iter().map(|feed| feed.to_bytes()).collect();
+            files::write(&deltas_file, &deltas.concat(), Readers::Owner)
+        }));
+    }
+
+    /// The feed keys that were pinned on first use.
+    pub(super) fn pinned(&self) -> Result<Option<FeedKeys>, ConfigError> {
+        self.read(FEED_KEYS, MAX_KEY_SET_BYTES)?.map(|bytes| FeedKeys::from_bytes(&bytes)).transpose()
+    }
+
+    /// Pins feed keys for this start and all later ones.
+    pub(super) fn pin(&self, keys: &FeedKeys) -> Result<(), ConfigError> {
+        files::write(&self.dir.join(FEED_KEYS), &keys.to_cose(), Readers::Owner)
+    }
+
+    fn read(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>, ConfigError> {
+        let path = self.dir.join(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(why) => return Err(files::error(&path, why)),
+        };
+        let mut bytes = Vec::new();
+        file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|why| files::error(&path, why))?;
+        if bytes.len() > most {
+            return Err(files::error(&path, format!("longer than {most} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+}

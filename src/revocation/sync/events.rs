@@ -1,0 +1,71 @@
+//! Server-sent events (HTML Living Standard §9.2), as far as a feed needs them:
+//! one line of data an event. Comments, ids and retry times are passed over, and
+//! so are events with another name than `feed`.
+
+use super::SyncError;
+use crate::revocation::feed::MAX_PART_TEXT;
+
+/// Longest line: a part's text and the field's name before it.
+const MAX_LINE: usize = MAX_PART_TEXT + 16;
+
+/// Cuts a stream of bytes into events.
+#[derive(Debug, Default)]
+pub(super) struct EventReader {
+    buffer: Vec<u8>,
+    /// Up to here there is no end of a line.
+    scanned: usize,
+    data: Option<String>,
+    /// The event has a name that is not ours.
+    is_foreign: bool,
+}
+
+impl EventReader {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next event's data.
+    pub(super) fn next(&mut self) -> Result<Option<String>, SyncError> {
+        let mut start = 0;
+        let mut event = None;
+        while event.is_none() {
+            let from = start.max(self.scanned);
+            let Some(end) = self.buffer[from..].iter().position(|byte| *byte == b'\n') else {
+                self.scanned = self.buffer.len();
+                break;
+            };
+            let end = from + end;
+            let line = self.buffer[start..end].to_vec();
+            (start, self.scanned) = (end + 1, end + 1);
+            event = self.line(&line)?;
+        }
+        // Once for all lines of a chunk, so that short ones cost no more.
+        self.buffer.drain(..start);
+        self.scanned -= start;
+        if self.buffer.len() > MAX_LINE && self.scanned == self.buffer.len() {
+            return Err(SyncError::Events("a line is longer than any part"));
+        }
+        Ok(event)
+    }
+
+    /// Takes a line in; the empty one ends an event.
+    fn line(&mut self, line: &[u8]) -> Result<Option<String>, SyncError> {
+        let line = core::str::from_utf8(line).map_err(|_| SyncError::Events("not UTF-8"))?;
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() {
+            let is_foreign = core::mem::take(&mut self.is_foreign);
+            return Ok(self.data.take().filter(|_| !is_foreign));
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "data" if self.data.is_some() => {
+                return Err(SyncError::Events("more than one line of data in an event"));
+            }
+            "data" => self.data = Some(value.to_owned()),
+            "event" => self.is_foreign = !matches!(value, "" | "feed" | "message"),
+            _ => {}
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,102 @@
+//! The signed feed as edges fetch it: signed when asked for, at most once for
+//! each base and every few seconds, however many edges ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::sync::{Mutex, watch};
+
+use crate::issuer::store::{Position, Store};
+use crate::revocation::feed::NewFeed;
+use crate::server::keyring::Keyring;
+use crate::server::revocations::entry;
+use crate::time::{Clock, UnixTime};
+
+/// Signed again after this long, so that an edge's list is hardly older.
+pub(crate) const RESIGN: Duration = Duration::from_secs(5);
+/// How long a signed feed may be on its way to an edge.
+const IN_TRANSIT: Duration = Duration::from_mins(5);
+/// How many bases are kept signed: the newest, and edges that are a little behind.
+const KEPT: usize = 16;
+
+/// A feed, signed.
+#[derive(Clone)]
+pub(crate) struct Signed {
+    /// What it starts from; `None` is a snapshot.
+    base: Option<u64>,
+    pub(crate) position: Position,
+    pub(crate) issued_at: UnixTime,
+    pub(crate) parts: Arc<[Bytes]>,
+}
+
+impl Signed {
+    /// All parts after each other: a CBOR sequence.
+    pub(crate) fn body(&self) -> Bytes {
+        match &*self.parts {
+            [only] => only.clone(),
+            parts => parts.concat().into(),
+        }
+    }
+}
+
+/// Signs what is in the store.
+pub(crate) struct Publisher<S> {
+    store: Arc<S>,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    signed: Mutex<Vec<Signed>>,
+}
+
+impl<S: Store> Publisher<S> {
+    pub(crate) fn new(store: Arc<S>, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
+        Self { store, keyring, clock, signed: Mutex::default() }
+    }
+
+    /// Is told of new revocations.
+    pub(crate) fn watch(&self) -> watch::Receiver<Position> {
+        self.store.watch()
+    }
+
+    /// What an edge needs that is at `after`, or that knows nothing.
+    pub(crate) async fn feed(&self, after: Option<Position>) -> anyhow::Result<Signed> {
+        // Whoever waits here for another's signature finds it done.
+        let mut signed = self.signed.lock().await;
+        // Read before the entries are: the feed says that nothing acknowledged
+        // before this second is missing.
+        let now = self.clock.now();
+        let newest = self.store.position().await?;
+        signed.retain(|one| {
+            one.position == newest && now.since(one.issued_at) < RESIGN && one.issued_at <= now
+        });
+        let base = after.filter(|after| after.epoch == newest.epoch).map(|after| after.sequence);
+        if let Some(found) = signed.iter().find(|one| one.base == base) {
+            return Ok(found.clone());
+        }
+        let changes = match after {
+            Some(after) => self.store.revocations_after(after).await?,
+            None => self.store.snapshot().await?,
+        };
+        let (key, keys) = (self.keyring.feed_key(now)?, self.keyring.published(now));
+        let (base, position) = (changes.base, changes.position);
+        // A million entries take a while.
+        let parts = tokio::task::spawn_blocking(move || {
+            let feed = NewFeed {
+                position: position.into(),
+                base,
+                issued_at: now,
+                expires_at: now.saturating_add(IN_TRANSIT),
+                session_keys: &keys,
+            };
+            feed.sign(&key, changes.entries.into_iter().map(entry))
+        })
+        .await??;
+        let one =
+            Signed { base, position, issued_at: now, parts: parts.into_iter().map(Bytes::from).collect() };
+        if signed.len() == KEPT {
+            signed.remove(0);
+        }
+        signed.push(one.clone());
+        Ok(one)
+    }
+}

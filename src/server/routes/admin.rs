@@ -1,0 +1,51 @@
+//! The operators' own address: `POST /admin/revoke`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode};
+
+use super::body::Body;
+use super::login::unavailable;
+use crate::http::problem::Problem;
+use crate::server::app::App;
+use crate::server::revoke::Revoke;
+
+/// The routes of `--admin-listen`.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    super::guarded(
+        Router::new()
+            .route("/admin/revoke", post(revoke))
+            .route("/healthz", axum::routing::get(|| async { "ok\n" }))
+            .with_state(app),
+        false,
+    )
+}
+
+async fn revoke(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Body(what): Body<Revoke>,
+) -> Response {
+    if !app.settings.operator_credential.admits(&headers) {
+        tracing::warn!(event = "authn_login_fail", address = %peer.ip(), "operator credential refused");
+        return Problem::new(StatusCode::UNAUTHORIZED, "This needs the operator credential.").into_response();
+    }
+    let Ok(target) = what.target() else {
+        let detail = "The id or the subject can't be used.";
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
+    };
+    let event = what.event(Some(peer.ip()));
+    match app.service.revoke(target, Some(event), app.now()).await {
+        Ok(revoked) => Json(what.answer(&revoked)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "an operator's revocation failed");
+            unavailable("The revocation could not be recorded. Try again.")
+        }
+    }
+}

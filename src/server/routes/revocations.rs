@@ -1,0 +1,114 @@
+//! `GET /revocations`: the signed feed, by polling, long poll or server-sent
+//! events. It is signed, so any cache in between may keep it for a moment.
+
+use core::convert::Infallible;
+use core::time::Duration;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::login::unavailable;
+use crate::issuer::store::Position;
+use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
+use crate::server::app::App;
+use crate::server::publisher::{RESIGN, Signed};
+
+/// How long a poll waits for news. Less than an edge's list may be old.
+const HOLD: Duration = Duration::from_secs(8);
+
+#[derive(Deserialize)]
+pub(super) struct After {
+    /// The sequence the edge has.
+    after: Option<u64>,
+    /// The epoch the edge has; another one gets a snapshot.
+    epoch: Option<u64>,
+    /// 0 asks for an answer at once.
+    wait: Option<u64>,
+}
+
+pub(super) async fn feed(
+    State(app): State<Arc<App>>,
+    Query(query): Query<After>,
+    headers: HeaderMap,
+) -> Response {
+    let newest = *app.publisher.watch().borrow();
+    let known = query.after.map(|sequence| Position { epoch: query.epoch.unwrap_or(newest.epoch), sequence });
+    let events = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("text/event-stream"));
+    if events {
+        let mut response = Sse::new(stream(app, known)).keep_alive(KeepAlive::default()).into_response();
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return response;
+    }
+    if query.wait != Some(0) && known == Some(newest) {
+        // Whatever comes of it, the answer says how things are then.
+        let mut positions = app.publisher.watch();
+        let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;
+    }
+    match app.publisher.feed(known).await {
+        Ok(signed) => respond(&signed, &headers),
+        Err(error) => {
+            tracing::error!(%error, "the feed could not be signed");
+            unavailable("The feed is not to be had at the moment.")
+        }
+    }
+}
+
+fn respond(signed: &Signed, asked: &HeaderMap) -> Response {
+    let Position { epoch, sequence } = signed.position;
+    // The time is in it: a cached feed is good for what it says and no more.
+    let etag = format!("\"{epoch}.{sequence}.{}\"", signed.issued_at.as_secs());
+    let same = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) == Some(&etag);
+    let mut response = if same {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, MEDIA_TYPE)], signed.body()).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=1"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(etag) = etag.try_into() {
+        headers.insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// An event for each part: at once, whenever there is news, and every few
+/// seconds to say that there is none.
+fn stream(app: Arc<App>, mut known: Option<Position>) -> impl Stream<Item = Result<Event, Infallible>> {
+    // Bounded: an edge that doesn't read is waited for, not stored up for.
+    let (send, events) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let mut positions = app.publisher.watch();
+        loop {
+            positions.mark_unchanged();
+            match app.publisher.feed(known).await {
+                Ok(signed) => {
+                    for part in signed.parts.iter() {
+                        if send.send(Ok(Event::default().data(part_to_text(part)))).await.is_err() {
+                            return;
+                        }
+                    }
+                    known = Some(signed.position);
+                }
+                Err(error) => tracing::error!(%error, "the feed could not be signed"),
+            }
+            tokio::select! {
+                () = send.closed() => return,
+                _ = timeout(RESIGN, positions.changed()) => {}
+            }
+        }
+    });
+    ReceiverStream::new(events)
+}

@@ -1,0 +1,533 @@
+//! The ledger's promises, on every ledger: G6 and G7 of the design.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
+
+use std::collections::HashSet;
+use std::sync::Barrier;
+use std::time::Duration;
+
+use hallpass::issuer::ledger::{Ledger, MemoryLedger, StartError};
+use hallpass::issuer::{self, RenewError};
+use hallpass::*;
+
+const T0: u64 = 1_790_000_000;
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(T0 + seconds).unwrap()
+}
+
+fn alice() -> Subject {
+    Subject::new("alice").unwrap()
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32], KeyUse::Session, Algorithm::EdDsa).unwrap()
+}
+
+/// An issuer on any ledger, with one key or, after a rotation, two.
+#[derive(Clone)]
+struct Office<L> {
+    ledger: L,
+    keys: SigningKeys,
+    minter: Minter,
+}
+
+impl<L: Ledger> Office<L> {
+    fn new(ledger: L) -> Self {
+        let keys = SigningKeys::new(key(1), []).unwrap();
+        Self { ledger, keys, minter: Minter::new(Lifetimes::default()).audience(Some("shop".into())) }
+    }
+
+    async fn start(&self, now: UnixTime) -> IssuedToken {
+        let subject = alice();
+        let started = self.ledger.earliest_start(&subject, now).await.unwrap();
+        let new = NewSession {
+            subject: &subject,
+            claims: &[("plan", "gold")],
+            started,
+            auth_time: now,
+            ends: None,
+            bound_to: None,
+        };
+        let token = self.minter.start(self.keys.newest(), &new, now).unwrap();
+        self.ledger.start(token.session(), now).await.unwrap();
+        token
+    }
+
+    async fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<L::Error>> {
+        let keys = self.keys.key_set().unwrap();
+        let token = UnverifiedToken::decode(text).unwrap().verify(&keys, now).unwrap();
+        issuer::renew(&self.ledger, text, token, &self.keys, self.minter.lifetimes(), now).await
+    }
+
+    /// The successor's text; `None` if the token itself came back.
+    async fn renewed(&self, text: &str, now: UnixTime) -> Option<String> {
+        let renewal = self.renew(text, now).await.unwrap();
+        assert_eq!(renewal.renewed, renewal.token.as_str() != text);
+        renewal.renewed.then(|| renewal.token.as_str().to_owned())
+    }
+}
+
+/// Each line of the rule, and each kind of revocation. `fresh` makes an empty
+/// ledger; `stored` says whether a session that is not in it is refused.
+async fn conformance<L: Ledger>(fresh: impl AsyncFn() -> L, stored: bool) {
+    the_lines_of_the_rule(Office::new(fresh().await)).await;
+    not_due(Office::new(fresh().await)).await;
+    the_end_of_a_session(Office::new(fresh().await)).await;
+    a_rotation_in_between(Office::new(fresh().await)).await;
+    a_withdrawn_key(Office::new(fresh().await)).await;
+    a_lost_row(&Office::new(fresh().await), &Office::new(fresh().await), stored).await;
+    merely_expired(&Office::new(fresh().await)).await;
+    from_the_future(Office::new(fresh().await)).await;
+    revocations(Office::new(fresh().await)).await;
+}
+
+async fn the_lines_of_the_rule<L: Ledger>(office: Office<L>) {
+    let zero = office.start(at(0)).await;
+    let zero = zero.as_str();
+    let one = office.renewed(zero, at(450)).await.unwrap();
+    let verifier = Verifier::builder(office.keys.key_set().unwrap())
+        .audience("shop")
+        .without_revocations()
+        .build()
+        .unwrap();
+    let before: Session = verifier.verify(zero, at(450)).unwrap();
+    let after: Session = verifier.verify(&one, at(450)).unwrap();
+    // Everything but generation, iat, exp and cti is copied.
+    assert_eq!((after.generation(), after.issued_at(), after.expires_at()), (1, at(450), at(1350)));
+    assert_ne!(before.token_id(), after.token_id());
+    assert_eq!(
+        (before.id(), before.subject(), before.audience(), before.started_at(), before.ends_at()),
+        (after.id(), after.subject(), after.audience(), after.started_at(), after.ends_at()),
+    );
+    assert_eq!((before.auth_time(), before.claims_json()), (after.auth_time(), after.claims_json()));
+
+    // A lost answer, asked for again after minutes; the successor is unseen.
+    assert_eq!(office.renewed(zero, at(700)).await.as_ref(), Some(&one));
+    // The successor in use, and another tab within the grace, to its last second.
+    assert_eq!(office.renewed(&one, at(710)).await, None);
+    assert_eq!(office.renewed(zero, at(770)).await.as_ref(), Some(&one));
+    // "a negative time counts as within"
+    assert_eq!(office.renewed(zero, at(600)).await.as_ref(), Some(&one));
+    // On it goes, and a grace later the first token is nobody's any more.
+    let two = office.renewed(&one, at(900)).await.unwrap();
+    assert_eq!(office.renewed(&one, at(901)).await.as_ref(), Some(&two));
+    assert!(matches!(office.renew(zero, at(890)).await, Err(RenewError::Reuse { id }) if id == before.id()));
+    for text in [zero, &one, &two] {
+        assert!(matches!(
+            office.renew(text, at(902)).await,
+            Err(RenewError::Refused(Rejection::Revoked { by: "session" } | Rejection::Expired { .. }))
+        ));
+    }
+
+    let zero = office.start(at(0)).await;
+    let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
+    office.renewed(&one, at(710)).await;
+    assert!(matches!(office.renew(zero.as_str(), at(771)).await, Err(RenewError::Reuse { .. })), "grace + 1");
+}
+
+async fn not_due<L: Ledger>(office: Office<L>) {
+    let token = office.start(at(0)).await;
+    for seconds in [0, 1, 449] {
+        assert_eq!(office.renewed(token.as_str(), at(seconds)).await, None);
+    }
+    assert!(office.renewed(token.as_str(), at(450)).await.is_some());
+}
+
+async fn the_end_of_a_session<L: Ledger>(mut office: Office<L>) {
+    let lifetimes = Lifetimes::new(LifetimeSettings {
+        absolute_lifetime: Duration::from_secs(1000),
+        ..LifetimeSettings::default()
+    })
+    .unwrap();
+    office.minter = Minter::new(lifetimes).audience(Some("shop".into()));
+    let zero = office.start(at(0)).await;
+    let one = office.renewed(zero.as_str(), at(899)).await.unwrap();
+    // exp is `ends`: never due again.
+    assert_eq!(office.renewed(&one, at(999)).await, None);
+    assert_eq!(office.renewed(&one, at(1004)).await, None, "within the leeway");
+    assert!(matches!(
+        office.renew(&one, at(1005)).await,
+        Err(RenewError::Refused(Rejection::SessionEnded { .. }))
+    ));
+    // And one that is due only in the leeway after the end has no successor.
+    let late = Lifetimes::new(LifetimeSettings {
+        idle_timeout: Duration::from_secs(999),
+        renew_after: Some(Duration::from_secs(999)),
+        absolute_lifetime: Duration::from_secs(1000),
+        ..LifetimeSettings::default()
+    });
+    office.minter = Minter::new(late.unwrap()).audience(Some("shop".into()));
+    let zero = office.start(at(0)).await;
+    assert_eq!(office.renewed(zero.as_str(), at(1000)).await, None);
+    let zero = office.start(at(0)).await;
+    assert!(office.renewed(zero.as_str(), at(999)).await.is_some());
+}
+
+async fn a_rotation_in_between<L: Ledger>(mut office: Office<L>) {
+    let zero = office.start(at(0)).await;
+    let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
+    office.keys = SigningKeys::new(key(2), [key(1)]).unwrap();
+    // Same kid: the answer is the same although another key signs by now.
+    assert_eq!(office.renewed(zero.as_str(), at(500)).await.as_ref(), Some(&one));
+    let two = office.renew(&one, at(900)).await.unwrap().token;
+    assert_eq!(two.session().key_id(), key(2).id());
+}
+
+/// The successor was signed with a key that is gone before the client got it.
+async fn a_withdrawn_key<L: Ledger>(mut office: Office<L>) {
+    let zero = office.start(at(0)).await;
+    office.keys = SigningKeys::new(key(2), [key(1)]).unwrap();
+    let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
+    office.keys = SigningKeys::new(key(3), [key(1)]).unwrap();
+    let other = office.renew(zero.as_str(), at(500)).await.unwrap().token;
+    assert_ne!(other.as_str(), one);
+    assert_eq!((other.session().key_id(), other.session().generation()), (key(3).id(), 1));
+    assert_eq!(office.renewed(zero.as_str(), at(600)).await.as_deref(), Some(other.as_str()));
+    assert_eq!(office.renewed(other.as_str(), at(700)).await, None);
+}
+
+/// The same session, in a ledger that never heard of it, and in one that is
+/// behind.
+async fn a_lost_row<L: Ledger>(office: &Office<L>, other: &Office<L>, stored: bool) {
+    let zero = office.start(at(0)).await;
+    let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
+    let two = office.renewed(&one, at(900)).await.unwrap();
+    let answer = other.renew(&one, at(900)).await;
+    if stored {
+        assert!(matches!(answer, Err(RenewError::Refused(Rejection::Revoked { .. }))));
+        other.ledger.start(zero.session(), at(0)).await.unwrap();
+    } else {
+        assert_eq!(answer.unwrap().token.as_str(), two, "same second, same bytes");
+    }
+    // p > L: then as p = L, so that what is older can be told from it.
+    assert_eq!(other.renewed(&two, at(910)).await, None);
+    assert_eq!(other.renewed(&one, at(920)).await.as_ref(), Some(&two));
+    assert!(matches!(other.renew(&one, at(971)).await, Err(RenewError::Reuse { .. })));
+}
+
+async fn merely_expired<L: Ledger>(office: &Office<L>) {
+    let zero = office.start(at(0)).await;
+    assert!(office.renewed(zero.as_str(), at(904)).await.is_some(), "exp + leeway − 1");
+    let zero = office.start(at(0)).await;
+    let expired = |answer| matches!(answer, Err(RenewError::Refused(Rejection::Expired { .. })));
+    assert!(expired(office.renew(zero.as_str(), at(905)).await), "p = L");
+    let zero = office.start(at(0)).await;
+    let one = office.renewed(zero.as_str(), at(500)).await.unwrap();
+    office.renewed(&one, at(510)).await;
+    assert!(expired(office.renew(zero.as_str(), at(1000)).await), "p = L − 1");
+    let two = office.renewed(&one, at(1000)).await.unwrap();
+    assert!(
+        matches!(office.renew(zero.as_str(), at(1100)).await, Err(RenewError::Reuse { .. })),
+        "p = L − 2"
+    );
+    assert!(matches!(
+        office.renew(&two, at(1100)).await,
+        Err(RenewError::Refused(Rejection::Revoked { .. }))
+    ));
+}
+
+/// The issuer's clock stepped back by an hour.
+async fn from_the_future<L: Ledger>(office: Office<L>) {
+    let zero = office.start(at(3600)).await;
+    for _ in 0..3 {
+        assert!(matches!(
+            office.renew(zero.as_str(), at(0)).await,
+            Err(RenewError::Refused(Rejection::NotYetValid { .. }))
+        ));
+    }
+    assert_eq!(office.renewed(zero.as_str(), at(3595)).await, None, "within the leeway");
+    let one = office.renewed(zero.as_str(), at(4100)).await.unwrap();
+    assert_eq!(office.renewed(&one, at(4101)).await, None);
+    assert!(matches!(
+        office.renew(zero.as_str(), at(500)).await,
+        Err(RenewError::Refused(Rejection::NotYetValid { .. }))
+    ));
+    assert_eq!(office.renewed(&one, at(4110)).await, None, "not logged out by it");
+}
+
+async fn revocations<L: Ledger>(office: Office<L>) {
+    let ledger = &office.ledger;
+    let token = office.start(at(0)).await;
+    let revoked_by = async |token: &IssuedToken| match office.renew(token.as_str(), at(500)).await {
+        Err(RenewError::Refused(Rejection::Revoked { by })) => by,
+        other => panic!("{other:?}"),
+    };
+    let (id, ends) = (token.session().id(), token.session().ends_at());
+    assert!(ledger.revoke_session(id, ends, at(1)).await.unwrap());
+    assert!(!ledger.revoke_session(id, ends, at(2)).await.unwrap());
+    assert_eq!(revoked_by(&token).await, "session");
+
+    let token = office.start(at(3)).await;
+    assert!(ledger.revoke_subject(&alice(), at(3)).await.unwrap());
+    assert!(!ledger.revoke_subject(&alice(), at(3)).await.unwrap());
+    assert_eq!(revoked_by(&token).await, "subject");
+    // Entered too late: the revocation covers it.
+    assert!(matches!(
+        ledger.start(token.session(), at(3)).await,
+        Err(StartError::Revoked(earliest)) if earliest == at(4)
+    ));
+    // In the same second a log-in is possible, and can be revoked again.
+    let token = office.start(at(3)).await;
+    assert_eq!(token.session().started_at(), at(4));
+    assert!(office.renewed(token.as_str(), at(500)).await.is_some());
+    assert!(ledger.revoke_subject(&alice(), at(3)).await.unwrap());
+    assert_eq!(revoked_by(&token).await, "subject");
+
+    let token = office.start(at(3)).await;
+    assert!(ledger.revoke_all(at(3)).await.unwrap());
+    assert_eq!(revoked_by(&token).await, "all");
+    let token = office.start(at(10)).await;
+    assert!(office.renewed(token.as_str(), at(500)).await.is_some());
+}
+
+#[tokio::test]
+async fn the_memory_ledger_keeps_the_rule() {
+    conformance(async || MemoryLedger::default(), false).await;
+}
+
+/// 200 renewals of one token at once.
+#[test]
+fn parallel_renewals_have_one_successor() {
+    let issuer = Issuer::new(key(1), Lifetimes::default()).unwrap();
+    for round in 0..5 {
+        let token = issuer.start(alice(), (), at(round * 10_000)).unwrap();
+        let now = at(round * 10_000 + 450);
+        let barrier = Barrier::new(200);
+        let texts: HashSet<String> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..200)
+                .map(|_| {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        let renewal = issuer.renew(token.as_str(), now).unwrap();
+                        assert!(renewal.renewed);
+                        renewal.token.as_str().to_owned()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(texts.len(), 1);
+    }
+}
+
+/// G7 without a store: a thousand races, in whatever order they happen.
+#[test]
+fn no_renewal_survives_a_log_out_that_it_races() {
+    let issuer = Issuer::new(key(1), Lifetimes::default()).unwrap();
+    let (mut before, mut after) = (0, 0);
+    for round in 0..1000 {
+        let now = at(round * 1000);
+        let later = at(round * 1000 + 500);
+        let token = issuer.start(alice(), (), now).unwrap();
+        let barrier = Barrier::new(2);
+        let renewal = std::thread::scope(|scope| {
+            let renewal = scope.spawn(|| {
+                barrier.wait();
+                issuer.renew(token.as_str(), later)
+            });
+            barrier.wait();
+            // Either of the two may win; this makes it about even.
+            for _ in 0..(round % 50) * 400 {
+                std::hint::spin_loop();
+            }
+            let news = match round % 3 {
+                0 => issuer.log_out(token.as_str(), later).unwrap(),
+                1 => issuer.revoke_subject(&alice(), later).unwrap(),
+                _ => issuer.revoke_all(later),
+            };
+            assert!(news);
+            renewal.join().unwrap()
+        });
+        let mut texts = vec![token.as_str().to_owned()];
+        match renewal {
+            Ok(renewal) => {
+                before += 1;
+                texts.push(renewal.token.as_str().to_owned());
+            }
+            Err(error) => {
+                after += 1;
+                assert!(matches!(error, RenewError::Refused(Rejection::Revoked { .. })), "{error}");
+            }
+        }
+        for text in texts {
+            let dead = issuer.renew(&text, later);
+            assert!(matches!(dead, Err(RenewError::Refused(Rejection::Revoked { .. }))), "{dead:?}");
+        }
+    }
+    println!("{before} renewals came first, {after} log-outs");
+}
+
+#[test]
+fn a_full_memory_ledger_forgets_rows_and_no_revocation() {
+    let small = std::num::NonZeroUsize::new(4).unwrap();
+    let issuer = Issuer::new(key(1), Lifetimes::default()).unwrap().ledger_capacity(small, small);
+    let tokens: Vec<_> = (0..20).map(|_| issuer.start(alice(), (), at(0)).unwrap()).collect();
+    // All but four rows are gone; each session goes on.
+    for token in &tokens {
+        assert!(issuer.renew(token.as_str(), at(450)).unwrap().renewed);
+    }
+    for token in &tokens[..4] {
+        assert!(issuer.log_out(token.as_str(), at(500)).unwrap());
+    }
+    let full = issuer.log_out(tokens[4].as_str(), at(500));
+    assert!(matches!(full, Err(RenewError::Ledger(_))), "said, not silently dropped");
+    for token in &tokens[..4] {
+        assert!(issuer.renew(token.as_str(), at(500)).is_err());
+    }
+    assert!(issuer.revoke_all(at(500)), "always has room");
+    assert!(issuer.renew(tokens[4].as_str(), at(500)).is_err());
+    // A minute after they have ended they are forgotten, to make room.
+    let over = 12 * 3600;
+    let late = issuer.start(alice(), (), at(over)).unwrap();
+    assert!(issuer.log_out(late.as_str(), at(over + 60)).is_err());
+    assert!(issuer.log_out(late.as_str(), at(over + 61)).unwrap());
+}
+
+#[test]
+fn a_library_issuer_refuses_what_is_not_its_own() {
+    let issuer = Issuer::new(key(1), Lifetimes::default()).unwrap();
+    let other = Issuer::new(key(2), Lifetimes::default()).unwrap();
+    let token = other.start(alice(), (), at(0)).unwrap();
+    assert!(matches!(
+        issuer.renew(token.as_str(), at(0)),
+        Err(RenewError::Refused(Rejection::UnknownKey { .. }))
+    ));
+    let named = Minter::new(Lifetimes::default()).audience(Some("shop".into()));
+    let named = Issuer::with(SigningKeys::new(key(1), []).unwrap(), named).unwrap();
+    let token = named.start(alice(), (), at(0)).unwrap();
+    assert!(matches!(
+        issuer.renew(token.as_str(), at(0)),
+        Err(RenewError::Refused(Rejection::WrongAudience { .. }))
+    ));
+    assert!(matches!(issuer.renew("x", at(0)), Err(RenewError::Refused(Rejection::Malformed { .. }))));
+}
+
+#[cfg(feature = "server")]
+mod stored {
+    use std::sync::Arc;
+
+    use super::*;
+    use hallpass::issuer::store::{SqliteStore, StoreLedger};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_store_ledger_keeps_the_rule() {
+        let dir = tempfile::tempdir().unwrap();
+        let counter = std::sync::atomic::AtomicU32::new(0);
+        let fresh = async || {
+            let n = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let store = SqliteStore::open(&dir.path().join(n.to_string())).await.unwrap();
+            StoreLedger(Arc::new(store))
+        };
+        conformance(fresh, true).await;
+    }
+
+    /// G6, in one process and in two: each handle has its own writer and cache.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn parallel_renewals_have_one_successor() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut offices = Vec::new();
+        for _ in 0..2 {
+            let store = SqliteStore::open(dir.path()).await.unwrap();
+            offices.push(Office::new(StoreLedger(Arc::new(store))));
+        }
+        for handles in [&offices[..1], &offices[..]] {
+            let token = handles[0].start(at(0)).await;
+            let barrier = Arc::new(tokio::sync::Barrier::new(200));
+            let tasks: Vec<_> = (0..200_usize)
+                .map(|n| {
+                    let (office, barrier) = (handles[n % handles.len()].clone(), Arc::clone(&barrier));
+                    let text = token.as_str().to_owned();
+                    // A second or two apart: the first decides.
+                    let now = at(450 + n as u64 % 3);
+                    tokio::spawn(async move {
+                        barrier.wait().await;
+                        office.renewed(&text, now).await.unwrap()
+                    })
+                })
+                .collect();
+            let mut texts = HashSet::new();
+            for task in tasks {
+                texts.insert(task.await.unwrap());
+            }
+            assert_eq!(texts.len(), 1);
+        }
+    }
+
+    /// G7 on two handles: 1,500 races.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_renewal_survives_a_revocation_that_it_races() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = async || StoreLedger(Arc::new(SqliteStore::open(dir.path()).await.unwrap()));
+        let offices = [Office::new(open().await), Office::new(open().await)];
+        for round in 0..100_u64 {
+            let (now, later) = (at(round * 1000), at(round * 1000 + 500));
+            let mut tokens = Vec::new();
+            for n in 0..15 {
+                tokens.push(offices[n % 2].start(now).await);
+            }
+            let renew = |n: usize, handle: usize| {
+                let (office, text) = (offices[handle].clone(), tokens[n].as_str().to_owned());
+                tokio::spawn(async move { office.renew(&text, later).await })
+            };
+            let mut renewals: Vec<_> = (0..7).map(|n| renew(n, n % 2)).collect();
+            let ledger = offices[1].ledger.clone();
+            let (id, ends) = (tokens[0].session().id(), tokens[0].session().ends_at());
+            let revoked = tokio::spawn(async move {
+                if round % 2 == 0 {
+                    ledger.revoke_subject(&alice(), later).await.unwrap()
+                } else {
+                    ledger.revoke_session(id, ends, later).await.unwrap()
+                }
+            });
+            renewals.extend((7..15).map(|n| renew(n % 7, n % 2)));
+            assert!(revoked.await.unwrap());
+            let mut texts = vec![tokens[0].as_str().to_owned()];
+            for renewal in renewals {
+                match renewal.await.unwrap() {
+                    Ok(renewal) => {
+                        if renewal.token.session().id() == id {
+                            texts.push(renewal.token.as_str().to_owned());
+                        }
+                    }
+                    Err(RenewError::Refused(Rejection::Revoked { .. })) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            for text in texts {
+                for office in &offices {
+                    let dead = office.renew(&text, later).await;
+                    assert!(matches!(dead, Err(RenewError::Refused(Rejection::Revoked { .. }))), "{dead:?}");
+                }
+            }
+        }
+    }
+
+    /// How many renewals share a sync. Printed, not asserted.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn renewals_a_second() {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let office = Office::new(StoreLedger(Arc::new(SqliteStore::open(dir.path()).await.unwrap())));
+        let mut tokens = Vec::new();
+        let starts: Vec<_> = (0..1000)
+            .map(|_| {
+                let office = office.clone();
+                tokio::spawn(async move { office.start(at(0)).await })
+            })
+            .collect();
+        for start in starts {
+            tokens.push(start.await.unwrap());
+        }
+        let clock = std::time::Instant::now();
+        let renewals: Vec<_> = tokens
+            .into_iter()
+            .map(|token| {
+                let office = office.clone();
+                tokio::spawn(async move { office.renewed(token.as_str(), at(500)).await.unwrap() })
+            })
+            .collect();
+        for renewal in renewals {
+            renewal.await.unwrap();
+        }
+        println!("1000 renewals in {:?}", clock.elapsed());
+    }
+}

@@ -1,0 +1,361 @@
+//! The renewal rule against a model of the world: browsers with many tabs,
+//! fetches that are aborted, proxies that drop cookies, clocks that step, and
+//! thieves. The rule is pure, so a history takes microseconds.
+//!
+//! `HALLPASS_MODEL_RUNS` says how many histories to try; a failure prints the
+//! seed, and `HALLPASS_MODEL_SEED` tries that one alone.
+#![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
+
+use std::time::Duration;
+
+use hallpass::issuer::ledger::rule::{Backing, Presented, Row, SigningKeyIds, Verdict, renew};
+use hallpass::{KeyId, LifetimeSettings, Lifetimes, UnixTime};
+
+const KEYS: [KeyId; 2] = [KeyId::from_bytes([1; 8]), KeyId::from_bytes([2; 8])];
+
+/// `SplitMix64`: small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+fn runs(default: u64) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("HALLPASS_MODEL_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("HALLPASS_MODEL_RUNS").unwrap_or(default)).collect(),
+    }
+}
+
+/// The issuer with its row and its clock.
+struct Issuer {
+    row: Option<Row>,
+    backing: Backing,
+    lifetimes: Lifetimes,
+    clock: u64,
+    key: usize,
+}
+
+impl Issuer {
+    fn new(random: &mut Random) -> (Self, Presented) {
+        let lifetimes = lifetimes(random);
+        let backing = if random.one_in(3) { Backing::CacheOnly } else { Backing::Store };
+        let clock = 1_790_000_000;
+        let now = UnixTime::from_secs(clock).unwrap();
+        let ends = now.saturating_add(lifetimes.absolute_lifetime());
+        let first = Presented {
+            generation: 0,
+            issued: now,
+            expires: lifetimes.expiry(now, ends),
+            ends,
+            key_id: KEYS[0],
+        };
+        (Self { row: Some(Row::newest(&first)), backing, lifetimes, clock, key: 0 }, first)
+    }
+
+    fn now(&self) -> UnixTime {
+        UnixTime::from_secs(self.clock).unwrap()
+    }
+
+    /// The verdict, with the row kept and the times of a successor checked.
+    fn renew(&mut self, token: &Presented) -> Verdict {
+        let keys = SigningKeyIds { newest: KEYS[self.key], available: &KEYS };
+        let verdict = renew(self.row, self.backing, token, &self.lifetimes, keys, self.now());
+        match verdict {
+            Verdict::Keep(row) => self.row = Some(row),
+            Verdict::Successor(row) => {
+                self.row = Some(row);
+                let next = successor(token, row);
+                assert!(next.issued < next.expires && next.expires <= next.ends, "{token:?} {next:?}");
+                assert!(next.issued >= token.issued, "{token:?} {next:?}");
+                assert!(next.generation > token.generation);
+            }
+            _ => {}
+        }
+        verdict
+    }
+}
+
+fn successor(token: &Presented, row: Row) -> Presented {
+    Presented {
+        generation: row.generation,
+        issued: row.issued,
+        expires: row.expires,
+        key_id: row.key_id,
+        ..*token
+    }
+}
+
+/// Any that are allowed and leave time for a network: the defaults, and others.
+fn lifetimes(random: &mut Random) -> Lifetimes {
+    let idle = 240 + random.below(1800);
+    let renew_after = if random.one_in(2) { idle / 2 } else { 120 + random.below(idle - 120) };
+    let grace = 60 + random.below(renew_after / 2 - 59);
+    Lifetimes::new(LifetimeSettings {
+        idle_timeout: Duration::from_secs(idle),
+        renew_after: Some(Duration::from_secs(renew_after)),
+        absolute_lifetime: Duration::from_secs(idle + random.below(40_000)),
+        leeway: Duration::from_secs(random.below(8)),
+        renewal_grace: Some(Duration::from_secs(grace)),
+    })
+    .unwrap()
+}
+
+/// A request or an answer under way takes at most this long, in seconds. Both
+/// ways and a small step of the clock fit into the smallest grace.
+const SLOWEST: u64 = 20;
+const SMALL_STEP: u64 = 15;
+
+enum Wire {
+    /// A token on its way to the issuer; whether the answer will be taken.
+    Request(Presented, bool),
+    /// The token that the answer sets, on its way to the jar.
+    Answer(Presented),
+}
+
+/// A browser: one cookie jar, any number of requests under way.
+struct Browser {
+    jar: Presented,
+    /// With the real time of arrival.
+    wire: Vec<(u64, Wire)>,
+    real: u64,
+    loses_answers: u64,
+}
+
+impl Browser {
+    /// A burst of tabs.
+    fn send(&mut self, random: &mut Random) {
+        for _ in 0..=random.below(6) {
+            let kept = !(self.loses_answers > 0 && random.one_in(self.loses_answers));
+            self.wire.push((self.real + random.below(SLOWEST), Wire::Request(self.jar, kept)));
+        }
+    }
+
+    /// Lets real time pass, and what is under way arrive in its order.
+    fn pass(&mut self, seconds: u64, issuer: &mut Issuer, random: &mut Random) -> Result<(), Verdict> {
+        let until = self.real + seconds;
+        loop {
+            let next =
+                (0..self.wire.len()).min_by_key(|&i| self.wire[i].0).filter(|&i| self.wire[i].0 <= until);
+            let Some(next) = next else { break };
+            let (at, what) = self.wire.swap_remove(next);
+            issuer.clock += at - self.real;
+            self.real = at;
+            match what {
+                Wire::Answer(token) => self.jar = token,
+                Wire::Request(token, kept) => match issuer.renew(&token) {
+                    Verdict::Successor(row) => {
+                        if kept {
+                            let answer = Wire::Answer(successor(&token, row));
+                            self.wire.push((at + random.below(SLOWEST), answer));
+                        }
+                    }
+                    Verdict::Keep(_) | Verdict::NotYetValid => {}
+                    refused => return Err(refused),
+                },
+            }
+        }
+        issuer.clock += until - self.real;
+        self.real = until;
+        Ok(())
+    }
+}
+
+/// One history of an honest browser. `Err` if it was logged out otherwise than
+/// by its own idleness or by the session's end.
+fn honest(seed: u64) -> Result<u64, String> {
+    let mut random = Random(seed);
+    let (mut issuer, first) = Issuer::new(&mut random);
+    let loses_answers = [0, 2, 5, 20][usize::try_from(random.below(4)).unwrap()];
+    let steps = random.one_in(2);
+    let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers };
+    let mut renewals = 0;
+    for _ in 0..200 {
+        let before = browser.jar.generation;
+        browser.send(&mut random);
+        let idle = issuer.lifetimes.idle_timeout().as_secs();
+        let pause = match random.below(6) {
+            0 | 1 => random.below(3),
+            2 | 3 => random.below(40),
+            4 => random.below(issuer.lifetimes.renew_after().as_secs()),
+            _ => random.below(idle),
+        };
+        match browser.pass(pause, &mut issuer, &mut random) {
+            Ok(()) => {}
+            // Idle for too long, or no answer ever arrived: the token is the
+            // evidence. A proper end either way.
+            Err(Verdict::Expired | Verdict::SessionEnded) => return Ok(renewals),
+            Err(verdict) => {
+                return Err(format!("seed {seed}: {verdict:?} at {:?} with {:?}", issuer.clock, issuer.row));
+            }
+        }
+        renewals += u64::from(browser.jar.generation > before);
+        let under_way = !browser.wire.is_empty();
+        if steps && random.one_in(8) {
+            // Back by any amount at any time; ahead by little at any time, and
+            // by more than a grace only when nothing is under way (as after a
+            // machine slept).
+            match random.below(3) {
+                0 => issuer.clock -= random.below(7200),
+                1 if !under_way => issuer.clock += random.below(idle),
+                _ if !under_way => issuer.clock += random.below(SMALL_STEP),
+                _ => {}
+            }
+        }
+        if random.one_in(10) {
+            issuer.key = 1 - issuer.key;
+        }
+        if issuer.backing == Backing::CacheOnly && !under_way && random.one_in(10) {
+            issuer.row = None;
+        }
+    }
+    Ok(renewals)
+}
+
+#[test]
+fn an_honest_browser_is_never_logged_out() {
+    let mut renewals = 0;
+    for seed in runs(100_000) {
+        renewals += honest(seed).unwrap_or_else(|why| panic!("{why}"));
+    }
+    // The model does renew: a rule that never does would pass as well.
+    assert!(renewals > 0);
+}
+
+/// While answers arrive and somebody is there, the session lasts to its end.
+#[test]
+fn an_active_browser_stays_to_the_absolute_end() {
+    for seed in runs(2_000) {
+        let mut random = Random(seed);
+        let (mut issuer, first) = Issuer::new(&mut random);
+        let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers: 0 };
+        let lifetimes = issuer.lifetimes;
+        // A token lives on for this long after it is due.
+        let room = lifetimes.idle_timeout().as_secs() - lifetimes.renew_after().as_secs();
+        if room < 4 * SLOWEST {
+            continue;
+        }
+        loop {
+            browser.send(&mut random);
+            let pause = SLOWEST + random.below(room - 3 * SLOWEST);
+            match browser.pass(pause, &mut issuer, &mut random) {
+                Ok(()) => {}
+                Err(Verdict::SessionEnded) => break,
+                Err(Verdict::Expired) => {
+                    // The last token's exp is the session's end.
+                    assert!(issuer.now() >= first.ends, "seed {seed}: {:?} {:?}", issuer.row, browser.jar);
+                    break;
+                }
+                Err(verdict) => panic!("seed {seed}: {verdict:?}"),
+            }
+        }
+    }
+}
+
+/// One of the two who hold the token.
+struct Holder {
+    token: Presented,
+}
+
+impl Holder {
+    /// Whether the theft was found.
+    fn renew(&mut self, issuer: &mut Issuer) -> bool {
+        match issuer.renew(&self.token) {
+            Verdict::Successor(row) => {
+                self.token = successor(&self.token, row);
+                false
+            }
+            Verdict::Reuse => true,
+            _ => false,
+        }
+    }
+}
+
+/// Owner and thief of one token do as they like for a while. Then one of them
+/// goes on alone, and at last the other comes back.
+#[test]
+fn a_thief_who_replays_an_old_token_is_always_found() {
+    let mut found_early = 0;
+    for seed in runs(100_000) {
+        let mut random = Random(seed);
+        let (mut issuer, first) = Issuer::new(&mut random);
+        let long = issuer.lifetimes.renew_after().as_secs();
+        let mut holders = [Holder { token: first }, Holder { token: first }];
+        let mut found = false;
+        for _ in 0..random.below(12) {
+            let who = usize::try_from(random.below(2)).unwrap();
+            found |= !found && holders[who].renew(&mut issuer);
+            issuer.clock += random.below(long / 2);
+            if random.one_in(6) {
+                issuer.clock -= random.below(100);
+            }
+        }
+        let active = usize::try_from(random.below(2)).unwrap();
+        let (generation, stale) = (holders[active].token.generation, holders[1 - active].token);
+        let mut ahead = generation.saturating_sub(stale.generation);
+        let target = stale.generation + 2;
+        for _ in 0..12 {
+            if found || ahead >= 2 {
+                break;
+            }
+            issuer.clock += long;
+            found |= holders[active].renew(&mut issuer);
+            ahead = holders[active].token.generation.saturating_sub(stale.generation);
+        }
+        if found {
+            found_early += 1;
+            continue;
+        }
+        if holders[active].token.generation < target || issuer.now() >= first.ends {
+            continue; // expired or ended before they went different ways
+        }
+        // At once, or much later: only the session's end stops it.
+        issuer.clock += random.below(3000);
+        if issuer.now() >= first.ends {
+            continue;
+        }
+        assert_eq!(issuer.renew(&stale), Verdict::Reuse, "seed {seed}: {:?} {stale:?}", issuer.row);
+    }
+    assert!(std::env::var("HALLPASS_MODEL_SEED").is_ok() || found_early > 0);
+}
+
+/// A token whose successor was seen in use more than a grace ago.
+#[test]
+fn one_generation_behind_is_found_once_the_grace_has_passed() {
+    for seed in runs(50_000) {
+        let mut random = Random(seed);
+        let (mut issuer, first) = Issuer::new(&mut random);
+        issuer.clock += issuer.lifetimes.renew_after().as_secs();
+        let Verdict::Successor(row) = issuer.renew(&first) else { continue };
+        let next = successor(&first, row);
+        issuer.clock += random.below(30);
+        let _ = issuer.renew(&next);
+        let wait = random.below(2 * issuer.lifetimes.renewal_grace().as_secs());
+        issuer.clock += wait;
+        let grace = issuer.lifetimes.renewal_grace().as_secs();
+        let expired = issuer.now() >= first.expires.saturating_add(issuer.lifetimes.leeway());
+        let ended = issuer.now() >= first.ends.saturating_add(issuer.lifetimes.leeway());
+        let verdict = issuer.renew(&first);
+        match (ended, expired, wait > grace) {
+            (true, ..) => assert_eq!(verdict, Verdict::SessionEnded, "seed {seed}"),
+            (_, true, _) => assert_eq!(verdict, Verdict::Expired, "seed {seed}"),
+            (_, _, true) => assert_eq!(verdict, Verdict::Reuse, "seed {seed}"),
+            (_, _, false) => assert!(matches!(verdict, Verdict::Successor(_)), "seed {seed}: {verdict:?}"),
+        }
+    }
+}
