@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 
 use common::{Task, interleave, machine, publish, rounds, show, table};
 use ed25519_dalek::Signer;
-use hallpass::revocation::{Entry, Position, RevocationList};
+use hallpass::revocation::feed::{NewFeed, SessionKey};
+use hallpass::revocation::{Entry, Feed, FeedKeys, Position, RevocationList};
 use hallpass::{
-    Algorithm, KeyId, KeySet, KeyUse, Lifetimes, Minter, NewSession, Session, SessionId, SigningKey, Subject,
-    UnixTime, Verifier, VerifierBuilder,
+    Algorithm, KeyId, KeySet, KeyUse, Lifetimes, LiveKeys, Minter, NewSession, Session, SessionId,
+    SigningKey, Subject, UnixTime, Verifier, VerifierBuilder,
 };
 
 const NOW: UnixTime = UnixTime::saturating_from_secs(1_790_000_000);
@@ -31,8 +32,8 @@ const RUN: u32 = 8;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let sections: [(&str, fn()); 4] =
-        [("verify", verify), ("garbage", garbage), ("keys", keys), ("revoked", revoked)];
+    let sections: [(&str, fn()); 5] =
+        [("verify", verify), ("garbage", garbage), ("keys", keys), ("revoked", revoked), ("edges", edges)];
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             section();
@@ -233,6 +234,75 @@ fn revoked() {
         .collect();
     let table = table(&["sessions revoked", "look-up, not revoked", "look-up, revoked", "bytes each"], &rows);
     publish("revoked", &format!("{}.\n\n{table}", machine()));
+}
+
+/// A minute of an issuer and its edges: ten log-outs a second, of which a signed
+/// delta goes to every edge once a second.
+fn edges() {
+    const SECONDS: u64 = 60;
+    const LOG_OUTS: u64 = 10;
+    let (session_key, feed_key) = (key(), SigningKey::generate(KeyUse::Feed, Algorithm::EdDsa).unwrap());
+    let session_keys = [SessionKey::new(session_key.verifying_key().clone(), NOW)];
+    let trusted = FeedKeys::new([feed_key.verifying_key().clone()]).unwrap();
+    let sign = |sequence: u64, base: Option<u64>, issued_at: UnixTime, entries: Vec<Entry>| {
+        let feed = NewFeed {
+            position: Position { epoch: 1, sequence },
+            base,
+            issued_at,
+            expires_at: issued_at.saturating_add(Duration::from_mins(5)),
+            session_keys: &session_keys,
+        };
+        feed.sign(&feed_key, entries).unwrap().concat()
+    };
+    let ends = NOW.saturating_add(Duration::from_hours(12));
+    let entry = |n: u64| Entry::Session { sid: sid(n), ends };
+    let snapshot = sign(1, None, NOW, (0..1_000).map(entry).collect());
+    let rows: Vec<_> = [1_usize, 10, 100, 1_000]
+        .into_iter()
+        .map(|count| {
+            let edges: Vec<_> = (0..count).map(|_| (RevocationList::new(), LiveKeys::awaiting())).collect();
+            let apply = |bytes: &[u8], now| {
+                for (list, keys) in &edges {
+                    Feed::from_bytes(&trusted, bytes, now).unwrap().apply(list, keys, now).unwrap();
+                }
+            };
+            apply(&snapshot, NOW);
+            let (mut signing, mut applying, mut bytes) = (0.0, Vec::new(), 0);
+            for second in 1..=SECONDS {
+                let now = NOW.saturating_add(Duration::from_secs(second));
+                let new = (0..LOG_OUTS).map(|n| entry(second * 1_000_000 + n)).collect();
+                let start = Instant::now();
+                let delta = sign(1 + second, Some(second), now, new);
+                signing += start.elapsed().as_secs_f64();
+                bytes += delta.len() * count;
+                let start = Instant::now();
+                apply(&delta, now);
+                applying.push(start.elapsed().as_secs_f64() * 1e9 / count as f64);
+            }
+            assert!(edges.iter().all(|(list, _)| list.len() as u64 == 1_000 + SECONDS * LOG_OUTS));
+            applying.sort_by(f64::total_cmp);
+            vec![
+                count.to_string(),
+                show(signing * 1e9 / SECONDS as f64),
+                format!("{:.1} kB", bytes as f64 / 1e3 / SECONDS as f64),
+                show(applying[applying.len() / 2]),
+            ]
+        })
+        .collect();
+    let head = [
+        "edges",
+        "issuer: signing, a second",
+        "issuer: sent, a second",
+        "an edge: verifying and applying, a second",
+    ];
+    publish(
+        "edges",
+        &format!(
+            "{}; ten log-outs a second, a delta a second, simulated.\n\n{}",
+            machine(),
+            table(&head, &rows)
+        ),
+    );
 }
 
 fn list_of(count: u64) -> RevocationList {

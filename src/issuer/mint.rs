@@ -152,16 +152,17 @@ impl Minter {
         let latest = new.started.saturating_add(self.lifetimes.absolute_lifetime());
         let ends = new.ends.map_or(latest, |ends| ends.min(latest));
         let issued = now.max(new.started);
+        let [session_id, token_id] = random()?;
         let claims = NewClaims {
             issuer: self.issuer.as_deref(),
             subject: new.subject.as_str(),
             audience: self.audience.as_deref(),
             expires: self.lifetimes.expiry(issued, ends),
             issued,
-            token_id: TokenId::from_bytes(random()?),
+            token_id: TokenId::from_bytes(token_id),
             bound_to: new.bound_to,
             session: SessionPart {
-                session_id: SessionId::from_bytes(random()?),
+                session_id: SessionId::from_bytes(session_id),
                 started: new.started,
                 ends,
                 generation: 0,
@@ -170,8 +171,9 @@ impl Minter {
             app: app.as_deref(),
             path: None,
         };
-        self.check_room(&claims)?;
-        sign(key, Typ::Session, &claims)
+        let payload = claims.encode();
+        self.check_room(payload.len())?;
+        sign(key, Typ::Session, &payload)
     }
 
     /// The token of `generation` in the session of `presented`. Everything but
@@ -192,18 +194,14 @@ impl Minter {
         let old = presented.claims();
         let token_id = renewed_id(old.session.session_id, generation, issued);
         let claims = old.renewed(generation, issued, expires, token_id);
-        sign(key, Typ::Session, &claims)
+        sign(key, Typ::Session, &claims.encode())
     }
 
-    /// A session's last token has the largest generation; it must fit too.
-    fn check_room(&self, first: &NewClaims<'_>) -> Result<(), ConfigError> {
-        // A generation takes a second at least, and a session at most 400 days.
-        let session = SessionPart { generation: u64::from(u32::MAX), ..first.session };
-        let last = NewClaims { session, ..*first };
-        let header =
-            Header::encode(cose::Algorithm::Ed25519, crate::id::KeyId::from_bytes([0; 8]), Typ::Session);
-        let bytes = cose::encode(&header, &last.encode(), |_| [0; 64]).len();
-        let characters = text::encoded_len(bytes);
+    /// A session's last token has the largest generation; it must fit too. A
+    /// generation takes a second at least, and a session at most 400 days: so
+    /// it has four bytes, and the first one none.
+    fn check_room(&self, first_payload: usize) -> Result<(), ConfigError> {
+        let characters = text::encoded_len(cose::session_token_len(first_payload + 4));
         if characters > self.max_characters {
             return Err(ConfigError::TokenTooLong { characters, limit: self.max_characters });
         }
@@ -226,22 +224,22 @@ fn renewed_id(session: SessionId, generation: u64, issued: UnixTime) -> TokenId 
 }
 
 /// Signs claims into a token, and reads them back as a verified one.
-pub(super) fn sign(key: &SigningKey, typ: Typ, claims: &NewClaims<'_>) -> Result<IssuedToken, ConfigError> {
+pub(super) fn sign(key: &SigningKey, typ: Typ, payload: &[u8]) -> Result<IssuedToken, ConfigError> {
     if key.usage() != KeyUse::Session {
         return Err(ConfigError::KeyUse { key: key.id(), found: key.usage().as_str(), wanted: "session" });
     }
-    let payload = claims.encode();
     let header = Header::encode(key.algorithm(), key.id(), typ);
-    let bytes = cose::encode(&header, &payload, |message| key.sign(message));
-    let decoded = Claims::decode(&payload, typ).map_err(|why| ConfigError::Claims(why.to_string()))?;
+    let bytes = cose::encode(&header, payload, |message| key.sign(message));
+    let decoded = Claims::decode(payload, typ).map_err(|why| ConfigError::Claims(why.to_string()))?;
     let session = Session::admitted(VerifiedToken::signed_here(key.id(), decoded));
     Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session })
 }
 
-pub(super) fn random() -> Result<[u8; 16], ConfigError> {
-    let mut bytes = [0; 16];
+/// All at once, since asking the system takes as long for one as for two.
+pub(super) fn random<const N: usize>() -> Result<[[u8; 16]; N], ConfigError> {
+    let mut ids = [[0; 16]; N];
     rand::rngs::SysRng
-        .try_fill_bytes(&mut bytes)
+        .try_fill_bytes(ids.as_flattened_mut())
         .map_err(|error| ConfigError::Key(format!("the system gives no randomness: {error}")))?;
-    Ok(bytes)
+    Ok(ids)
 }

@@ -79,19 +79,20 @@ impl Minter {
         if issued >= ends_at {
             return Err(TicketError::SessionEnded { ends_at, now });
         }
+        let [token_id] = mint::random()?;
         let new = NewClaims {
             issuer: self.issuer.as_deref(),
             subject: claims.subject(),
             audience: Some(audience),
             expires: issued.saturating_add(lifetime).min(ends_at),
             issued,
-            token_id: TokenId::from_bytes(mint::random()?),
+            token_id: TokenId::from_bytes(token_id),
             bound_to: claims.bound_to,
             session: claims.session,
             app: claims.app(),
             path,
         };
-        let ticket = mint::sign(key, Typ::Ticket, &new)?;
+        let ticket = mint::sign(key, Typ::Ticket, &new.encode())?;
         let characters = ticket.as_str().len();
         if characters > self.max_characters {
             return Err(ConfigError::TokenTooLong { characters, limit: self.max_characters }.into());

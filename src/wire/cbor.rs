@@ -306,6 +306,12 @@ const fn argument_len(n: u64) -> usize {
     }
 }
 
+/// What a byte string of `n` bytes takes.
+#[cfg(feature = "issuer")]
+pub(crate) const fn bytes_len(n: usize) -> usize {
+    argument_len(n as u64) + n
+}
+
 fn length_len(length: Option<usize>) -> usize {
     length.map_or(1, |n| argument_len(n as u64))
 }

@@ -11,6 +11,8 @@ use smallvec::SmallVec;
 
 use crate::error::Malformed;
 use crate::id::KeyId;
+#[cfg(feature = "issuer")]
+use crate::wire::cbor::bytes_len;
 use crate::wire::cbor::{Head, Labels, Reader, Writer};
 
 /// COSE_Sign1's tag (RFC 9052 §2).
@@ -341,6 +343,13 @@ fn sig_structure(protected_item: &[u8], payload_item: &[u8]) -> SignedMessage {
         message.extend_from_slice(part);
     }
     message
+}
+
+/// How many bytes a session token with this much payload has.
+#[cfg(feature = "issuer")]
+pub(crate) fn session_token_len(payload: usize) -> usize {
+    // Tag and array, the protected header, the unprotected one, the signature.
+    2 + 17 + 1 + bytes_len(payload) + bytes_len(64)
 }
 
 /// Makes a COSE_Sign1 around `payload`; `sign` signs the Sig_structure.

@@ -79,3 +79,11 @@ fn what_is_signed_is_the_same_in_place() {
     }
     assert!(InPlace::decode(&mut []).is_err());
 }
+
+#[cfg(feature = "issuer")]
+#[test]
+fn the_length_of_a_token_is_known_before() {
+    for payload in [0, 23, 24, 100, 255, 256, 3000] {
+        assert_eq!(session_token_len(payload), token(Algorithm::Ed25519, payload).len());
+    }
+}
