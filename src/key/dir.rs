@@ -185,7 +185,7 @@ impl KeyDir {
     }
 
     /// Makes the successor of the key that signs, of the same algorithm. It is
-    /// published at once and signs after [`PUBLISH_AHEAD`], or from `now` on if
+    /// published at once and signs five minutes later, or from `now` on if
     /// `immediately`.
     ///
     /// # Errors

@@ -101,6 +101,7 @@ impl VerifyingKey {
 
     /// A key that claims another's kid, which takes some 2^64 tries to make.
     #[cfg(test)]
+    #[cfg(feature = "issuer")]
     pub(crate) fn with_id(self, id: KeyId) -> Self {
         Self { id, ..self }
     }

@@ -19,6 +19,7 @@ mod crash;
 mod differential;
 #[cfg(feature = "server")]
 mod docs;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
