@@ -160,6 +160,8 @@ fn an_issued_token_says_what_was_asked_for() {
     let feed = home.write("feed.cbor", export(&["--use", "feed"]));
     let refused = run(&["token", "verify", &token, "--keys", feed.to_str().unwrap()], b"");
     assert!(String::from_utf8_lossy(&refused.stdout).contains("unknown_key"));
+    // Of two keys that activate in one second neither is the newer.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
     ok(&["key", "rotate", "--now", "--dir", &keys], b"");
     let newer = issue(&[]);
     let kid = |token: &str| hallpass::danger::inspect(token).unwrap().json["key_id"].clone();
