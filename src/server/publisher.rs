@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use tokio::sync::{Mutex, watch};
 
 use crate::issuer::store::{Position, Store};
-use crate::revocation::feed::NewFeed;
+use crate::revocation::feed::{NewFeed, SessionKey};
 use crate::server::keyring::Keyring;
 use crate::server::revocations::entry;
 use crate::time::{Clock, UnixTime};
@@ -27,6 +27,8 @@ pub(crate) struct Signed {
     base: Option<u64>,
     pub(crate) position: Position,
     pub(crate) issued_at: UnixTime,
+    /// The session keys in it.
+    keys: Arc<[SessionKey]>,
     pub(crate) parts: Arc<[Bytes]>,
 }
 
@@ -66,8 +68,12 @@ impl<S: Store> Publisher<S> {
         // before this second is missing.
         let now = self.clock.now();
         let newest = self.store.position().await?;
+        let keys: Arc<[SessionKey]> = self.keyring.published(now).into();
         signed.retain(|one| {
-            one.position == newest && now.since(one.issued_at) < RESIGN && one.issued_at <= now
+            one.position == newest
+                && one.keys == keys
+                && now.since(one.issued_at) < RESIGN
+                && one.issued_at <= now
         });
         let base = after.filter(|after| after.epoch == newest.epoch).map(|after| after.sequence);
         if let Some(found) = signed.iter().find(|one| one.base == base) {
@@ -77,8 +83,9 @@ impl<S: Store> Publisher<S> {
             Some(after) => self.store.revocations_after(after).await?,
             None => self.store.snapshot().await?,
         };
-        let (key, keys) = (self.keyring.feed_key(now)?, self.keyring.published(now));
+        let key = self.keyring.feed_key(now)?;
         let (base, position) = (changes.base, changes.position);
+        let session_keys = Arc::clone(&keys);
         // A million entries take a while.
         let parts = tokio::task::spawn_blocking(move || {
             let feed = NewFeed {
@@ -86,13 +93,18 @@ impl<S: Store> Publisher<S> {
                 base,
                 issued_at: now,
                 expires_at: now.saturating_add(IN_TRANSIT),
-                session_keys: &keys,
+                session_keys: &session_keys,
             };
             feed.sign(&key, changes.entries.into_iter().map(entry))
         })
         .await??;
-        let one =
-            Signed { base, position, issued_at: now, parts: parts.into_iter().map(Bytes::from).collect() };
+        let one = Signed {
+            base,
+            position,
+            issued_at: now,
+            keys,
+            parts: parts.into_iter().map(Bytes::from).collect(),
+        };
         if signed.len() == KEPT {
             signed.remove(0);
         }

@@ -1,12 +1,31 @@
 //! The examples, run as they say.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
 use crate::support::client;
+
+/// Where the examples are, of the sources as they are. `cargo test` builds them
+/// too, but not with `--test` or `--examples`: what is there may be old.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        // target/PROFILE/deps/all-…
+        let tests = std::env::current_exe().unwrap();
+        let built = tests.ancestors().nth(2).unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "--all-features", "--examples"]);
+        cargo.args(built.ends_with("release").then_some("--release"));
+        cargo.arg("--target-dir").arg(built.parent().unwrap());
+        let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        built.join("examples")
+    })
+}
 
 /// An example's process, and the URL it printed.
 pub(crate) struct Example {
@@ -15,16 +34,8 @@ pub(crate) struct Example {
 }
 
 impl Example {
-    /// `cargo test` builds the examples beside the tests.
     pub(crate) fn start(name: &str, args: &[&str]) -> Self {
-        let mut folder: PathBuf = std::env::current_exe().unwrap();
-        folder.pop(); // deps
-        folder.pop();
-        let program = folder.join("examples").join(name);
-        let mut child =
-            Command::new(&program).args(args).stdout(Stdio::piped()).spawn().unwrap_or_else(|why| {
-                panic!("{}: {why}; cargo test builds it, but not with --test", program.display())
-            });
+        let mut child = Command::new(folder().join(name)).args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
         Self { child, url: url.trim().to_owned() }

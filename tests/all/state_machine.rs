@@ -87,8 +87,14 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let n = prop_oneof![6 => Just(0_usize), 3 => Just(1), 2 => 2..6_usize, 1 => 0..40_usize];
     let edge = 0..EDGES.len();
     let back = prop_oneof![5 => Just(0_usize), 4 => Just(1), 1 => Just(2), 1 => 3..5_usize];
-    let seconds =
-        prop_oneof![9 => 0..4_u64, 6 => 18..24_u64, 9 => 55..66_u64, 1 => 115..130_u64, 1 => 595..610_u64];
+    // What is interesting happens at the very second of a limit.
+    let seconds = prop_oneof![
+        9 => 0..4_u64,
+        5 => GRACE - 1..=GRACE + 1,
+        9 => RENEW_AFTER - 1..=RENEW_AFTER + 6,
+        1 => IDLE - 5..=IDLE + 10,
+        1 => ABSOLUTE - 5..=ABSOLUTE + 10,
+    ];
     let op = prop_oneof![
         10 => (0..SUBJECTS.len()).prop_map(|subject| Op::Start { subject }),
         60 => (n.clone(), back).prop_map(|(session, back)| Op::Renew { session, back }),
@@ -695,6 +701,6 @@ fn issuer_edges_and_clock_do_as_the_model_does() {
     let often =
         ["Ok(())", "Err(Expired)", "Err(RevocationsStale)", "Err(Revoked)", "Successor", "\"feed refused\""];
     assert!(cases < 30 || often.iter().all(|what| of(what) > 0), "{tally:?}");
-    let seldom = ["Again", "Theft", "Remade", "Either", "Refused(NotYetValid)"];
-    assert!(cases < 2000 || seldom.iter().all(|what| of(what) > 0), "{tally:?}");
+    let seldom = ["Again", "Theft", "Refused(NotYetValid)"];
+    assert!(cases < 500 || seldom.iter().all(|what| of(what) > 0), "{tally:?}");
 }
