@@ -39,8 +39,7 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("hallpass-bench-http-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let redis = Redis::start();
-    let mut cases: Vec<Case> =
-        CASES.iter().map(|case| Case::start(case, &folder, redis.port)).collect();
+    let mut cases: Vec<Case> = CASES.iter().map(|case| Case::start(case, &folder, redis.port)).collect();
     // The caches that are to be warm are.
     for case in &cases {
         case.load(3);
@@ -121,9 +120,10 @@ impl Case {
             .output()
             .expect("wrk is installed");
         let text = String::from_utf8_lossy(&output.stdout);
-        let result = text.lines().find_map(|line| line.strip_prefix("RESULT ")).unwrap_or_else(|| {
-            panic!("wrk said {text} {}", String::from_utf8_lossy(&output.stderr))
-        });
+        let result = text
+            .lines()
+            .find_map(|line| line.strip_prefix("RESULT "))
+            .unwrap_or_else(|| panic!("wrk said {text} {}", String::from_utf8_lossy(&output.stderr)));
         let numbers: Vec<f64> = result.split(' ').map(|n| n.parse().unwrap()).collect();
         assert_eq!(numbers[2], 0.0, "{}: requests failed: {text}", self.name);
         (numbers[0], numbers[1] / 1e6)

@@ -100,10 +100,8 @@ fn main() {
             ]
         })
         .collect();
-    let verifying = table(
-        &["verifies", "median", "of `verify_strict`", "of jsonwebtoken EdDSA", "characters"],
-        &rows,
-    );
+    let verifying =
+        table(&["verifies", "median", "of `verify_strict`", "of jsonwebtoken EdDSA", "characters"], &rows);
 
     let mut tasks = vec![
         Task::each("a raw signature (ed25519-dalek)", RUN, |i| {
@@ -151,8 +149,7 @@ fn signed_bytes(token: &str) -> (Vec<u8>, [u8; 64]) {
     let bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
     let (frame, signature) = bytes.split_last_chunk::<64>().unwrap();
     // d2 84 | protected: 17 bytes | a0 | payload | 58 40
-    let message =
-        [b"\x84\x6aSignature1", &frame[2..19], b"\x40", &frame[20..frame.len() - 2]].concat();
+    let message = [b"\x84\x6aSignature1", &frame[2..19], b"\x40", &frame[20..frame.len() - 2]].concat();
     (message, *signature)
 }
 
