@@ -1,6 +1,8 @@
 //! Interleaved measuring, and tables that are written into the docs.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod plot;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
@@ -35,14 +37,20 @@ impl<'a> Task<'a> {
         Self { name: name.into(), run: Box::new(run), times: Vec::new() }
     }
 
-    pub fn median(&mut self) -> f64 {
-        self.times.sort_by(f64::total_cmp);
-        self.times[self.times.len() / 2]
+    pub fn median(&self) -> f64 {
+        median(self.times.clone())
     }
 
-    pub fn fastest(&mut self) -> f64 {
-        self.times.iter().copied().fold(f64::MAX, f64::min)
+    /// How this compares with `base`: the median of the rounds' ratios, so that
+    /// what slows a whole round cancels out.
+    pub fn ratio(&self, base: &Self) -> f64 {
+        median(self.times.iter().zip(&base.times).map(|(this, base)| this / base).collect())
     }
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Runs all tasks in turn, so that what disturbs the machine disturbs them alike.

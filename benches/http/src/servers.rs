@@ -30,6 +30,10 @@ const SUBJECT: &str = "sub";
 pub async fn serve(kind: &str, count: usize, cookies: &Path, redis_port: u16) {
     let (app, lines) = match kind {
         "none" => (Router::new().route("/", get(|| async { "alice" })), vec!["none=x".to_owned()]),
+        "none-sent" => {
+            let (_, lines) = hallpass(count, false);
+            (Router::new().route("/", get(|| async { "alice" })), lines)
+        }
         "memory" => {
             let store = MemoryStore::default();
             let lines = fill(&store, count).await;

@@ -81,21 +81,17 @@ fn main() {
     }
     let (mut tasks, sizes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
     interleave(&mut tasks, rounds(300));
-    let of = |tasks: &mut [Task<'_>], name: &str| {
-        tasks.iter_mut().find(|task| task.name == name).map(Task::median).unwrap()
-    };
-    let strict = of(&mut tasks, peers::STRICT);
-    let jwt = of(&mut tasks, peers::JWT);
+    let of = |name: &str| tasks.iter().find(|task| task.name == name).unwrap();
+    let (strict, jwt) = (of(peers::STRICT), of(peers::JWT));
     let rows: Vec<_> = tasks
-        .iter_mut()
+        .iter()
         .zip(&sizes)
         .map(|(task, size)| {
-            let median = task.median();
             vec![
                 task.name.clone(),
-                show(median),
-                format!("{:.3}", median / strict),
-                format!("{:.3}", median / jwt),
+                show(task.median()),
+                format!("{:.3}", task.ratio(strict)),
+                format!("{:.3}", task.ratio(jwt)),
                 size.map_or(String::new(), |size| size.to_string()),
             ]
         })
@@ -112,13 +108,9 @@ fn main() {
     ];
     tasks.extend(peers::issuing(&seed, &claims));
     interleave(&mut tasks, rounds(300));
-    let raw = tasks[0].median();
     let rows: Vec<_> = tasks
-        .iter_mut()
-        .map(|task| {
-            let median = task.median();
-            vec![task.name.clone(), show(median), format!("{:.3}", median / raw)]
-        })
+        .iter()
+        .map(|task| vec![task.name.clone(), show(task.median()), format!("{:.3}", task.ratio(&tasks[0]))])
         .collect();
     let issuing = table(&["issues", "median", "of a raw signature"], &rows);
 
