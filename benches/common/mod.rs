@@ -53,10 +53,22 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Runs all tasks in turn, so that what disturbs the machine disturbs them alike.
+/// Runs all tasks in turn, so that what disturbs the machine disturbs them
+/// alike; in another order each round, so that none always finds the caches as
+/// the same other left them.
 pub fn interleave(tasks: &mut [Task<'_>], rounds: usize) {
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..rounds {
-        for task in &mut *tasks {
+        for last in (1..order.len()).rev() {
+            // Marsaglia's xorshift64.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            order.swap(last, (random >> 32) as usize % (last + 1));
+        }
+        for &next in &order {
+            let task = &mut tasks[next];
             let took = (task.run)();
             task.times.push(took);
         }
