@@ -95,7 +95,7 @@ struct Shard {
 impl TokenCache {
     /// The smallest bound: a shard's least.
     pub(crate) const LEAST: usize = 64 * 1024;
-    /// What a verifier has unless told otherwise: some 100,000 tokens.
+    /// What a verifier has unless told otherwise: some 80,000 tokens.
     pub(crate) const DEFAULT: usize = 64 * 1024 * 1024;
     const MOST_SHARDS: usize = 64;
     /// How many used tokens one that enters may pass over.
