@@ -44,6 +44,7 @@
 pub mod cli;
 pub mod danger;
 mod error;
+pub mod event;
 #[cfg(any(feature = "issuer", feature = "sync"))]
 #[cfg_attr(not(feature = "issuer"), allow(dead_code, reason = "an edge keeps no secrets"))]
 mod files;

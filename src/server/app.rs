@@ -1,15 +1,18 @@
 //! What every route of the issuer shares.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
 use crate::error::ConfigError;
-use crate::http::{Credential, SESSION_COOKIE};
+use crate::event::{Event, EventKind, EventSink};
+use crate::http::{Credential, SESSION_COOKIE, TrustedProxies};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
 use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
+use crate::server::events::Events;
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
 use crate::server::publisher::Publisher;
@@ -23,6 +26,7 @@ pub(crate) type Engine = SqliteStore;
 /// The issuer while it runs.
 pub(crate) struct App {
     pub(crate) settings: Settings,
+    pub(crate) events: Events,
     pub(crate) keyring: Keyring,
     pub(crate) verifier: Verifier,
     pub(crate) service: Arc<LoginService<Engine>>,
@@ -34,6 +38,7 @@ pub(crate) struct App {
 pub(crate) struct Settings {
     pub(crate) base_path: String,
     return_origins: Vec<String>,
+    trusted_proxies: TrustedProxies,
     /// TLS is ended here or by a proxy in front.
     pub(crate) secure_transport: bool,
     /// What a service shows in order to start sessions.
@@ -55,6 +60,7 @@ impl Settings {
         Ok(Self {
             base_path: config.base_path.clone(),
             return_origins: config.return_origins.clone(),
+            trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?,
             secure_transport,
             service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
             operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
@@ -95,6 +101,11 @@ impl App {
         self.clock.now()
     }
 
+    /// Who asks, through the proxies that are trusted.
+    pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
+        Client::new(self.settings.trusted_proxies.client(peer.ip(), headers), headers)
+    }
+
     /// A user's live sessions, the newest first.
     pub(crate) async fn sessions_of(&self, session: &Session) -> Result<Vec<SessionRecord>, LogInError> {
         let subject = Subject::new(session.subject())?;
@@ -124,7 +135,7 @@ impl App {
         match self.verifier.verify(credential.token(), self.now()) {
             Ok(session) => Some(session),
             Err(rejection) => {
-                tracing::info!(reason = %rejection.reason(), "token refused");
+                self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), self.now()));
                 None
             }
         }

@@ -19,6 +19,9 @@ pub struct Config {
     /// Origins besides the issuer's own that log-in may lead back to, like
     /// `https://app.example`.
     pub return_origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed, like `10.0.0.7` or
+    /// `10.0.0.0/8`.
+    pub trusted_proxies: Vec<String>,
     /// How long tokens and sessions live.
     pub lifetimes: LifetimesTable,
     /// What tokens say.

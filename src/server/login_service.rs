@@ -7,9 +7,11 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
+use crate::event::{Event, EventKind, EventSink};
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
+use crate::server::events::Events;
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
@@ -33,6 +35,12 @@ impl Client {
         Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
     }
 
+    /// For the log and whoever else listens.
+    const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
+        Event::new(kind, now).from(self.address)
+    }
+
+    /// For the audit trail.
     fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
@@ -75,6 +83,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) minter: Minter,
     pub(crate) verifier: Verifier,
     pub(crate) keyring: Keyring,
+    pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
 }
 
@@ -164,10 +173,11 @@ impl<S: Store> LoginService<S> {
         // that the time of the answer doesn't tell who exists.
         let right = self.passwords.check(password, hash).await.map_err(|_| LogInError::Busy)?;
         if let Some(user) = user.filter(|user| right && !user.disabled) {
+            self.events.record(client.happened(EventKind::LogInSucceeded, now).of(Some(user.name.clone())));
             return Ok(user);
         }
-        tracing::warn!(event = "authn_login_fail", address = %client.address, "password refused");
         let name = Subject::new(name).ok();
+        self.events.record(client.happened(EventKind::LogInFailed, now).of(name.clone()));
         let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
         // Losing a line of the audit trail refuses nobody else.
         if let Err(error) = self.store.append_audit(event, now).await {
@@ -204,8 +214,8 @@ impl<S: Store> LoginService<S> {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    let session = session.id().short_hash();
-                    tracing::info!(event = "session_created", session, "session created");
+                    let event = client.happened(EventKind::SessionCreated, now).session(session.id());
+                    self.events.record(event.of(Some(start.subject.clone())));
                     return Ok(token);
                 }
             }
@@ -232,21 +242,16 @@ impl<S: Store> LoginService<S> {
         let renewal = issuer::answer(outcome, text, token, &keys, &request);
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
-                let session = token.session().id().short_hash();
-                tracing::info!(event = "session_renewed", session, "session renewed");
+                let event = client.happened(EventKind::SessionRenewed, now);
+                self.events.record(event.session(token.session().id()));
             }
             Err(RenewError::Reuse { id }) => {
-                let session = id.short_hash();
-                tracing::warn!(
-                    event = "authn_token_reuse",
-                    session,
-                    "an old token was used: session revoked"
-                );
+                self.events.record(client.happened(EventKind::TokenReuse, now).session(*id));
                 // The store revoked it; this process's list must know at once.
                 self.catch_up(now).await;
             }
             Err(RenewError::Refused(Rejection::Expired { .. } | Rejection::SessionEnded { .. })) => {
-                tracing::info!(event = "session_use_after_expire", "an expired token was used");
+                self.events.record(client.happened(EventKind::UseAfterExpiry, now));
             }
             _ => {}
         }

@@ -4,6 +4,7 @@ mod app;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
+mod events;
 mod keyring;
 pub(crate) mod listen;
 mod login_service;
@@ -25,6 +26,7 @@ use crate::issuer::store::{SqliteStore, Store, StoreError};
 use crate::policy::StalePolicy;
 use crate::server::app::{App, Settings};
 use crate::server::config::Config;
+use crate::server::events::Events;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
 use crate::server::login_service::LoginService;
@@ -85,17 +87,20 @@ impl Issuer {
             verifier = verifier.issuer(issuer.clone());
         }
         let verifier = verifier.build()?;
+        let events = Events;
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
             verifier: verifier.clone(),
             keyring: keyring.clone(),
+            events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
         let app = Arc::new(App {
             settings,
+            events,
             keyring: keyring.clone(),
             verifier,
             service,

@@ -19,6 +19,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["issuer"], "sessions and tokens, without HTTP"),
     (&["http"], "HTTP for any application, without the service"),
     (&["server"], "the login service"),
+    (&["edge"], "the forward-auth service"),
     (&["cli", "main"], "the command line, which is thin"),
 ];
 

@@ -17,7 +17,7 @@ use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
 use crate::issuer::store::StoreError;
 use crate::issuer::{IssuedToken, RenewError};
 use crate::server::app::App;
-use crate::server::login_service::{Client, LogInError};
+use crate::server::login_service::LogInError;
 use crate::server::password::Password;
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ pub(super) async fn log_in(
     if csrf::check(&headers, &uri).is_err() {
         return Problem::cross_site().into_response();
     }
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     let page = wants_page(&headers);
     match app.service.log_in(&form.username, form.password, &client, app.now()).await {
         Ok(token) if page && form.transport == Transport::Cookie => {
@@ -93,7 +93,7 @@ pub(super) async fn reauthenticate(
         return Problem::cross_site().into_response();
     }
     let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
         Ok(token) => {
             app.end_later(session, client);
@@ -115,7 +115,7 @@ pub(super) async fn renew(
     if matches!(credential, Credential::Cookie(_)) && csrf::check(&headers, &uri).is_err() {
         return Problem::cross_site().into_response();
     }
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     match app.service.renew(credential.token(), &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
@@ -212,7 +212,7 @@ pub(super) async fn log_out(
     if csrf::check(&headers, &uri).is_err() {
         return Problem::cross_site().into_response();
     }
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     if let Some(session) = app.session(&headers)
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {

@@ -15,7 +15,7 @@ use crate::http::cookie;
 use crate::http::problem::Problem;
 use crate::issuer::store::SessionRecord;
 use crate::server::app::{App, Settings};
-use crate::server::login_service::{Client, LogInError};
+use crate::server::login_service::LogInError;
 use crate::server::password::Password;
 use crate::session::Session;
 
@@ -125,7 +125,7 @@ pub(super) async fn end(
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     if let Ok(id) = form.session_id.parse()
         && let Err(error) = app.service.end_session(&session, id, &client, app.now()).await
     {
@@ -152,7 +152,7 @@ pub(super) async fn end_others(
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     match sessions::end_others(&app, &session, Some(form.password), &client).await {
         Ok(_) => private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()),
         Err(sessions::EndOthers::Failed(LogInError::Refused) | sessions::EndOthers::PasswordNeeded) => {

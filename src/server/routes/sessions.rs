@@ -82,7 +82,7 @@ pub(super) async fn end(
         Err(refusal) => return refusal.into_response(),
     };
     let Ok(id) = id.parse::<SessionId>() else { return not_yours() };
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     match app.service.end_session(&session, id, &client, app.now()).await {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => not_yours(),
@@ -124,7 +124,7 @@ pub(super) async fn revoke_others(
             }
         },
     };
-    let client = Client::new(peer.ip(), &headers);
+    let client = app.client(peer, &headers);
     match end_others(&app, &session, password, &client).await {
         Ok(ended) => no_store(Json(json!({ "revoked": ended })).into_response()),
         Err(EndOthers::PasswordNeeded) => {
