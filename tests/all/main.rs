@@ -27,6 +27,8 @@ mod examples;
 mod five_edges;
 mod fuzz_seeds;
 #[cfg(feature = "issuer")]
+mod incidents;
+#[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
 mod layers;
@@ -46,6 +48,7 @@ mod published_keys;
 mod raw;
 #[cfg(feature = "issuer")]
 mod renewal_model;
+mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
