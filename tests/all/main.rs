@@ -61,6 +61,8 @@ mod store;
 mod support;
 #[cfg(feature = "server")]
 mod sync;
+#[cfg(feature = "server")]
+mod tabs;
 mod test_keys;
 #[cfg(feature = "issuer")]
 mod tickets;
