@@ -46,6 +46,8 @@ mod proofs;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
+#[cfg(feature = "server")]
+mod renew_client;
 #[cfg(feature = "issuer")]
 mod renewal_model;
 mod requirements;
