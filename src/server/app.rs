@@ -112,17 +112,6 @@ impl App {
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)
     }
 
-    /// Ends a session after the grace, so that requests under way end well.
-    pub(crate) fn end_later(self: &Arc<Self>, session: Session, client: Client) {
-        let app = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(app.service.grace()).await;
-            if let Err(error) = app.service.log_out(&session, &client, app.now()).await {
-                tracing::error!(%error, "the session before a reauthentication could not be ended");
-            }
-        });
-    }
-
     /// The session of a request, if it has one. Why not is for the log alone.
     pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
         let credential = match Credential::find(headers, SESSION_COOKIE) {

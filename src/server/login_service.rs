@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, header};
 
@@ -74,6 +73,8 @@ struct Start<'a> {
     auth_time: UnixTime,
     ends: Option<UnixTime>,
     password_version: Option<u64>,
+    /// The session that this one takes the place of.
+    replaces: Option<SessionId>,
 }
 
 /// Log-in, renewal and log-out on a store.
@@ -105,6 +106,7 @@ impl<S: Store> LoginService<S> {
             auth_time: now,
             ends: None,
             password_version: Some(user.password_version),
+            replaces: None,
         };
         self.start(&start, client, now).await
     }
@@ -118,13 +120,13 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, password_version: None };
+        let start = Start { subject, claims, auth_time, ends: None, password_version: None, replaces: None };
         self.start(&start, client, now).await
     }
 
     /// A new session with the same end, authenticated now, with the claims
-    /// that the user has now. The caller revokes the old one after the grace,
-    /// so that requests under way end well.
+    /// that the user has now. The old one ends after the grace, so that
+    /// requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -140,13 +142,18 @@ impl<S: Store> LoginService<S> {
             auth_time: now,
             ends: Some(session.ends_at()),
             password_version: Some(user.password_version),
+            replaces: Some(session.id()),
         };
         self.start(&start, client, now).await
     }
 
-    /// How long the session before a reauthentication lives on.
-    pub(crate) const fn grace(&self) -> Duration {
-        self.minter.lifetimes().renewal_grace()
+    /// Ends the sessions that a reauthentication replaced a grace ago. To be
+    /// called every second or so.
+    pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
+        if self.store.end_replaced(now).await?.is_some() {
+            self.catch_up(now).await;
+        }
+        Ok(())
     }
 
     /// Whether this is the password of the session's user.
@@ -209,6 +216,8 @@ impl<S: Store> LoginService<S> {
             let mut record = SessionRecord::new(session)?
                 .client(Some(client.address.to_string()), client.user_agent.as_deref());
             record.password_version = start.password_version;
+            let grace = self.minter.lifetimes().renewal_grace();
+            record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             match self.store.insert_session(record, Some(event), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,

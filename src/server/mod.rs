@@ -111,6 +111,7 @@ impl Issuer {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
+        tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
         Ok(Self { app, listener, admin, tasks })
     }
@@ -138,6 +139,17 @@ impl Issuer {
         let served = self.listener.serve(routes::router(Arc::clone(&self.app)), handle).await;
         self.tasks.shutdown().await;
         served
+    }
+}
+
+/// Ends the sessions that were replaced, whichever process replaced them.
+async fn end_replaced(service: Arc<LoginService<SqliteStore>>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = service.end_replaced(clock.now()).await {
+            tracing::error!(%error, "the session before a reauthentication could not be ended");
+        }
     }
 }
 

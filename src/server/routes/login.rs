@@ -95,10 +95,7 @@ pub(super) async fn reauthenticate(
     let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
     let client = app.client(peer, &headers);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
-        Ok(token) => {
-            app.end_later(session, client);
-            answer(&app, &token, Transport::of(credential), json!({}))
-        }
+        Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
         Err(error) => problem(&error),
     }
 }
