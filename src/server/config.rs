@@ -9,6 +9,7 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub lifetimes: LifetimesTable,
     /// What tokens say.
     pub tokens: TokensTable,
+    /// What is remembered for speed.
+    pub cache: CacheTable,
 }
 
 /// `[lifetimes]`: durations like `"15m"` or `"90s"`.
@@ -59,6 +62,27 @@ pub struct TokensTable {
     pub issuer: Option<Box<str>>,
     /// Longest token to make, in characters.
     pub max_characters: Option<usize>,
+}
+
+/// `[cache]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheTable {
+    /// Most memory for verified tokens, in MiB; 0 for none.
+    pub tokens_mib: Option<usize>,
+}
+
+impl CacheTable {
+    /// # Errors
+    /// [`ConfigError::Builder`] for more than a machine has.
+    pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
+        match self.tokens_mib {
+            None => Ok(verifier),
+            Some(0) => Ok(verifier.without_token_cache()),
+            Some(mib @ 1..=65_536) => Ok(verifier.token_cache(mib << 20)),
+            Some(_) => Err(ConfigError::Builder("cache.tokens_mib is at most 65536")),
+        }
+    }
 }
 
 impl Config {
