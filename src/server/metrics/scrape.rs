@@ -10,7 +10,6 @@ use super::families::{follow, signed};
 use crate::issuer::store::Store as _;
 use crate::key::KeyUse;
 use crate::replay::{NonceCache, Purpose};
-use crate::revocation::Position;
 use crate::server::app::App;
 use crate::server::edges::{CONNECTED, Edges};
 use crate::time::{Clock as _, SystemClock, UnixTime};
