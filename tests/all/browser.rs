@@ -10,6 +10,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::leaks::{self, Log};
 use crate::support::{hallpass, needs};
 
 /// chromedriver and a browser of its own, until dropped.
@@ -116,6 +117,7 @@ impl Browser {
 /// The demo on free ports: its app's address and the demo user's password.
 struct Demo {
     process: Child,
+    log: Log,
     app: String,
     password: String,
 }
@@ -125,9 +127,11 @@ impl Demo {
         let mut process = hallpass()
             .args(["demo", "--listen", "127.0.0.1:0", "--app-listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .env("HALLPASS_LOG", "trace")
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = Log::of(process.stderr.take().unwrap(), "demo".to_owned());
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut say = |label: &str| {
             let line = lines.by_ref().map(Result::unwrap).find(|line| line.trim().starts_with(label));
@@ -135,7 +139,8 @@ impl Demo {
         };
         let (app, password) = (say("protected app"), say("password"));
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, app, password }
+        leaks::secret(&password);
+        Self { process, log, app, password }
     }
 }
 
@@ -143,6 +148,7 @@ impl Drop for Demo {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        self.log.check();
     }
 }
 

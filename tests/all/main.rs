@@ -30,9 +30,13 @@ mod fuzz_seeds;
 mod key_dir;
 mod keys;
 mod layers;
+#[cfg(feature = "server")]
+mod leaks;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod logs;
 mod malformed;
 #[cfg(feature = "server")]
 mod metrics;
