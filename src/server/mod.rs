@@ -39,6 +39,8 @@ use crate::server::login_service::LoginService;
 use crate::server::metrics::{Metrics, Timed};
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
+#[cfg(test)]
+pub(crate) use crate::server::request::panicked;
 use crate::server::revocations::Follower;
 use crate::time::{Clock, SystemClock};
 

@@ -99,7 +99,6 @@ async fn what_happens_is_counted() {
         "hallpass_feeds_signed_total",
         "hallpass_feed_connections",
         "hallpass_feed_signed_timestamp_seconds",
-        "hallpass_token_cache_bytes",
         "hallpass_password_checks_limit{state=\"waiting\"}",
         "process_resident_memory_bytes",
         "process_open_fds",
