@@ -1,11 +1,11 @@
 //! The login service.
 
 mod app;
+mod asked;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
 mod events;
-mod hop;
 mod hosts;
 mod keyring;
 pub(crate) mod listen;
@@ -15,6 +15,7 @@ mod publisher;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
+mod tickets;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use crate::server::login_service::LoginService;
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::time::{Clock, SystemClock};
 
 /// What `serve` is told.
@@ -77,7 +79,9 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let hosts = Hosts::new(&options.config, keyring.session_keys(), revocations.list(), clock.now())?;
+        let encrypted = options.transport != Transport::Plain;
+        let hosts =
+            Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
         let hosts = Arc::new(hosts);
         let events = Events;
         let service = Arc::new(LoginService {
@@ -88,6 +92,7 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            live_tickets: LiveTickets::new()?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
         let app = Arc::new(App {
