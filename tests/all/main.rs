@@ -20,6 +20,8 @@ mod differential;
 #[cfg(feature = "server")]
 mod docs;
 #[cfg(feature = "server")]
+mod dpop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -61,6 +63,8 @@ mod support;
 #[cfg(feature = "server")]
 mod sync;
 mod test_keys;
+#[cfg(feature = "server")]
+mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
