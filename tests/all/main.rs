@@ -51,6 +51,8 @@ mod renewal_model;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod session_layer;
+#[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
 mod state_machine;
