@@ -2,8 +2,15 @@
 //! request after that with a proof.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use hallpass::{Clock, SystemClock};
+use axum::Router;
+use axum::routing::get;
+use hallpass::http::{RequestProofs, TicketLayer, TrustedProxies};
+use hallpass::proof::ServerNonces;
+use hallpass::{
+    Clock, KeySet, NonceCache, ProofVerifier, Session, SessionLayer, SystemClock, TicketVerifier, Verifier,
+};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -107,7 +114,7 @@ async fn a_bound_session_lives_by_its_proofs() {
         assert_eq!(answer.status(), 200);
         let answer = bound.ask(Method::POST, "/renew", None).await;
         assert_eq!(answer.json::<Value>().await.unwrap()["renewed"], false);
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let answer: Value = bound.ask(Method::POST, "/renew", None).await.json().await.unwrap();
         assert_eq!((&answer["renewed"], &answer["token_type"]), (&json!(true), &json!("DPoP")));
         bound.token = answer["token"].as_str().unwrap().to_owned();
@@ -369,4 +376,119 @@ async fn clients_that_nobody_here_wrote_log_in_and_go_on() {
         let proof = prove("POST", "/logout", Some(&nonce), Some(&token));
         assert_eq!(ask(&serve, Method::POST, "/logout", &proof).await.status(), 204);
     }
+}
+
+/// An edge whose layers are inside a nested router; with `proofs` or without.
+async fn edge(serve: &Running, proofs: bool) -> String {
+    let keys = client().get(serve.at("/.well-known/hallpass/keys")).send().await.unwrap();
+    let keys = KeySet::from_bytes(&keys.bytes().await.unwrap()).unwrap();
+    let verifier = Verifier::builder(keys).audience("shop").without_revocations().build().unwrap();
+    let start = SystemClock.now().saturating_sub(Duration::from_mins(2));
+    let tickets = TicketVerifier::new(verifier.clone(), NonceCache::new(start));
+    let (mut sessions, mut tickets) = (SessionLayer::new(verifier), TicketLayer::new(tickets));
+    if proofs {
+        let proofs = ProofVerifier::new(NonceCache::new(start), ServerNonces::generate("edge").unwrap());
+        let proofs = RequestProofs::where_asked(proofs, false, TrustedProxies::none());
+        (sessions, tickets) = (sessions.proofs(proofs.clone()), tickets.proofs(proofs));
+    }
+    let hello = async |session: Session| session.subject().to_owned();
+    let inner = Router::new()
+        .route("/hello", get(hello).layer(sessions.clone()))
+        .route(
+            "/maybe",
+            get(async |s: Option<Session>| format!("{}", s.is_some())).layer(sessions.optional()),
+        )
+        .route("/file", get(hello).layer(tickets));
+    let app = Router::new().nest("/api", inner);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/api")
+}
+
+async fn fetch(url: &str, scheme: &str, token: &str, proof: &str) -> Response {
+    let request = client().get(url).header("authorization", format!("{scheme} {token}"));
+    request.header("dpop", proof).send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_asks_for_proofs_of_its_own() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let bound = Bound::log_in(&serve, Client::p256(8)).await;
+    let (one, two) = (edge(&serve, true).await, edge(&serve, true).await);
+    let (key, token) = (&bound.key, &bound.token);
+    let hello = format!("{one}/hello");
+    let prove = |url: &str, nonce: &str| proof(key, "GET", url, Some(nonce), Some(token));
+
+    let asked = fetch(&hello, "DPoP", token, &prove(&hello, &bound.nonce)).await;
+    assert!(
+        challenge(&asked).starts_with("DPoP error=\"use_dpop_nonce\""),
+        "the issuer's nonce is not the edge's"
+    );
+    let nonce = nonce(&asked);
+    let good = prove(&hello, &nonce);
+    for scheme in ["Bearer", "Basic"] {
+        assert_eq!(fetch(&hello, scheme, token, &good).await.status(), 401);
+    }
+    let plain = client().get(&hello).bearer_auth(token).send().await.unwrap();
+    assert!(challenge(&plain).starts_with("DPoP error="), "what a bound token needs");
+    let by_cookie = client().get(&hello).header("cookie", format!("__Host-session={token}"));
+    assert_eq!(by_cookie.send().await.unwrap().status(), 401);
+    let answer = fetch(&hello, "DPoP", token, &good).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(self::nonce(&answer), nonce, "beside what was granted too");
+    assert_eq!(answer.text().await.unwrap(), "alice");
+    assert!(challenge(&fetch(&hello, "DPoP", token, &good).await).contains("invalid_dpop_proof"), "a replay");
+
+    // The other edge: another URI, and nonces of its own.
+    let there = format!("{two}/hello");
+    assert!(
+        challenge(&fetch(&there, "DPoP", token, &prove(&hello, &nonce)).await).contains("invalid_dpop_proof")
+    );
+    assert!(
+        challenge(&fetch(&there, "DPoP", token, &prove(&there, &nonce)).await).contains("use_dpop_nonce")
+    );
+
+    // Where a session is optional a proof is not.
+    let maybe = format!("{one}/maybe");
+    let answer = fetch(&maybe, "DPoP", token, &prove(&maybe, &nonce)).await;
+    assert_eq!(answer.text().await.unwrap(), "true");
+    assert_eq!(fetch(&maybe, "DPoP", token, &prove(&hello, &nonce)).await.text().await.unwrap(), "false");
+
+    // An edge that checks none takes none, and no other token in that dress.
+    let blind = format!("{}/hello", edge(&serve, false).await);
+    assert_eq!(fetch(&blind, "DPoP", token, &prove(&blind, &nonce)).await.status(), 401);
+    let unbound = bearer(&serve.url).await;
+    assert_eq!(fetch(&blind, "DPoP", &unbound, "").await.status(), 401);
+    assert_eq!(client().get(&blind).bearer_auth(&unbound).send().await.unwrap().status(), 200);
+    let dressed = proof(key, "GET", &hello, Some(&nonce), Some(&unbound));
+    assert_eq!(fetch(&hello, "DPoP", &unbound, &dressed).await.status(), 401);
+    assert_eq!(client().get(&hello).bearer_auth(&unbound).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_sessions_ticket_needs_a_proof_too() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let bound = Bound::log_in(&serve, Client::ed25519(9)).await;
+    let body = json!({ "audience": "shop", "path": "/api/file" });
+    let answer: Value = bound.ask(Method::POST, "/tickets", Some(body)).await.json().await.unwrap();
+    let ticket = answer["ticket"].as_str().unwrap();
+    let url = format!("{}/file", edge(&serve, true).await);
+    let with = async |proof: &str| {
+        client().get(format!("{url}?ticket={ticket}")).header("dpop", proof).send().await.unwrap()
+    };
+    let asked = with(&proof(&bound.key, "GET", &url, None, Some(ticket))).await;
+    assert!(challenge(&asked).contains("use_dpop_nonce"));
+    let nonce = nonce(&asked);
+    let bare = client().get(format!("{url}?ticket={ticket}")).send().await.unwrap();
+    assert!(challenge(&bare).contains("invalid_dpop_proof"));
+    let of_token = proof(&bound.key, "GET", &url, Some(&nonce), Some(&bound.token));
+    assert_eq!(with(&of_token).await.status(), 401, "a proof for the token, not for the ticket");
+    let good = proof(&bound.key, "GET", &url, Some(&nonce), Some(ticket));
+    assert_eq!(with(&good).await.status(), 200, "refusals used nothing up");
+    let blind = format!("{}/file", edge(&serve, false).await);
+    let answer = client().get(format!("{blind}?ticket={ticket}")).header("dpop", good).send().await.unwrap();
+    assert_eq!(answer.status(), 401);
 }

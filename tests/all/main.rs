@@ -48,10 +48,14 @@ mod proofs;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
+#[cfg(feature = "server")]
+mod renew_client;
 #[cfg(feature = "issuer")]
 mod renewal_model;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod session_layer;
 #[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
