@@ -20,6 +20,8 @@ mod differential;
 #[cfg(feature = "server")]
 mod docs;
 #[cfg(feature = "server")]
+mod dpop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -62,6 +64,8 @@ mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod session_layer;
+#[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
 mod state_machine;
@@ -74,6 +78,8 @@ mod sync;
 #[cfg(feature = "server")]
 mod tabs;
 mod test_keys;
+#[cfg(feature = "server")]
+mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
