@@ -13,14 +13,14 @@ use tempfile::TempDir;
 use crate::support::{hallpass, needs};
 
 /// chromedriver and a browser of its own, until dropped.
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
-    client: Client,
+    pub(crate) client: Client,
     _profile: TempDir,
 }
 
 impl Browser {
-    async fn start(dark: bool, width: u32) -> Self {
+    pub(crate) async fn start(dark: bool, width: u32) -> Self {
         let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines
@@ -64,7 +64,7 @@ impl Browser {
     }
 
     /// Waits until an element says this: a click's page may take its time.
-    async fn shows(&self, selector: &str, wanted: &str) {
+    pub(crate) async fn shows(&self, selector: &str, wanted: &str) {
         let mut said = String::new();
         for _ in 0..300 {
             said = self.text(selector).await;
@@ -106,7 +106,7 @@ impl Browser {
         self.client.get_named_cookie("__Host-session").await.ok()
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.client.clone().close().await.unwrap();
         let _ = self.driver.kill();
         let _ = self.driver.wait();

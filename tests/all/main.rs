@@ -26,6 +26,8 @@ mod examples;
 #[cfg(feature = "server")]
 mod five_edges;
 mod fuzz_seeds;
+#[cfg(feature = "server")]
+mod js_client;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
