@@ -336,6 +336,6 @@ fn its_types_hold() {
         "--target",
         "es2022",
     ]);
-    command.args(["--module", "nodenext", "--lib", "es2022", "--types", "", "--ignoreConfig"]);
+    command.args(["--module", "nodenext", "--lib", "es2022", "--ignoreConfig"]);
     output(command.arg(root().join("clients/js/test/types.ts")));
 }

@@ -27,15 +27,25 @@ mod examples;
 mod five_edges;
 mod fuzz_seeds;
 #[cfg(feature = "server")]
+mod hop;
+#[cfg(feature = "issuer")]
+mod incidents;
+#[cfg(feature = "server")]
 mod js_client;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
 mod layers;
+#[cfg(feature = "server")]
+mod leaks;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod logs;
 mod malformed;
+#[cfg(feature = "server")]
+mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
@@ -46,8 +56,11 @@ mod proofs;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
+#[cfg(feature = "server")]
+mod renew_client;
 #[cfg(feature = "issuer")]
 mod renewal_model;
+mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
@@ -60,6 +73,8 @@ mod store;
 mod support;
 #[cfg(feature = "server")]
 mod sync;
+#[cfg(feature = "server")]
+mod tabs;
 mod test_keys;
 #[cfg(feature = "issuer")]
 mod tickets;
