@@ -32,6 +32,8 @@ mod fuzz_seeds;
 mod hop;
 #[cfg(feature = "issuer")]
 mod incidents;
+#[cfg(feature = "server")]
+mod js_client;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
