@@ -3,6 +3,8 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::Request;
@@ -10,6 +12,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::error::Rejection;
+use crate::event::{Event, EventKind, EventSink};
 use crate::http::cookie::{self, SESSION_COOKIE};
 use crate::http::credential::Credential;
 use crate::http::csrf;
@@ -17,6 +20,18 @@ use crate::http::problem::Problem;
 use crate::session::Session;
 use crate::time::{Clock, SystemClock};
 use crate::verifier::Verifier;
+
+type Peer = axum::extract::ConnectInfo<SocketAddr>;
+
+/// Who hears of verdicts.
+#[derive(Clone)]
+struct Sink(Arc<dyn EventSink>);
+
+impl core::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Sink")
+    }
+}
 
 /// What happens to a request without an admitted session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,20 +45,22 @@ enum Demand {
 /// Puts the admitted [`Session`] into the request's extensions, where the
 /// extractor finds it, and refuses requests without one.
 ///
-/// A refused token's [`Rejection`] is left in the response's extensions for
+/// With [`events`](Self::events) an application hears of every verdict, for its
+/// own log and metrics. A refused token's [`Rejection`] is left in the response's extensions for
 /// logs and metrics; the client gets the same 401 for every reason.
 #[derive(Clone, Debug)]
 pub struct SessionLayer<K = SystemClock> {
     verifier: Verifier,
     demand: Demand,
     clock: K,
+    events: Option<Sink>,
 }
 
 impl SessionLayer {
     /// A layer that lets only requests with a session through.
     #[must_use]
     pub const fn new(verifier: Verifier) -> Self {
-        Self { verifier, demand: Demand::Required, clock: SystemClock }
+        Self { verifier, demand: Demand::Required, clock: SystemClock, events: None }
     }
 }
 
@@ -56,10 +73,48 @@ impl<K> SessionLayer<K> {
         self
     }
 
+    /// Tells `sink` what became of every token: [`EventSink::verdict`] for each
+    /// one, and an event for one that was refused. It is called on the request
+    /// path, so it must return at once.
+    ///
+    /// The event's address is the peer's, if the server was started with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`; behind a proxy,
+    /// that is the proxy's.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use hallpass::event::{Event, EventSink};
+    /// use hallpass::{Reason, SessionLayer, Verifier};
+    ///
+    /// #[derive(Default)]
+    /// struct Counts { accepted: AtomicU64, refused: AtomicU64 }
+    ///
+    /// impl EventSink for Counts {
+    ///     fn record(&self, event: Event) {
+    ///         eprintln!("{} from {:?}", event.kind.name(), event.address);
+    ///     }
+    ///     fn verdict(&self, verdict: Result<(), Reason>) {
+    ///         let count = if verdict.is_ok() { &self.accepted } else { &self.refused };
+    ///         count.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// # fn example(verifier: Verifier) -> SessionLayer {
+    /// SessionLayer::new(verifier).events(Counts::default())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Some(Sink(Arc::new(sink)));
+        self
+    }
+
     /// Reads the time from another clock.
     #[must_use]
     pub fn with_clock<L: Clock + Clone>(self, clock: L) -> SessionLayer<L> {
-        SessionLayer { verifier: self.verifier.with_clock(clock.clone()), demand: self.demand, clock }
+        let verifier = self.verifier.with_clock(clock.clone());
+        SessionLayer { verifier, demand: self.demand, clock, events: self.events }
     }
 }
 
@@ -96,7 +151,17 @@ impl<K: Clock> SessionLayer<K> {
         if matches!(credential, Credential::Cookie(_)) && csrf::is_unsafe(request.method()) {
             csrf::check(request.headers(), request.uri()).map_err(|_| Refused::CrossSite)?;
         }
-        self.verifier.verify(credential.token(), self.clock.now()).map_err(Refused::Rejected)
+        let now = self.clock.now();
+        let session = self.verifier.verify(credential.token(), now);
+        if let Some(Sink(events)) = &self.events {
+            events.verdict(session.as_ref().map(|_| ()).map_err(Rejection::reason));
+            if let Err(rejection) = &session {
+                let mut event = Event::new(EventKind::TokenRefused(rejection.reason()), now);
+                event.address = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+                events.record(event);
+            }
+        }
+        session.map_err(Refused::Rejected)
     }
 }
 

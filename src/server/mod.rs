@@ -16,6 +16,8 @@ mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
+#[cfg(feature = "otel")]
+mod trace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

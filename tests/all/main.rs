@@ -43,6 +43,8 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
