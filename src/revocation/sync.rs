@@ -30,7 +30,6 @@
 //! `{"edge":NAME,"epoch":N,"sequence":N,"as_of":UNIX-SECONDS}`, the last three
 //! null before the first feed; answered with 204.
 
-mod backoff;
 mod cache;
 mod events;
 mod http;
@@ -50,10 +49,10 @@ use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
 use crate::key::LiveKeys;
+use crate::outbound::{self, Backoff};
 use crate::revocation::{FeedError, FeedKeys, Position, RevocationList};
 use crate::time::{Clock, SystemClock, UnixTime};
 
-use self::backoff::Backoff;
 use self::cache::Cache;
 use self::http::Http;
 pub(crate) use self::report::EdgeReport;
@@ -294,9 +293,7 @@ impl FeedClientBuilder {
     /// # Errors
     /// [`ConfigError::Key`] if it is no certificate.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        let certificate = reqwest::Certificate::from_pem(pem)
-            .map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))?;
-        self.root_certificates.push(certificate);
+        self.root_certificates.push(outbound::root_certificate(pem)?);
         Ok(self)
     }
 

@@ -1,11 +1,13 @@
 //! The login service.
 
 mod app;
+mod asked;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
 pub(crate) mod edges;
 mod events;
+mod hosts;
 mod keyring;
 pub(crate) mod listen;
 mod login_service;
@@ -16,6 +18,7 @@ mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
+mod tickets;
 #[cfg(feature = "otel")]
 mod trace;
 
@@ -28,11 +31,11 @@ use axum_server::Handle;
 
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
-use crate::policy::StalePolicy;
-use crate::server::app::{App, Settings};
+use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
 use crate::server::edges::Edges;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
 use crate::server::login_service::LoginService;
@@ -42,8 +45,8 @@ use crate::server::publisher::Publisher;
 #[cfg(test)]
 pub(crate) use crate::server::request::panicked;
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::time::{Clock, SystemClock};
-use crate::verifier::Verifier;
 
 /// What `serve` is told.
 pub(crate) struct Options {
@@ -86,43 +89,37 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let mut verifier = Verifier::builder(keyring.session_keys().clone())
-            .leeway(minter.lifetimes().leeway())
-            .revocations(revocations.list().clone())
-            .stale_policy(StalePolicy::NeverStale);
-        if let Some(audience) = &options.config.tokens.audience {
-            verifier = verifier.audience(audience.clone());
-        }
-        if let Some(issuer) = &options.config.tokens.issuer {
-            verifier = verifier.issuer(issuer.clone());
-        }
-        let verifier = options.config.cache.apply(verifier)?.build()?;
+        let encrypted = options.transport != Transport::Plain;
+        let hosts =
+            Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
+        let hosts = Arc::new(hosts);
         let events = Events { metrics: metrics.clone() };
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
-            verifier: verifier.clone(),
+            hosts: Arc::clone(&hosts),
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            live_tickets: LiveTickets::new()?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
         let app = Arc::new(App {
             settings,
             events,
             keyring: keyring.clone(),
-            verifier,
+            hosts,
             service,
             publisher,
             edges: Edges::default(),
-            nonces: None,
             clock: Arc::clone(&clock),
         });
 
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
+        tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
         Ok(Self { app, listener, admin, tasks })
     }
@@ -150,6 +147,17 @@ impl Issuer {
         let served = self.listener.serve(routes::router(&self.app), handle).await;
         self.tasks.shutdown().await;
         served
+    }
+}
+
+/// Ends the sessions that were replaced, whichever process replaced them.
+async fn end_replaced(service: Arc<LoginService<Engine>>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = service.end_replaced(clock.now()).await {
+            tracing::error!(%error, "the session before a reauthentication could not be ended");
+        }
     }
 }
 

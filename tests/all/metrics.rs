@@ -79,7 +79,7 @@ async fn what_happens_is_counted() {
         ("hallpass_verdicts_total{verdict=\"expired\"}", 0.0),
         ("hallpass_sessions_total{change=\"created\"}", 1.0),
         ("hallpass_sessions_total{change=\"ended\"}", 1.0),
-        ("hallpass_revocations_total{target=\"session\"}", 1.0),
+        ("hallpass_revocations_total{target=\"family\"}", 1.0),
         ("hallpass_http_request_duration_seconds_count{route=\"/session\",status=\"2xx\"}", 2.0),
         ("hallpass_http_request_duration_seconds_count{route=\"/session\",status=\"4xx\"}", 2.0),
         ("hallpass_http_request_duration_seconds_count{route=\"none\",status=\"4xx\"}", 1.0),

@@ -9,10 +9,10 @@ use super::Metrics;
 use super::families::{follow, signed};
 use crate::issuer::store::Store as _;
 use crate::key::KeyUse;
-use crate::replay::{NonceCache, Purpose};
-use crate::revocation::Position;
+use crate::replay::Purpose;
 use crate::server::app::App;
 use crate::server::edges::{CONNECTED, Edges};
+use crate::server::hosts::Hosts;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
 impl Metrics {
@@ -25,13 +25,13 @@ impl Metrics {
         self.refresh_revocations(app);
         self.refresh_edges(&app.edges, now);
         self.refresh_passwords(app);
-        if let Some(counts) = app.verifier.token_cache_counts() {
+        if let Some(counts) = app.hosts.own().token_cache_counts() {
             follow(&m.cache_lookups.with_label_values(&["hit"]), counts.hits);
             follow(&m.cache_lookups.with_label_values(&["miss"]), counts.misses);
             m.cache_tokens.set(signed(counts.tokens));
             m.cache_bytes.set(signed(counts.bytes));
         }
-        self.refresh_nonces(app.nonces());
+        self.refresh_nonces(&app.hosts);
         for usage in [KeyUse::Session, KeyUse::Feed] {
             if let Some(since) = app.keyring.signs_since(usage, now) {
                 m.key_age.with_label_values(&[usage.as_str()]).set(signed(now.since(since).as_secs()));
@@ -52,7 +52,7 @@ impl Metrics {
         let list = app.service.revocations.list().snapshot();
         m.list_entries.set(signed(list.len()));
         m.list_bytes.set(signed(list.heap_bytes()));
-        let of_store = Position::from(*app.service.store.watch().borrow());
+        let of_store = *app.service.store.watch().borrow();
         for (of, position) in [("store", Some(of_store)), ("list", list.position())] {
             let Some(position) = position else { continue };
             m.position.with_label_values(&[of, "epoch"]).set(signed(position.epoch));
@@ -91,10 +91,10 @@ impl Metrics {
         }
     }
 
-    fn refresh_nonces(&self, cache: Option<&NonceCache>) {
+    fn refresh_nonces(&self, hosts: &Hosts) {
         let m = &*self.0;
         for (purpose, name) in [(Purpose::Ticket, "ticket"), (Purpose::Proof, "proof")] {
-            let stats = cache.map(|cache| cache.stats(purpose)).unwrap_or_default();
+            let stats = hosts.nonces(purpose);
             m.nonces.with_label_values(&[name]).set(signed(stats.entries));
             m.nonces_limit.with_label_values(&[name]).set(signed(stats.capacity));
             for (reason, count) in [
