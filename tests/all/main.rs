@@ -79,6 +79,8 @@ mod test_keys;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
+#[cfg(feature = "server")]
+mod verdicts;
 mod walk;
 mod wire;
 
