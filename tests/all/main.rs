@@ -51,6 +51,8 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
@@ -85,6 +87,8 @@ mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
+#[cfg(feature = "server")]
+mod verdicts;
 mod walk;
 mod wire;
 
