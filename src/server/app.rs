@@ -15,6 +15,7 @@ use crate::server::credential::SharedCredential;
 use crate::server::events::Events;
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
+use crate::server::operators::Operators;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
@@ -31,6 +32,7 @@ pub(crate) struct App {
     pub(crate) verifier: Verifier,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
+    pub(crate) operators: Operators<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -124,7 +126,7 @@ impl App {
     }
 
     /// The session of a request, if it has one. Why not is for the log alone.
-    pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
+    pub(crate) fn session(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Session> {
         let credential = match Credential::find(headers, SESSION_COOKIE) {
             Ok(credential) => credential?,
             Err(error) => {
@@ -132,10 +134,15 @@ impl App {
                 return None;
             }
         };
-        match self.verifier.verify(credential.token(), self.now()) {
-            Ok(session) => Some(session),
+        let (address, now) = (self.settings.trusted_proxies.client(peer.ip(), headers), self.now());
+        match self.verifier.verify::<()>(credential.token(), now) {
+            Ok(session) => {
+                self.events.watch.used(session.id(), address, now);
+                Some(session.with_claims())
+            }
             Err(rejection) => {
-                self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), self.now()));
+                let refused = EventKind::TokenRefused(rejection.reason());
+                self.events.record(Event::new(refused, now).from(address));
                 None
             }
         }

@@ -1,14 +1,22 @@
-//! Where events go: to the log.
+//! Where events go: to the log, the operators' page and the detectors of
+//! anomalies.
 
+use crate::anomaly::Watch;
 use crate::event::{Event, EventKind, EventSink};
+use crate::server::live::Live;
 
 /// Hears of everything that happens. Clones share what they count.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Events;
+#[derive(Clone, Debug)]
+pub(crate) struct Events {
+    pub(crate) live: Live,
+    pub(crate) watch: Watch,
+}
 
 impl EventSink for Events {
     fn record(&self, event: Event) {
         log(&event);
+        self.live.event(&event);
+        self.watch.record(event);
     }
 }
 

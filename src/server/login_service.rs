@@ -7,10 +7,11 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
-use crate::event::{Event, EventKind, EventSink};
+use crate::event::{Event, EventKind, EventSink, Limit};
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
+use crate::server::anomalies::throttle::Throttle;
 use crate::server::events::Events;
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
@@ -35,13 +36,23 @@ impl Client {
         Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
     }
 
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The record of a session that this client was just given.
+    pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
+        let record = SessionRecord::new(session)?;
+        Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
+    }
+
     /// For the log and whoever else listens.
     const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
     /// For the audit trail.
-    fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(crate) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -58,6 +69,9 @@ pub(crate) enum LogInError {
     /// Wrong name or password, or a disabled user: which, only the log knows.
     #[error("wrong user name or password")]
     Refused,
+    /// The network was throttled after an anomaly.
+    #[error("log-ins from this network are refused for {} s", .0.as_secs())]
+    Throttled(Duration),
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
@@ -85,6 +99,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
+    pub(crate) throttle: Throttle,
 }
 
 impl<S: Store> LoginService<S> {
@@ -160,13 +175,19 @@ impl<S: Store> LoginService<S> {
         self.authenticate(session.subject(), password, client, now).await.map(drop)
     }
 
-    async fn authenticate(
+    /// The user with this name and password.
+    pub(crate) async fn authenticate(
         &self,
         name: &str,
         password: Password,
         client: &Client,
         now: UnixTime,
     ) -> Result<issuer::store::User, LogInError> {
+        if let Some(wait) = self.throttle.refused(client.address, now) {
+            let kind = EventKind::LogInLimited(Limit::Address);
+            self.events.record(client.happened(kind, now).of(Subject::new(name).ok()));
+            return Err(LogInError::Throttled(wait));
+        }
         let user = self.store.find_user(name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so
@@ -206,8 +227,7 @@ impl<S: Store> LoginService<S> {
             };
             let token = self.minter.start(keys.newest(), &new, now)?;
             let session = token.session();
-            let mut record = SessionRecord::new(session)?
-                .client(Some(client.address.to_string()), client.user_agent.as_deref());
+            let mut record = client.record(session)?;
             record.password_version = start.password_version;
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             match self.store.insert_session(record, Some(event), now).await {
@@ -230,7 +250,9 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.verifier.verify_for_renewal(text, now)?;
+        let token = self.verifier.verify_for_renewal(text, now).inspect_err(|why| {
+            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
+        })?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.verifier.check_revoked(&token, now)?;

@@ -1,5 +1,6 @@
 //! The login service.
 
+pub(crate) mod anomalies;
 mod app;
 pub(crate) mod config;
 mod credential;
@@ -7,7 +8,10 @@ pub(crate) mod demo;
 mod events;
 mod keyring;
 pub(crate) mod listen;
+mod live;
 mod login_service;
+mod operators;
+mod ops;
 pub(crate) mod password;
 mod publisher;
 mod revocations;
@@ -21,15 +25,21 @@ use std::time::Duration;
 
 use axum_server::Handle;
 
+use crate::anomaly::Watch;
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
 use crate::policy::StalePolicy;
+use crate::server::anomalies::Responder;
+use crate::server::anomalies::throttle::Throttle;
+use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::{App, Settings};
 use crate::server::config::Config;
 use crate::server::events::Events;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
+use crate::server::live::Live;
 use crate::server::login_service::LoginService;
+use crate::server::operators::Operators;
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
 use crate::server::revocations::Follower;
@@ -87,7 +97,10 @@ impl Issuer {
             verifier = verifier.issuer(issuer.clone());
         }
         let verifier = verifier.build()?;
-        let events = Events;
+        let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
+        let actions = options.config.anomalies.actions()?;
+        let events = Events { live: Live::default(), watch };
+        let (webhook, courier) = Webhook::open(&options.config.webhook, Arc::clone(&clock))?.unzip();
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
@@ -96,8 +109,17 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            throttle: Throttle::default(),
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
+        let operators = Operators::new(Arc::clone(&service), &options.config)?;
+        let responder = Responder {
+            service: Arc::clone(&service),
+            actions,
+            live: events.live.clone(),
+            webhook,
+            clock: Arc::clone(&clock),
+        };
         let app = Arc::new(App {
             settings,
             events,
@@ -105,6 +127,7 @@ impl Issuer {
             verifier,
             service,
             publisher,
+            operators,
             clock: Arc::clone(&clock),
         });
 
@@ -112,6 +135,10 @@ impl Issuer {
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
+        tasks.spawn(responder.run(watcher));
+        if let Some(courier) = courier {
+            tasks.spawn(courier.run());
+        }
         Ok(Self { app, listener, admin, tasks })
     }
 

@@ -1,4 +1,4 @@
-//! The operators' own address: `POST /admin/revoke`.
+//! The operators' own address: `POST /admin/revoke`, and the page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     super::guarded(
         Router::new()
             .route("/admin/revoke", post(revoke))
+            .merge(super::ops::router())
             .route("/healthz", axum::routing::get(|| async { "ok\n" }))
             .with_state(app),
         false,

@@ -92,7 +92,7 @@ pub(super) async fn reauthenticate(
     if csrf::check(&headers, &uri).is_err() {
         return Problem::cross_site().into_response();
     }
-    let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
+    let Some(session) = app.session(peer, &headers) else { return Problem::unauthorized().into_response() };
     let client = app.client(peer, &headers);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
         Ok(token) => {
@@ -167,6 +167,7 @@ impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Refused | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -177,6 +178,7 @@ impl LogInError {
         match self {
             Self::Refused => "The user name or the password is wrong.",
             Self::Store(StoreError::UserChanged) => "This user may not log in, or has just been changed.",
+            Self::Throttled(_) => "Log-ins from your network are refused for a while. Try again later.",
             Self::Busy => "Too many people are logging in. Try again in a moment.",
             Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
             Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
@@ -189,6 +191,9 @@ pub(super) fn problem(error: &LogInError) -> Response {
         tracing::error!(%error, "log-in failed");
     }
     let mut response = Problem::new(error.status(), error.advice()).into_response();
+    if let LogInError::Throttled(wait) = error {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+    }
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     }
@@ -213,7 +218,7 @@ pub(super) async fn log_out(
         return Problem::cross_site().into_response();
     }
     let client = app.client(peer, &headers);
-    if let Some(session) = app.session(&headers)
+    if let Some(session) = app.session(peer, &headers)
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.

@@ -21,6 +21,7 @@ pub(crate) mod admin;
 mod body;
 mod keys;
 mod login;
+mod ops;
 mod pages;
 mod revocations;
 mod sessions;

@@ -21,11 +21,11 @@ use crate::session::Session;
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LogInPage<'a> {
-    base_path: &'a str,
-    username: &'a str,
-    return_to: Option<&'a str>,
-    error: Option<&'static str>,
+pub(super) struct LogInPage<'a> {
+    pub(super) base_path: &'a str,
+    pub(super) username: &'a str,
+    pub(super) return_to: Option<&'a str>,
+    pub(super) error: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -44,10 +44,11 @@ pub(super) struct LogInQuery {
 
 pub(super) async fn login(
     State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Query(query): Query<LogInQuery>,
     headers: HeaderMap,
 ) -> Response {
-    if app.session(&headers).is_some() {
+    if app.session(peer, &headers).is_some() {
         let target = app.settings.return_target(query.return_to.as_deref());
         return private(Redirect::to(&target).into_response());
     }
@@ -83,8 +84,12 @@ fn log_in_page(
     )
 }
 
-pub(super) async fn account(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    match app.session(&headers) {
+pub(super) async fn account(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    match app.session(peer, &headers) {
         Some(session) => account_page(&app, &session, None).await,
         None => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
     }
@@ -121,7 +126,7 @@ pub(super) async fn end(
     headers: HeaderMap,
     Form(form): Form<End>,
 ) -> Response {
-    let session = match sessions::acting(&app, &headers, &uri) {
+    let session = match sessions::acting(&app, peer, &headers, &uri) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
@@ -148,7 +153,7 @@ pub(super) async fn end_others(
     headers: HeaderMap,
     Form(form): Form<EndOthers>,
 ) -> Response {
-    let session = match sessions::acting(&app, &headers, &uri) {
+    let session = match sessions::acting(&app, peer, &headers, &uri) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };

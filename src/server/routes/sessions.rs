@@ -29,15 +29,23 @@ use crate::time::UnixTime;
 /// without giving it again (ASVS 5.0 7.5.2).
 const FRESH: Duration = Duration::from_mins(5);
 
-pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    no_store(match app.session(&headers) {
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    no_store(match app.session(peer, &headers) {
         Some(session) => Json(json!({ "session": session })).into_response(),
         None => Problem::unauthorized().into_response(),
     })
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(session) = app.session(peer, &headers) else { return Problem::unauthorized().into_response() };
     match app.sessions_of(&session).await {
         Ok(records) => {
             let sessions: Vec<_> = records
@@ -62,12 +70,17 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 
 /// The session of a request that changes something, which another site's page
 /// must not have made.
-pub(super) fn acting(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Session, Problem> {
+pub(super) fn acting(
+    app: &App,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Session, Problem> {
     let by_cookie = !matches!(Credential::find(headers, SESSION_COOKIE), Ok(Some(Credential::Bearer(_))));
     if by_cookie && csrf::check(headers, uri).is_err() {
         return Err(Problem::cross_site());
     }
-    app.session(headers).ok_or_else(Problem::unauthorized)
+    app.session(peer, headers).ok_or_else(Problem::unauthorized)
 }
 
 pub(super) async fn end(
@@ -77,7 +90,7 @@ pub(super) async fn end(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let session = match acting(&app, &headers, &uri) {
+    let session = match acting(&app, peer, &headers, &uri) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
@@ -110,7 +123,7 @@ pub(super) async fn revoke_others(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let session = match acting(&app, &headers, &uri) {
+    let session = match acting(&app, peer, &headers, &uri) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
