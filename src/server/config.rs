@@ -10,6 +10,7 @@ use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
 use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
+use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -31,6 +32,8 @@ pub struct Config {
     pub anomalies: AnomaliesTable,
     /// Where anomalies are posted.
     pub webhook: WebhookTable,
+    /// What is remembered for speed.
+    pub cache: CacheTable,
 }
 
 /// `[lifetimes]`: durations like `"15m"` or `"90s"`.
@@ -64,6 +67,27 @@ pub struct TokensTable {
     pub issuer: Option<Box<str>>,
     /// Longest token to make, in characters.
     pub max_characters: Option<usize>,
+}
+
+/// `[cache]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheTable {
+    /// Most memory for verified tokens, in MiB; 0 for none.
+    pub tokens_mib: Option<usize>,
+}
+
+impl CacheTable {
+    /// # Errors
+    /// [`ConfigError::Builder`] for more than a machine has.
+    pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
+        match self.tokens_mib {
+            None => Ok(verifier),
+            Some(0) => Ok(verifier.without_token_cache()),
+            Some(mib @ 1..=65_536) => Ok(verifier.token_cache(mib << 20)),
+            Some(_) => Err(ConfigError::Builder("cache.tokens_mib is at most 65536")),
+        }
+    }
 }
 
 impl Config {

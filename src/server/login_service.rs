@@ -262,6 +262,9 @@ impl<S: Store> LoginService<S> {
         request.address = Some(client.address.to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
         let renewal = issuer::answer(outcome, text, token, &keys, &request);
+        if renewal.is_ok() {
+            self.events.verdict(Ok(()));
+        }
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let event = client.happened(EventKind::SessionRenewed, now);
@@ -288,7 +291,11 @@ impl<S: Store> LoginService<S> {
         event: Option<AuditEvent>,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
+        let of = target.name();
         let revoked = self.store.revoke(target, event, now).await?;
+        if revoked.added > 0 {
+            self.events.metrics.revoked(of);
+        }
         self.catch_up(now).await;
         Ok(revoked)
     }
@@ -302,7 +309,9 @@ impl<S: Store> LoginService<S> {
     ) -> Result<(), StoreError> {
         let target = Target::Session { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
-        self.revoke(target, Some(event), now).await.map(drop)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(session.id()));
+        Ok(())
     }
 
     /// Ends another session of the same user; whether it was theirs.
@@ -319,7 +328,9 @@ impl<S: Store> LoginService<S> {
         };
         let target = Target::Session { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
-        self.revoke(target, Some(event), now).await.map(|_| true)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(id));
+        Ok(true)
     }
 
     /// Ends every other session of the same user.

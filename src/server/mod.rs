@@ -5,15 +5,18 @@ mod app;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
+pub(crate) mod edges;
 mod events;
 mod keyring;
 pub(crate) mod listen;
 mod live;
 mod login_service;
+pub(crate) mod metrics;
 mod operators;
 mod ops;
 pub(crate) mod password;
 mod publisher;
+mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
@@ -30,15 +33,18 @@ use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
 use crate::policy::StalePolicy;
 use crate::server::anomalies::Responder;
+use crate::server::anomalies::edges::EdgeAnomalies;
 use crate::server::anomalies::throttle::Throttle;
 use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::{App, Settings};
 use crate::server::config::Config;
+use crate::server::edges::Edges;
 use crate::server::events::Events;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
 use crate::server::live::Live;
 use crate::server::login_service::LoginService;
+use crate::server::metrics::{Metrics, Timed};
 use crate::server::operators::Operators;
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
@@ -82,7 +88,8 @@ impl Issuer {
         let keyring = Keyring::open(options.keys, clock.now())?;
         let minter = options.config.minter()?;
         let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
-        let store = Arc::new(SqliteStore::open(&options.data).await?);
+        let metrics = Metrics::new()?;
+        let store = Arc::new(Timed::new(SqliteStore::open(&options.data).await?, metrics.clone()));
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
@@ -96,10 +103,10 @@ impl Issuer {
         if let Some(issuer) = &options.config.tokens.issuer {
             verifier = verifier.issuer(issuer.clone());
         }
-        let verifier = verifier.build()?;
+        let verifier = options.config.cache.apply(verifier)?.build()?;
         let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
         let actions = options.config.anomalies.actions()?;
-        let events = Events { live: Live::default(), watch };
+        let events = Events { metrics: metrics.clone(), live: Live::default(), watch };
         let (webhook, courier) = Webhook::open(&options.config.webhook, Arc::clone(&clock))?.unzip();
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
@@ -111,13 +118,13 @@ impl Issuer {
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
             throttle: Throttle::default(),
         });
-        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
+        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
         let operators = Operators::new(Arc::clone(&service), &options.config)?;
         let responder = Responder {
             service: Arc::clone(&service),
             actions,
             live: events.live.clone(),
-            webhook,
+            webhook: webhook.clone(),
             clock: Arc::clone(&clock),
         };
         let app = Arc::new(App {
@@ -128,6 +135,10 @@ impl Issuer {
             service,
             publisher,
             operators,
+            webhook,
+            edge_anomalies: EdgeAnomalies::default(),
+            edges: Edges::default(),
+            nonces: None,
             clock: Arc::clone(&clock),
         });
 
@@ -136,6 +147,7 @@ impl Issuer {
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
         tasks.spawn(responder.run(watcher));
+        tasks.spawn(anomalies::edges::watch(Arc::clone(&app)));
         if let Some(courier) = courier {
             tasks.spawn(courier.run());
         }
@@ -155,14 +167,14 @@ impl Issuer {
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(mut self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         if let Some(admin) = self.admin {
-            let (routes, handle) = (routes::admin::router(Arc::clone(&self.app)), handle.clone());
+            let (routes, handle) = (routes::admin::router(&self.app), handle.clone());
             self.tasks.spawn(async move {
                 if let Err(error) = admin.serve(routes, handle).await {
                     tracing::error!(%error, "the operators' address is not served any more");
                 }
             });
         }
-        let served = self.listener.serve(routes::router(Arc::clone(&self.app)), handle).await;
+        let served = self.listener.serve(routes::router(&self.app), handle).await;
         self.tasks.shutdown().await;
         served
     }

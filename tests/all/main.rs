@@ -34,6 +34,8 @@ mod layers;
 mod ledger;
 mod lifetimes;
 mod malformed;
+#[cfg(feature = "server")]
+mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;

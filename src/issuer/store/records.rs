@@ -176,6 +176,20 @@ pub enum Target {
     All,
 }
 
+impl Target {
+    /// The stable name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Session { .. } => "session",
+            Self::OtherSessions { .. } => "other_sessions",
+            Self::Subject(_) => "subject",
+            Self::Key(_) => "key",
+            Self::All => "all",
+        }
+    }
+}
+
 /// What came of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {

@@ -3,6 +3,7 @@
 //! to be done about it. All of it off the request path.
 
 pub(crate) mod config;
+pub(crate) mod edges;
 pub(crate) mod throttle;
 pub(crate) mod webhook;
 
@@ -45,6 +46,7 @@ impl<S: Store> Responder<S> {
         let now = self.clock.now();
         let action = self.actions.of(anomaly.kind);
         let done = self.act(action, &anomaly, now).await;
+        self.service.events.metrics.anomaly(anomaly.kind);
         log(&anomaly, done);
         if let Some(webhook) = &self.webhook {
             webhook.send(

@@ -10,6 +10,7 @@ use crate::event::{Event, EventKind};
 use crate::issuer::store::{AuditRecord, SessionRecord, Store as _};
 use crate::key::{KeyEntry, KeyState};
 use crate::server::app::App;
+use crate::server::edges::{CONNECTED, Edge};
 use crate::server::live::{Minute, Noted};
 use crate::time::UnixTime;
 
@@ -50,6 +51,8 @@ struct Tiles {
     sum: Minute,
     refused: u64,
     raised: u64,
+    connected: usize,
+    edges: usize,
 }
 
 #[derive(Template)]
@@ -70,6 +73,19 @@ struct LogInLine {
     event: Event,
     time: String,
     outcome: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "ops_edges.html")]
+struct Edges {
+    edges: Vec<EdgeLine>,
+}
+
+struct EdgeLine {
+    edge: Edge,
+    state: &'static str,
+    feed_age: Option<String>,
+    reported: String,
 }
 
 #[derive(Template)]
@@ -109,7 +125,11 @@ impl Parts {
             sum.limited += minute.limited;
         }
         let refused = minutes.iter().flat_map(|minute| minute.refused).sum();
-        render(&mut parts, "tiles", &Tiles { sum, refused, raised: live.raised() });
+        let edges: Vec<_> = app.edges.list(now).into_iter().map(|edge| EdgeLine::new(edge, now)).collect();
+        let connected = edges.iter().filter(|line| line.state == "connected").count();
+        let tiles = Tiles { sum, refused, raised: live.raised(), connected, edges: edges.len() };
+        render(&mut parts, "tiles", &tiles);
+        render(&mut parts, "edges", &Edges { edges });
         render(&mut parts, "refusals", &plot::refusals(&minutes));
         render(&mut parts, "log-in-plot", &plot::log_ins(&minutes));
         render(
@@ -183,6 +203,20 @@ fn more(detail: &serde_json::Map<String, serde_json::Value>) -> String {
         value => format!("{name} {value}"),
     });
     said.collect::<Vec<_>>().join(", ")
+}
+
+impl EdgeLine {
+    fn new(edge: Edge, now: UnixTime) -> Self {
+        let age = edge.as_of.map(|as_of| now.since(as_of));
+        let state = if now.since(edge.reported_at) > CONNECTED {
+            "silent"
+        } else if age.is_none_or(|age| age > CONNECTED) {
+            "stale"
+        } else {
+            "connected"
+        };
+        Self { state, feed_age: age.map(span), reported: span(now.since(edge.reported_at)), edge }
+    }
 }
 
 impl KeyLine {
