@@ -56,9 +56,13 @@ mod id;
 pub mod issuer;
 pub mod key;
 mod network;
+#[cfg(feature = "sync")]
+mod outbound;
 mod policy;
 #[cfg(feature = "proof")]
 pub mod proof;
+#[cfg(feature = "sync")]
+pub mod renew;
 pub mod replay;
 pub mod revocation;
 #[cfg(feature = "server")]
@@ -83,6 +87,8 @@ pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 #[cfg(feature = "proof")]
 pub use proof::{ProofRequest, ProofVerifier};
+#[cfg(feature = "sync")]
+pub use renew::RenewClient;
 pub use replay::NonceCache;
 pub use revocation::RevocationList;
 #[cfg(any(feature = "axum", feature = "sync"))]

@@ -34,7 +34,6 @@
 //! "session_id"}]`, times in seconds. It is a request of its own on the same
 //! connection, since a stream of events can't carry anything up.
 
-mod backoff;
 mod cache;
 mod events;
 mod http;
@@ -55,10 +54,10 @@ use zeroize::Zeroizing;
 use crate::anomaly::Anomaly;
 use crate::error::ConfigError;
 use crate::key::LiveKeys;
+use crate::outbound::{self, Backoff};
 use crate::revocation::{FeedError, FeedKeys, Position, RevocationList};
 use crate::time::{Clock, SystemClock, UnixTime};
 
-use self::backoff::Backoff;
 use self::cache::Cache;
 use self::http::Http;
 pub(crate) use self::report::EdgeReport;
@@ -299,9 +298,7 @@ impl FeedClientBuilder {
     /// # Errors
     /// [`ConfigError::Key`] if it is no certificate.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        let certificate = reqwest::Certificate::from_pem(pem)
-            .map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))?;
-        self.root_certificates.push(certificate);
+        self.root_certificates.push(outbound::root_certificate(pem)?);
         Ok(self)
     }
 

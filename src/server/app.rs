@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
-use tracing::Instrument as _;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::{Credential, SESSION_COOKIE, TrustedProxies};
 use crate::id::Subject;
@@ -18,6 +17,7 @@ use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
 use crate::server::edges::Edges;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
 use crate::server::metrics::Timed;
@@ -25,7 +25,6 @@ use crate::server::operators::Operators;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
-use crate::verifier::Verifier;
 
 /// The store that the program is built with.
 pub(crate) type Engine = Timed<SqliteStore>;
@@ -35,7 +34,7 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) events: Events,
     pub(crate) keyring: Keyring,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
     pub(crate) operators: Operators<Engine>,
@@ -67,7 +66,9 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(config: &Config, secure_transport: bool) -> Result<Self, ConfigError> {
         // Browsers hold the redirect after a form to form-action too.
-        let targets = config.return_origins.join(" ");
+        let hosts = config.hosts.iter().map(|host| &host.origin);
+        let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(String::as_str).collect();
+        let targets = targets.join(" ");
         let policy = format!(
             "default-src 'none'; style-src 'self'; form-action 'self' {targets}; \
              base-uri 'none'; frame-ancestors 'none'"
@@ -138,20 +139,22 @@ impl App {
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)
     }
 
-    /// Ends a session after the grace, so that requests under way end well.
-    pub(crate) fn end_later(self: &Arc<Self>, session: Session, client: Client) {
-        let app = Arc::clone(self);
-        let end = async move {
-            tokio::time::sleep(app.service.grace()).await;
-            if let Err(error) = app.service.log_out(&session, &client, app.now()).await {
-                tracing::error!(%error, "the session before a reauthentication could not be ended");
-            }
-        };
-        tokio::spawn(end.in_current_span());
-    }
-
     /// The session of a request, if it has one. Why not is for the log alone.
     pub(crate) fn session(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Session> {
+        self.admitted(peer, headers, |shown, now| self.hosts.own().verify(shown.token(), now))
+    }
+
+    /// The same where an edge may ask on its user's behalf.
+    pub(crate) fn session_of_any_host(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Session> {
+        self.admitted(peer, headers, |shown, now| self.hosts.verify(shown, now))
+    }
+
+    fn admitted(
+        &self,
+        peer: SocketAddr,
+        headers: &HeaderMap,
+        verify: impl FnOnce(Credential<'_>, UnixTime) -> Result<Session, Rejection>,
+    ) -> Option<Session> {
         let credential = match Credential::find(headers, SESSION_COOKIE) {
             Ok(credential) => credential?,
             Err(error) => {
@@ -160,11 +163,11 @@ impl App {
             }
         };
         let (address, now) = (self.client_address(peer, headers), self.now());
-        match self.verifier.verify::<()>(credential.token(), now) {
+        match verify(credential, now) {
             Ok(session) => {
                 self.events.verdict(Ok(()));
                 self.events.watch.used(session.id(), address, now);
-                Some(session.with_claims())
+                Some(session)
             }
             Err(rejection) => {
                 self.events.verdict(Err(rejection.reason()));

@@ -7,6 +7,8 @@ mod credential;
 pub(crate) mod demo;
 pub(crate) mod edges;
 mod events;
+mod hop;
+mod hosts;
 mod keyring;
 pub(crate) mod listen;
 mod live;
@@ -31,15 +33,15 @@ use axum_server::Handle;
 use crate::anomaly::Watch;
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
-use crate::policy::StalePolicy;
 use crate::server::anomalies::Responder;
 use crate::server::anomalies::edges::EdgeAnomalies;
 use crate::server::anomalies::throttle::Throttle;
 use crate::server::anomalies::webhook::Webhook;
-use crate::server::app::{App, Settings};
+use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
 use crate::server::edges::Edges;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
 use crate::server::live::Live;
@@ -50,7 +52,6 @@ use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
 use crate::server::revocations::Follower;
 use crate::time::{Clock, SystemClock};
-use crate::verifier::Verifier;
 
 /// What `serve` is told.
 pub(crate) struct Options {
@@ -93,17 +94,8 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let mut verifier = Verifier::builder(keyring.session_keys().clone())
-            .leeway(minter.lifetimes().leeway())
-            .revocations(revocations.list().clone())
-            .stale_policy(StalePolicy::NeverStale);
-        if let Some(audience) = &options.config.tokens.audience {
-            verifier = verifier.audience(audience.clone());
-        }
-        if let Some(issuer) = &options.config.tokens.issuer {
-            verifier = verifier.issuer(issuer.clone());
-        }
-        let verifier = options.config.cache.apply(verifier)?.build()?;
+        let hosts = Hosts::new(&options.config, keyring.session_keys(), revocations.list(), clock.now())?;
+        let hosts = Arc::new(hosts);
         let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
         let actions = options.config.anomalies.actions()?;
         let events = Events { metrics: metrics.clone(), live: Live::default(), watch };
@@ -112,7 +104,7 @@ impl Issuer {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
-            verifier: verifier.clone(),
+            hosts: Arc::clone(&hosts),
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
@@ -131,7 +123,7 @@ impl Issuer {
             settings,
             events,
             keyring: keyring.clone(),
-            verifier,
+            hosts,
             service,
             publisher,
             operators,
@@ -145,6 +137,7 @@ impl Issuer {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
+        tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
         tasks.spawn(responder.run(watcher));
         tasks.spawn(anomalies::edges::watch(Arc::clone(&app)));
@@ -177,6 +170,17 @@ impl Issuer {
         let served = self.listener.serve(routes::router(&self.app), handle).await;
         self.tasks.shutdown().await;
         served
+    }
+}
+
+/// Ends the sessions that were replaced, whichever process replaced them.
+async fn end_replaced(service: Arc<LoginService<Engine>>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = service.end_replaced(clock.now()).await {
+            tracing::error!(%error, "the session before a reauthentication could not be ended");
+        }
     }
 }
 

@@ -39,9 +39,10 @@ impl<S: Store> Operators<S> {
     /// [`ConfigError::Builder`] if ordinary tokens are for the operators'
     /// audience.
     pub(crate) fn new(service: Arc<LoginService<S>>, config: &Config) -> Result<Self, ConfigError> {
-        if config.tokens.audience.as_deref() == Some(AUDIENCE) {
+        let hosts = config.hosts.iter().map(|host| &*host.audience);
+        if hosts.chain(config.tokens.audience.as_deref()).any(|audience| audience == AUDIENCE) {
             return Err(ConfigError::Builder(
-                "tokens.audience is \"hallpass-ops\", which is the audience of the operators' own sessions",
+                "an audience is \"hallpass-ops\", which is the audience of the operators' own sessions",
             ));
         }
         let leeway = service.minter.lifetimes().leeway();

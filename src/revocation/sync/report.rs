@@ -123,6 +123,10 @@ impl From<&Anomaly> for ReportedAnomaly {
     }
 }
 
+#[cfg_attr(
+    not(feature = "server"),
+    allow(dead_code, reason = "an edge writes it; reading is the issuer's half")
+)]
 impl ReportedAnomaly {
     /// `None` for a kind that this version doesn't know, and for what could be
     /// none.
@@ -138,6 +142,10 @@ impl ReportedAnomaly {
     }
 }
 
+#[cfg_attr(
+    not(feature = "server"),
+    allow(dead_code, reason = "an edge writes it; reading is the issuer's half")
+)]
 impl EdgeReport {
     /// What it tells of, none of it later than `now`.
     pub(crate) fn anomalies(&self, now: UnixTime) -> impl Iterator<Item = Anomaly> {

@@ -10,7 +10,6 @@ use super::families::{follow, signed};
 use crate::issuer::store::Store as _;
 use crate::key::KeyUse;
 use crate::replay::{NonceCache, Purpose};
-use crate::revocation::Position;
 use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::App;
 use crate::server::edges::{CONNECTED, Edges};
@@ -28,7 +27,7 @@ impl Metrics {
         self.refresh_passwords(app);
         follow(&m.anomaly_events_dropped, app.events.watch.dropped());
         follow(&m.webhooks_dropped, app.webhook.as_ref().map_or(0, Webhook::dropped));
-        if let Some(counts) = app.verifier.token_cache_counts() {
+        if let Some(counts) = app.hosts.own().token_cache_counts() {
             follow(&m.cache_lookups.with_label_values(&["hit"]), counts.hits);
             follow(&m.cache_lookups.with_label_values(&["miss"]), counts.misses);
             m.cache_tokens.set(signed(counts.tokens));
@@ -55,7 +54,7 @@ impl Metrics {
         let list = app.service.revocations.list().snapshot();
         m.list_entries.set(signed(list.len()));
         m.list_bytes.set(signed(list.heap_bytes()));
-        let of_store = Position::from(*app.service.store.watch().borrow());
+        let of_store = *app.service.store.watch().borrow();
         for (of, position) in [("store", Some(of_store)), ("list", list.position())] {
             let Some(position) = position else { continue };
             m.position.with_label_values(&[of, "epoch"]).set(signed(position.epoch));

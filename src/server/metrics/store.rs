@@ -8,9 +8,10 @@ use super::Metrics;
 use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
 use crate::issuer::store::{
-    AuditEvent, AuditRecord, Changes, Expired, NewUser, Position, Revoked, SessionRecord, Store, StoreError,
-    Target, UnavailableKind, User,
+    AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, SessionRecord, Store, StoreError, Target,
+    UnavailableKind, User,
 };
+use crate::revocation::Position;
 use crate::time::UnixTime;
 
 /// Why a store could not serve a call.
@@ -81,6 +82,7 @@ impl<S: Store> Store for Timed<S> {
             delete_session(id: SessionId) -> Result<bool, StoreError>;
             renew(request: RenewalRequest) -> Result<Outcome, StoreError>;
             revoke(target: Target, audit: Option<AuditEvent>, now: UnixTime) -> Result<Revoked, StoreError>;
+            end_replaced(now: UnixTime) -> Result<Option<Revoked>, StoreError>;
             revocations_after(after: Position) -> Result<Changes, StoreError>;
             snapshot() -> Result<Changes, StoreError>;
             position() -> Result<Position, StoreError>;

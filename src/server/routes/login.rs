@@ -96,10 +96,7 @@ pub(super) async fn reauthenticate(
     let Some(session) = app.session(peer, &headers) else { return Problem::unauthorized().into_response() };
     let client = app.client(peer, &headers);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
-        Ok(token) => {
-            app.end_later(session, client);
-            answer(&app, &token, Transport::of(credential), json!({}))
-        }
+        Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
         Err(error) => problem(&error),
     }
 }
@@ -117,7 +114,7 @@ pub(super) async fn renew(
         return Problem::cross_site().into_response();
     }
     let client = app.client(peer, &headers);
-    match app.service.renew(credential.token(), &client, app.now()).await {
+    match app.service.renew(credential, &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
             answer(&app, &renewal.token, Transport::of(credential), renewed)
@@ -221,7 +218,7 @@ pub(super) async fn log_out(
         return Problem::cross_site().into_response();
     }
     let client = app.client(peer, &headers);
-    if let Some(session) = app.session(peer, &headers)
+    if let Some(session) = app.session_of_any_host(peer, &headers)
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.

@@ -21,6 +21,7 @@ use crate::server::request::{panicked, watched};
 pub(crate) mod admin;
 mod body;
 mod edges;
+mod hop;
 mod keys;
 mod login;
 mod ops;
@@ -44,6 +45,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/renew", post(login::renew))
         .route("/reauthenticate", post(login::reauthenticate))
         .route("/logout", post(login::log_out))
+        .route("/hop", get(hop::hop))
+        .route("/tickets/redeem", post(hop::redeem))
         .route("/session", get(sessions::show))
         .route("/sessions", get(sessions::list).post(sessions::start))
         .route("/sessions/{id}", delete(sessions::end))
@@ -64,7 +67,15 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
         })
         .with_state(Arc::clone(app));
-    let routes = if base_path.is_empty() { routes } else { Router::new().nest(&base_path, routes) };
+    let routes = if base_path.is_empty() {
+        routes
+    } else {
+        // Nested, "/" is the base path alone; everything leads to the one with
+        // a slash after it.
+        let front =
+            Router::new().route(&format!("{base_path}/"), get(pages::login)).with_state(Arc::clone(app));
+        front.nest(&base_path, routes)
+    };
     watched(guarded(routes, hsts), app)
 }
 

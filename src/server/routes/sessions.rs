@@ -34,7 +34,7 @@ pub(super) async fn show(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    no_store(match app.session(peer, &headers) {
+    no_store(match app.session_of_any_host(peer, &headers) {
         Some(session) => Json(json!({ "session": session })).into_response(),
         None => Problem::unauthorized().into_response(),
     })
