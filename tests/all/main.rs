@@ -8,6 +8,8 @@
 )]
 
 #[cfg(feature = "server")]
+mod anomalies;
+#[cfg(feature = "server")]
 mod browser;
 #[cfg(feature = "server")]
 mod cli;
@@ -43,6 +45,8 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
+#[cfg(feature = "server")]
+mod ops;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
