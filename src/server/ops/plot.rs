@@ -136,17 +136,19 @@ fn title(names: &[&str], minute: &Minute, ago: usize, count: &impl Fn(&Minute, u
     if counts.is_empty() { format!("{when}: none") } else { format!("{when}: {}", counts.join(", ")) }
 }
 
-/// The next of 5, 10, 20, 50, 100 … that is not less.
+/// The next round number that is not less, and at least 5.
 fn nice(most: u64) -> u64 {
-    let mut step = 5_u64;
-    for factor in [2, 2, 5].into_iter().cycle() {
-        if step >= most {
-            break;
-        }
-        // 5, 10, 20, 50: the last step is two and a half.
-        step = if factor == 5 { step.saturating_mul(5) / 2 } else { step.saturating_mul(factor) };
+    const ROUND: [u64; 7] = [10, 15, 20, 30, 40, 60, 80];
+    if most <= 5 {
+        return 5;
     }
-    step
+    let mut scale = 1_u64;
+    loop {
+        if let Some(end) = ROUND.iter().map(|round| round.saturating_mul(scale)).find(|end| *end >= most) {
+            return end;
+        }
+        scale = scale.saturating_mul(10);
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_axis_ends_at_a_round_number() {
-        for (most, end) in [(0, 5), (5, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, 200), (201, 500)] {
+        for (most, end) in [(0, 5), (5, 5), (6, 10), (11, 15), (22, 30), (81, 100), (101, 150), (700, 800)] {
             assert_eq!(nice(most), end, "{most}");
         }
         assert!(nice(u64::MAX) > 0);
