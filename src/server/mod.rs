@@ -2,12 +2,12 @@
 
 pub(crate) mod anomalies;
 mod app;
+mod asked;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
 pub(crate) mod edges;
 mod events;
-mod hop;
 mod hosts;
 mod keyring;
 pub(crate) mod listen;
@@ -22,6 +22,7 @@ mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
+mod tickets;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,7 +51,10 @@ use crate::server::metrics::{Metrics, Timed};
 use crate::server::operators::Operators;
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
+#[cfg(test)]
+pub(crate) use crate::server::request::panicked;
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::time::{Clock, SystemClock};
 
 /// What `serve` is told.
@@ -94,7 +98,9 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let hosts = Hosts::new(&options.config, keyring.session_keys(), revocations.list(), clock.now())?;
+        let encrypted = options.transport != Transport::Plain;
+        let hosts =
+            Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
         let hosts = Arc::new(hosts);
         let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
         let actions = options.config.anomalies.actions()?;
@@ -109,6 +115,7 @@ impl Issuer {
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
             throttle: Throttle::default(),
+            live_tickets: LiveTickets::new()?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
         let operators = Operators::new(Arc::clone(&service), &options.config)?;
@@ -130,7 +137,6 @@ impl Issuer {
             webhook,
             edge_anomalies: EdgeAnomalies::default(),
             edges: Edges::default(),
-            nonces: None,
             clock: Arc::clone(&clock),
         });
 

@@ -36,9 +36,13 @@ mod incidents;
 mod key_dir;
 mod keys;
 mod layers;
+#[cfg(feature = "server")]
+mod leaks;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod logs;
 mod malformed;
 #[cfg(feature = "server")]
 mod metrics;

@@ -390,7 +390,7 @@ impl Families {
         for (family, values) in [
             (&self.log_ins, &["success", "failure", "limited"][..]),
             (&self.sessions, &["created", "renewed", "ended"]),
-            (&self.revocations, &["session", "other_sessions", "subject", "key", "all"]),
+            (&self.revocations, &["session", "family", "other_sessions", "subject", "key", "all"]),
             (&self.store_errors, store::KINDS),
             (&self.cache_lookups, &["hit", "miss"]),
         ] {

@@ -2,18 +2,17 @@
 //! events. Without an operator's session or credential nothing is shown.
 
 use core::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{ConnectInfo, Form, Query, State};
+use axum::extract::{Form, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use futures_util::Stream;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,9 +23,10 @@ use super::login::{no_store, problem, unavailable};
 use super::pages::{self, LogInPage};
 use crate::event::{Event as Happened, EventKind, EventSink};
 use crate::http::problem::Problem;
-use crate::http::{Credential, cookie, csrf};
+use crate::http::{Credential, cookie};
 use crate::issuer::store::{SessionRecord, Target};
 use crate::server::app::App;
+use crate::server::asked::Asked;
 use crate::server::operators::COOKIE;
 use crate::server::ops::{Page, Parts, anomaly};
 use crate::server::password::Password;
@@ -101,8 +101,8 @@ struct Find {
     done: Option<String>,
 }
 
-async fn page(State(app): State<Arc<App>>, Query(query): Query<Find>, headers: HeaderMap) -> Response {
-    let Some(operator) = Operator::of(&app, &headers).await else { return to_log_in() };
+async fn page(State(app): State<Arc<App>>, Query(query): Query<Find>, asked: Asked) -> Response {
+    let Some(operator) = Operator::of(&app, &asked.headers).await else { return to_log_in() };
     let find = query.find.as_deref().map(str::trim).filter(|find| !find.is_empty());
     let found = match find {
         Some(find) => app.operators.find(find, app.now()).await,
@@ -142,8 +142,8 @@ fn to_log_in() -> Response {
     no_store(Redirect::to("/ops/login").into_response())
 }
 
-async fn log_in_page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    if Operator::of(&app, &headers).await.is_some() {
+async fn log_in_page(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    if Operator::of(&app, &asked.headers).await.is_some() {
         return no_store(Redirect::to(BASE).into_response());
     }
     html(&LogInPage { base_path: BASE, username: "", return_to: None, error: None })
@@ -155,17 +155,11 @@ struct LogIn {
     password: Password,
 }
 
-async fn log_in(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    Body(form): Body<LogIn>,
-) -> Response {
-    if csrf::check(&headers, &uri).is_err() {
+async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<LogIn>) -> Response {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     match app.operators.log_in(&form.username, form.password, &client, app.now()).await {
         Ok(token) => {
             let mut response = Redirect::to(BASE).into_response();
@@ -190,17 +184,12 @@ async fn log_in(
     }
 }
 
-async fn log_out(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    if csrf::check(&headers, &uri).is_err() {
+async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
-    if let Some(Operator::Session { session, .. }) = Operator::of(&app, &headers).await
+    let client = app.client(&asked);
+    if let Some(Operator::Session { session, .. }) = Operator::of(&app, &asked.headers).await
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         tracing::error!(%error, "log-out could not be recorded");
@@ -220,17 +209,11 @@ struct End {
     find: Option<String>,
 }
 
-async fn end(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    Form(form): Form<End>,
-) -> Response {
-    let Some(operator) = Operator::of(&app, &headers).await else {
+async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -> Response {
+    let Some(operator) = Operator::of(&app, &asked.headers).await else {
         return Problem::unauthorized().into_response();
     };
-    if matches!(operator, Operator::Session { .. }) && csrf::check(&headers, &uri).is_err() {
+    if matches!(operator, Operator::Session { .. }) && asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
     let (what, done) = match (form.session_id, form.subject) {
@@ -239,7 +222,7 @@ async fn end(
         _ => return refused(),
     };
     let Ok(target) = what.target() else { return refused() };
-    let (now, client) = (app.now(), app.client(peer, &headers));
+    let (now, client) = (app.now(), app.client(&asked));
     let mut event = what.event(Some(client.address()));
     event.detail = Some(serde_json::json!({ "revoked": done, "operator": operator.name() }));
     let mut ended = Happened::new(EventKind::SessionEnded, now).from(client.address());
@@ -272,8 +255,8 @@ fn refused() -> Response {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response()
 }
 
-async fn events(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let Some(operator) = Operator::of(&app, &headers).await else {
+async fn events(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    let Some(operator) = Operator::of(&app, &asked.headers).await else {
         return Problem::unauthorized().into_response();
     };
     let Ok(permit) = STREAMS.try_acquire() else {

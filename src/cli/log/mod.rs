@@ -33,3 +33,6 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     let message = panic.payload().downcast_ref::<&'static str>().copied();
     tracing::error!(location, message_text = message.unwrap_or("not shown"), "a bug: panicked");
 }
+
+#[cfg(test)]
+mod tests;
