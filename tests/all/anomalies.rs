@@ -2,6 +2,7 @@
 //! becomes of an anomaly in a running login service.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -224,6 +225,19 @@ async fn a_full_queue_counts_what_it_loses_and_keeps_nobody_waiting() {
     watch.record(Event::new(EventKind::LogInSucceeded, now));
     drop(watch);
     assert_eq!(watcher.next().await, None, "the queue is at its end");
+}
+
+/// The page that people read has each kind with what the code has.
+#[test]
+fn the_documented_defaults_are_the_defaults() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for kind in AnomalyKind::ALL {
+        let (rule, names) = (Rules::default().of(kind), kind.names());
+        let (threshold, window) = (rule.threshold(), rule.window().as_secs());
+        let row = format!("| `{}` | {threshold} in {window} s | `{}` |", names.name, names.log);
+        assert!(page.contains(&row), "{row}");
+    }
 }
 
 // ---- in a running login service ----

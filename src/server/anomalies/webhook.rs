@@ -34,7 +34,7 @@ pub(crate) const SECRET: &str = "HALLPASS_WEBHOOK_SECRET";
 const QUEUE: usize = 256;
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How often one is tried: over some four minutes.
+/// How often one is tried: over some three minutes.
 const ATTEMPTS: u32 = 10;
 /// The wait after the first failure, which doubles, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
