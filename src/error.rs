@@ -53,6 +53,9 @@ pub enum ConfigError {
         /// What the system says.
         why: String,
     },
+    /// A proxy that is neither an address nor a network.
+    #[error("{0:?} is no address and no network; write it like \"10.0.0.7\" or \"10.0.0.0/8\"")]
+    Network(String),
     /// A secret in the environment that could be guessed.
     #[error("{variable} has fewer than {least} characters; make one with: openssl rand -hex 32")]
     Credential {

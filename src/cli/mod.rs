@@ -19,6 +19,7 @@ mod bench;
 mod fetch;
 mod key;
 mod lines;
+mod log;
 mod revoke;
 mod serve;
 mod token;
@@ -93,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(),
         Command::Bench(args) => args.run(),
     };
+    log::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Refused) => ExitCode::from(1),

@@ -7,18 +7,25 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
+use crate::event::{Event, EventKind, EventSink, Limit};
+use crate::http::Credential;
+use crate::http::proof::RequestHead;
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
+use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::throttle::Throttle;
+use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::session::Session;
 use crate::time::UnixTime;
-use crate::verifier::Verifier;
 
 /// How often a log-in that a revocation overtook is minted again.
-const START_ATTEMPTS: usize = 3;
+pub(super) const START_ATTEMPTS: usize = 3;
 
 /// Who asks, for the session's record and the audit trail.
 pub(crate) struct Client {
@@ -33,7 +40,23 @@ impl Client {
         Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
     }
 
-    fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The record of a session that this client was just given.
+    pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
+        let record = SessionRecord::new(session)?;
+        Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
+    }
+
+    /// For the log and whoever else listens.
+    pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
+        Event::new(kind, now).from(self.address)
+    }
+
+    /// For the audit trail.
+    pub(crate) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -50,9 +73,15 @@ pub(crate) enum LogInError {
     /// Wrong name or password, or a disabled user: which, only the log knows.
     #[error("wrong user name or password")]
     Refused,
+    /// The network was throttled after an anomaly.
+    #[error("log-ins from this network are refused for {} s", .0.as_secs())]
+    Throttled(Duration),
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
+    /// The proof that should bind the session to a key.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -65,7 +94,10 @@ struct Start<'a> {
     claims: &'a serde_json::Value,
     auth_time: UnixTime,
     ends: Option<UnixTime>,
+    bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
+    /// The session that this one takes the place of.
+    replaces: Option<SessionId>,
 }
 
 /// Log-in, renewal and log-out on a store.
@@ -73,29 +105,39 @@ pub(crate) struct LoginService<S> {
     pub(crate) store: Arc<S>,
     pub(crate) revocations: Follower<S>,
     pub(crate) minter: Minter,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) keyring: Keyring,
+    pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
+    pub(crate) throttle: Throttle,
+    pub(crate) live_tickets: LiveTickets,
 }
 
 impl<S: Store> LoginService<S> {
     /// Checks the password and starts a session with a new id, whatever token
-    /// the client may have come with.
+    /// the client may have come with; bound to the key of `binding`, if there
+    /// is one.
     pub(crate) async fn log_in(
         &self,
         name: &str,
         password: Password,
+        binding: Option<NewBinding>,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
         let user = self.authenticate(name, password, client, now).await?;
+        // Used up only now: a stranger's proofs must not fill the cache.
+        let accept = |binding| self.hosts.proofs().proofs().accept(binding, now);
+        let bound_to = binding.map(accept).transpose()?;
         let claims = user.claims.unwrap_or_default();
         let start = Start {
             subject: &user.name,
             claims: &claims,
             auth_time: now,
             ends: None,
+            bound_to,
             password_version: Some(user.password_version),
+            replaces: None,
         };
         self.start(&start, client, now).await
     }
@@ -109,13 +151,21 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, password_version: None };
+        let start = Start {
+            subject,
+            claims,
+            auth_time,
+            ends: None,
+            bound_to: None,
+            password_version: None,
+            replaces: None,
+        };
         self.start(&start, client, now).await
     }
 
     /// A new session with the same end, authenticated now, with the claims
-    /// that the user has now. The caller revokes the old one after the grace,
-    /// so that requests under way end well.
+    /// that the user has now. The old one ends after the grace, so that
+    /// requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -130,14 +180,20 @@ impl<S: Store> LoginService<S> {
             claims: &claims,
             auth_time: now,
             ends: Some(session.ends_at()),
+            bound_to: session.bound_to().copied(),
             password_version: Some(user.password_version),
+            replaces: Some(session.id()),
         };
         self.start(&start, client, now).await
     }
 
-    /// How long the session before a reauthentication lives on.
-    pub(crate) const fn grace(&self) -> Duration {
-        self.minter.lifetimes().renewal_grace()
+    /// Ends the sessions that a reauthentication replaced a grace ago. To be
+    /// called every second or so.
+    pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
+        if self.store.end_replaced(now).await?.is_some() {
+            self.catch_up(now).await;
+        }
+        Ok(())
     }
 
     /// Whether this is the password of the session's user.
@@ -151,23 +207,30 @@ impl<S: Store> LoginService<S> {
         self.authenticate(session.subject(), password, client, now).await.map(drop)
     }
 
-    async fn authenticate(
+    /// The user with this name and password.
+    pub(crate) async fn authenticate(
         &self,
         name: &str,
         password: Password,
         client: &Client,
         now: UnixTime,
     ) -> Result<issuer::store::User, LogInError> {
+        if let Some(wait) = self.throttle.refused(client.address, now) {
+            let kind = EventKind::LogInLimited(Limit::Address);
+            self.events.record(client.happened(kind, now).of(Subject::new(name).ok()));
+            return Err(LogInError::Throttled(wait));
+        }
         let user = self.store.find_user(name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so
         // that the time of the answer doesn't tell who exists.
         let right = self.passwords.check(password, hash).await.map_err(|_| LogInError::Busy)?;
         if let Some(user) = user.filter(|user| right && !user.disabled) {
+            self.events.record(client.happened(EventKind::LogInSucceeded, now).of(Some(user.name.clone())));
             return Ok(user);
         }
-        tracing::warn!(event = "authn_login_fail", address = %client.address, "password refused");
         let name = Subject::new(name).ok();
+        self.events.record(client.happened(EventKind::LogInFailed, now).of(name.clone()));
         let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
         // Losing a line of the audit trail refuses nobody else.
         if let Err(error) = self.store.append_audit(event, now).await {
@@ -192,20 +255,21 @@ impl<S: Store> LoginService<S> {
                 started,
                 auth_time: start.auth_time,
                 ends: start.ends,
-                bound_to: None,
+                bound_to: start.bound_to,
             };
             let token = self.minter.start(keys.newest(), &new, now)?;
             let session = token.session();
-            let mut record = SessionRecord::new(session)?
-                .client(Some(client.address.to_string()), client.user_agent.as_deref());
+            let mut record = client.record(session)?;
             record.password_version = start.password_version;
+            let grace = self.minter.lifetimes().renewal_grace();
+            record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             match self.store.insert_session(record, Some(event), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    let session = session.id().short_hash();
-                    tracing::info!(event = "session_created", session, "session created");
+                    let event = client.happened(EventKind::SessionCreated, now).session(session.id());
+                    self.events.record(event.of(Some(start.subject.clone())));
                     return Ok(token);
                 }
             }
@@ -216,37 +280,38 @@ impl<S: Store> LoginService<S> {
     /// The successor of a token, or the token itself while it is not due.
     pub(crate) async fn renew(
         &self,
-        text: &str,
+        shown: Credential<'_>,
+        head: RequestHead<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.verifier.verify_for_renewal(text, now)?;
+        let token = self.hosts.admit_for_renewal(shown, head, now).inspect_err(|why| {
+            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
+        })?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
-        self.verifier.check_revoked(&token, now)?;
+        self.hosts.own().check_revoked(&token, now)?;
         let keys =
             self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
         let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
         request.address = Some(client.address.to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
-        let renewal = issuer::answer(outcome, text, token, &keys, &request);
+        let renewal = issuer::answer(outcome, shown.token(), token, &keys, &request);
+        if renewal.is_ok() {
+            self.events.verdict(Ok(()));
+        }
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
-                let session = token.session().id().short_hash();
-                tracing::info!(event = "session_renewed", session, "session renewed");
+                let event = client.happened(EventKind::SessionRenewed, now);
+                self.events.record(event.session(token.session().id()));
             }
             Err(RenewError::Reuse { id }) => {
-                let session = id.short_hash();
-                tracing::warn!(
-                    event = "authn_token_reuse",
-                    session,
-                    "an old token was used: session revoked"
-                );
+                self.events.record(client.happened(EventKind::TokenReuse, now).session(*id));
                 // The store revoked it; this process's list must know at once.
                 self.catch_up(now).await;
             }
             Err(RenewError::Refused(Rejection::Expired { .. } | Rejection::SessionEnded { .. })) => {
-                tracing::info!(event = "session_use_after_expire", "an expired token was used");
+                self.events.record(client.happened(EventKind::UseAfterExpiry, now));
             }
             _ => {}
         }
@@ -261,24 +326,31 @@ impl<S: Store> LoginService<S> {
         event: Option<AuditEvent>,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
+        let of = target.name();
         let revoked = self.store.revoke(target, event, now).await?;
+        if revoked.added > 0 {
+            self.events.metrics.revoked(of);
+        }
         self.catch_up(now).await;
         Ok(revoked)
     }
 
-    /// Ends a session.
+    /// Ends a session, with what it hangs on and what hangs on it: whoever logs
+    /// out at one host is logged out at all of them.
     pub(crate) async fn log_out(
         &self,
         session: &Session,
         client: &Client,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        let target = Target::Session { id: session.id(), ends: Some(session.ends_at()) };
+        let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
-        self.revoke(target, Some(event), now).await.map(drop)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(session.id()));
+        Ok(())
     }
 
-    /// Ends another session of the same user; whether it was theirs.
+    /// Ends another session of the same user, on all hosts; whether it was theirs.
     pub(crate) async fn end_session(
         &self,
         session: &Session,
@@ -290,9 +362,11 @@ impl<S: Store> LoginService<S> {
         let Some(record) = found.filter(|record| record.subject.as_str() == session.subject()) else {
             return Ok(false);
         };
-        let target = Target::Session { id, ends: Some(record.ends) };
+        let target = Target::Family { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
-        self.revoke(target, Some(event), now).await.map(|_| true)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(id));
+        Ok(true)
     }
 
     /// Ends every other session of the same user.

@@ -1,0 +1,153 @@
+//! What happened, as types: for logs, metrics, the audit trail and the detection
+//! of anomalies. Who hears of it is decided higher up; nothing here is secret.
+
+use std::net::IpAddr;
+
+use crate::error::Reason;
+use crate::id::{SessionId, Subject};
+use crate::time::UnixTime;
+
+/// Something that happened to a session, or to an attempt to get one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: UnixTime,
+    /// What.
+    pub kind: EventKind,
+    /// The client's address, where one is known.
+    pub address: Option<IpAddr>,
+    /// Whose session, or the name that was tried.
+    pub subject: Option<Subject>,
+    /// Which session. To be shown by its [short hash](SessionId::short_hash).
+    pub session: Option<SessionId>,
+}
+
+/// What happened. [`EventKind::name`] is from the OWASP logging vocabulary
+/// where that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A password was right.
+    LogInSucceeded,
+    /// A password was wrong, or nobody has the name, or the user is disabled.
+    LogInFailed,
+    /// An attempt to log in was refused before the password was looked at.
+    LogInLimited(Limit),
+    /// A session started.
+    SessionCreated,
+    /// A session got its next token.
+    SessionRenewed,
+    /// A session was ended by its user or by an operator.
+    SessionEnded,
+    /// A session was not started, or an older one ended, since there were as
+    /// many as there may be.
+    SessionsExceeded(Limit),
+    /// A token whose time was over was presented.
+    UseAfterExpiry,
+    /// A token, ticket or proof was refused.
+    TokenRefused(Reason),
+    /// An old token was renewed after its successor had been used: one of the
+    /// two holders has stolen it. The session is revoked.
+    TokenReuse,
+    /// A single-use token was made.
+    TicketIssued,
+    /// A single-use token was accepted.
+    TicketRedeemed,
+}
+
+/// Which bound an attempt ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Attempts to log in as one user.
+    Account,
+    /// Attempts to log in from one network.
+    Address,
+    /// Consecutive failures of one user (NIST SP 800-63B-4 §3.2.2: at most 100).
+    Failures,
+    /// Live or new sessions of one user.
+    SessionsOfAccount,
+    /// Live or new sessions of one network.
+    SessionsOfAddress,
+    /// Passwords being checked at once.
+    PasswordWork,
+}
+
+impl Event {
+    /// An event without its circumstances.
+    #[must_use]
+    pub const fn new(kind: EventKind, at: UnixTime) -> Self {
+        Self { at, kind, address: None, subject: None, session: None }
+    }
+
+    /// From this address.
+    #[must_use]
+    pub const fn from(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// About this user.
+    #[must_use]
+    pub fn of(mut self, subject: Option<Subject>) -> Self {
+        self.subject = subject;
+        self
+    }
+
+    /// About this session.
+    #[must_use]
+    pub const fn session(mut self, id: SessionId) -> Self {
+        self.session = Some(id);
+        self
+    }
+}
+
+impl EventKind {
+    /// The stable name in logs, metrics and the audit trail.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LogInSucceeded => "authn_login_success",
+            Self::LogInFailed => "authn_login_fail",
+            Self::LogInLimited(Limit::Failures) => "authn_login_fail_max",
+            Self::LogInLimited(_) => "excess_rate_limit_exceeded",
+            Self::SessionCreated => "session_created",
+            Self::SessionRenewed => "session_renewed",
+            Self::SessionEnded => "session_expired",
+            Self::SessionsExceeded(_) => "excess_sessions_exceeded",
+            Self::UseAfterExpiry => "session_use_after_expire",
+            Self::TokenRefused(_) => "token_refused",
+            Self::TokenReuse => "authn_token_reuse",
+            Self::TicketIssued => "ticket_issued",
+            Self::TicketRedeemed => "ticket_redeemed",
+        }
+    }
+}
+
+impl Limit {
+    /// The stable name in logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Address => "address",
+            Self::Failures => "failures",
+            Self::SessionsOfAccount => "sessions_of_account",
+            Self::SessionsOfAddress => "sessions_of_address",
+            Self::PasswordWork => "password_work",
+        }
+    }
+}
+
+/// Hears of every event. Called on the request path, so it must return at once:
+/// count, or hand on to a bounded queue.
+pub trait EventSink: Send + Sync + 'static {
+    /// Takes one event.
+    fn record(&self, event: Event);
+
+    /// Hears what became of a token, of every one: for counting. A refusal of
+    /// which more is known comes as an event too. Does nothing unless written.
+    fn verdict(&self, verdict: Result<(), Reason>) {
+        let _ = verdict;
+    }
+}
