@@ -43,6 +43,8 @@
 #[doc(hidden)]
 pub mod cli;
 pub mod danger;
+#[cfg(feature = "server")]
+mod edge;
 mod error;
 pub mod event;
 #[cfg(any(feature = "issuer", feature = "sync"))]

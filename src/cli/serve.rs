@@ -144,7 +144,7 @@ fn read_config(path: Option<PathBuf>) -> Result<Config, Failure> {
 
 /// Text for a terminal, JSON for everything else. `HALLPASS_LOG` chooses what,
 /// like `debug` or `hallpass=debug`.
-fn log_to_stderr() {
+pub(super) fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Set once; a second call in one process (tests) keeps the first.
