@@ -39,6 +39,7 @@
 //! `docs/` has the specification, the threat model and how to run it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod anomaly;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod cli;
@@ -56,9 +57,14 @@ mod id;
 #[cfg(feature = "issuer")]
 pub mod issuer;
 pub mod key;
+mod network;
+#[cfg(feature = "sync")]
+mod outbound;
 mod policy;
 #[cfg(feature = "proof")]
 pub mod proof;
+#[cfg(feature = "sync")]
+pub mod renew;
 pub mod replay;
 pub mod revocation;
 #[cfg(feature = "server")]
@@ -83,6 +89,8 @@ pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 #[cfg(feature = "proof")]
 pub use proof::{ProofRequest, ProofVerifier};
+#[cfg(feature = "sync")]
+pub use renew::RenewClient;
 pub use replay::NonceCache;
 pub use revocation::RevocationList;
 #[cfg(any(feature = "axum", feature = "sync"))]

@@ -25,15 +25,17 @@ use crate::time::UnixTime;
     allow(unused_imports, reason = "the feed's signer leaves out the rest")
 )]
 pub(super) use self::entry::kept_until;
-pub use self::entry::{Entry, RevokedBy, SubjectHash};
+pub use self::entry::{Entry, KEPT_PAST_END, RevokedBy, SubjectHash};
 use self::table::{Table, Value};
 
-/// How far a list has followed the feed. A later one is greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A state of the revocations: how far a list has followed the feed, and how
+/// far a store has come. A later one is greater; the default is before all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Which life of the issuer's store: restoring a backup begins a new one.
+    /// Which life of the issuer's store: restoring a backup begins a new one. A
+    /// Unix time, so that the same backup restored twice begins two.
     pub epoch: u64,
-    /// Which revocation of that epoch.
+    /// Which revocation of that epoch, without gaps.
     pub sequence: u64,
 }
 

@@ -25,7 +25,6 @@
 //! `GET {issuer}/.well-known/hallpass/feed-keys` answers the feed keys as a COSE
 //! Key Set, for edges that trust on first use.
 
-mod backoff;
 mod cache;
 mod events;
 mod http;
@@ -43,10 +42,10 @@ use tokio::time::Instant;
 
 use crate::error::ConfigError;
 use crate::key::LiveKeys;
+use crate::outbound::{self, Backoff};
 use crate::revocation::{FeedError, FeedKeys, Position, RevocationList};
 use crate::time::{Clock, SystemClock, UnixTime};
 
-use self::backoff::Backoff;
 use self::cache::Cache;
 use self::http::Http;
 
@@ -281,9 +280,7 @@ impl FeedClientBuilder {
     /// # Errors
     /// [`ConfigError::Key`] if it is no certificate.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        let certificate = reqwest::Certificate::from_pem(pem)
-            .map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))?;
-        self.root_certificates.push(certificate);
+        self.root_certificates.push(outbound::root_certificate(pem)?);
         Ok(self)
     }
 

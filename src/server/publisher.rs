@@ -7,10 +7,10 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::sync::{Mutex, watch};
 
-use crate::issuer::store::{Position, Store};
+use crate::issuer::store::Store;
+use crate::revocation::Position;
 use crate::revocation::feed::{NewFeed, SessionKey};
 use crate::server::keyring::Keyring;
-use crate::server::revocations::entry;
 use crate::time::{Clock, UnixTime};
 
 /// Signed again after this long, so that an edge's list is hardly older.
@@ -89,13 +89,13 @@ impl<S: Store> Publisher<S> {
         // A million entries take a while.
         let parts = tokio::task::spawn_blocking(move || {
             let feed = NewFeed {
-                position: position.into(),
+                position,
                 base,
                 issued_at: now,
                 expires_at: now.saturating_add(IN_TRANSIT),
                 session_keys: &session_keys,
             };
-            feed.sign(&key, changes.entries.into_iter().map(entry))
+            feed.sign(&key, changes.entries)
         })
         .await??;
         let one = Signed {

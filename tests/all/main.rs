@@ -27,6 +27,8 @@ mod examples;
 mod five_edges;
 mod fuzz_seeds;
 #[cfg(feature = "issuer")]
+mod incidents;
+#[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
 mod layers;
@@ -44,8 +46,11 @@ mod proofs;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
+#[cfg(feature = "server")]
+mod renew_client;
 #[cfg(feature = "issuer")]
 mod renewal_model;
+mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
@@ -58,6 +63,8 @@ mod store;
 mod support;
 #[cfg(feature = "server")]
 mod sync;
+#[cfg(feature = "server")]
+mod tabs;
 mod test_keys;
 #[cfg(feature = "issuer")]
 mod tickets;

@@ -426,7 +426,7 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
     let mut events = client().get(url).header("accept", "text/event-stream").send().await.unwrap();
     assert_eq!(events.headers()["content-type"], "text/event-stream");
     sleep(Duration::from_millis(300)).await;
-    call(Method::POST, serve.at("/logout"), &token, None).await;
+    assert_eq!(call(Method::POST, serve.at("/logout"), &token, None).await.0, StatusCode::NO_CONTENT);
     let answer = poll.await.unwrap().unwrap();
     let delta = Feed::from_bytes(&feed_keys, &answer.bytes().await.unwrap(), now()).unwrap();
     assert_eq!((delta.base(), delta.len()), (Some(at.sequence), 1));
@@ -509,7 +509,7 @@ async fn a_restored_backup_starts_a_higher_epoch() {
 
     let mut serve = home.serve(&[]);
     let token = bearer(&serve.url).await;
-    call(Method::POST, serve.at("/logout"), &token, None).await;
+    assert_eq!(call(Method::POST, serve.at("/logout"), &token, None).await.0, StatusCode::NO_CONTENT);
     apply(&serve).await.unwrap();
     let before = list.position().unwrap();
     serve.signal("TERM");

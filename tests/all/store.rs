@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass::issuer::ledger::{Outcome, Presented, Refusal, RenewalRequest, RevocationEntry, Row};
+use hallpass::issuer::ledger::{Outcome, Presented, Refusal, RenewalRequest, Row};
 use hallpass::issuer::store::*;
+use hallpass::revocation::{Entry, Position};
 use hallpass::{KeyId, Lifetimes, SessionId, Subject, SubjectHash, UnixTime};
 
 const T0: u64 = 1_790_000_000;
@@ -316,10 +317,10 @@ async fn revocation_of_each_kind<S: Store>(store: &S) {
     assert_eq!(
         entries,
         [
-            RevocationEntry::Session { id: id(1), ends: at(12 * HOUR + 1) },
-            RevocationEntry::Subject { hash: SubjectHash::of("alice"), started_until: at(12), ends },
-            RevocationEntry::All { started_until: at(13), ends },
-            RevocationEntry::Key { id: KEY, ends: UnixTime::MAX },
+            Entry::Session { sid: id(1), ends: at(12 * HOUR + 1) },
+            Entry::Subject { hash: SubjectHash::of("alice"), up_to: at(12), ends },
+            Entry::All { up_to: at(13), ends },
+            Entry::Key { kid: KEY, ends: UnixTime::MAX },
         ]
     );
 }

@@ -16,12 +16,13 @@ use tokio::sync::watch;
 
 use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
+use crate::revocation::Position;
 use crate::time::UnixTime;
 
 pub use error::{StoreError, UnavailableKind};
 pub use ledger::StoreLedger;
 pub use records::{
-    AuditEvent, AuditRecord, Changes, Expired, NewUser, Position, Revoked, Role, SessionRecord, Target, User,
+    AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, Role, SessionRecord, Target, User,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 

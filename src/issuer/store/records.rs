@@ -3,7 +3,8 @@
 use core::fmt;
 
 use crate::id::{KeyId, SessionId, Subject};
-use crate::issuer::ledger::{RevocationEntry, Row};
+use crate::issuer::ledger::Row;
+use crate::revocation::{Entry, Position};
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -185,16 +186,6 @@ pub struct Revoked {
     pub added: u64,
 }
 
-/// A state of the revocations: later ones are greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// Goes up when a backup is restored. A Unix time, so that the same backup
-    /// restored twice begins two epochs.
-    pub epoch: u64,
-    /// The number of the last revocation: without gaps within an epoch.
-    pub sequence: u64,
-}
-
 /// Revocations between two positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
@@ -204,7 +195,7 @@ pub struct Changes {
     pub position: Position,
     /// In the order of their sequence. A later entry on the same subject, or
     /// on all, replaces the earlier.
-    pub entries: Vec<RevocationEntry>,
+    pub entries: Vec<Entry>,
 }
 
 /// Something for the audit trail. No secrets, no tokens; a session by its

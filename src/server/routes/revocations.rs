@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::login::unavailable;
-use crate::issuer::store::Position;
+use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
 use crate::server::app::App;
 use crate::server::publisher::{RESIGN, Signed};

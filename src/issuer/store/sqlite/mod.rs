@@ -20,12 +20,13 @@ use tokio::task::JoinHandle;
 use self::convert::{key_id, secs};
 use self::writer::Writer;
 use super::{
-    AuditEvent, AuditRecord, Changes, Expired, NewUser, Position, Revoked, SessionRecord, Store, StoreError,
-    Target, User,
+    AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, SessionRecord, Store, StoreError, Target,
+    User,
 };
 use crate::error::ConfigError;
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
+use crate::revocation::Position;
 use crate::time::UnixTime;
 
 /// Settings that few need to change.
