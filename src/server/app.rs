@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::{Credential, SESSION_COOKIE, TrustedProxies};
 use crate::id::Subject;
@@ -13,12 +13,12 @@ use crate::issuer::store::{SessionRecord, SqliteStore, Store};
 use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
-use crate::verifier::Verifier;
 
 /// The store that the program is built with.
 pub(crate) type Engine = SqliteStore;
@@ -28,7 +28,7 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) events: Events,
     pub(crate) keyring: Keyring,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -52,7 +52,9 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(config: &Config, secure_transport: bool) -> Result<Self, ConfigError> {
         // Browsers hold the redirect after a form to form-action too.
-        let targets = config.return_origins.join(" ");
+        let hosts = config.hosts.iter().map(|host| &host.origin);
+        let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(String::as_str).collect();
+        let targets = targets.join(" ");
         let policy = format!(
             "default-src 'none'; style-src 'self'; form-action 'self' {targets}; \
              base-uri 'none'; frame-ancestors 'none'"
@@ -125,6 +127,19 @@ impl App {
 
     /// The session of a request, if it has one. Why not is for the log alone.
     pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        self.admitted(headers, |shown, now| self.hosts.own().verify(shown.token(), now))
+    }
+
+    /// The same where an edge may ask on its user's behalf.
+    pub(crate) fn session_of_any_host(&self, headers: &HeaderMap) -> Option<Session> {
+        self.admitted(headers, |shown, now| self.hosts.verify(shown, now))
+    }
+
+    fn admitted(
+        &self,
+        headers: &HeaderMap,
+        verify: impl FnOnce(Credential<'_>, UnixTime) -> Result<Session, Rejection>,
+    ) -> Option<Session> {
         let credential = match Credential::find(headers, SESSION_COOKIE) {
             Ok(credential) => credential?,
             Err(error) => {
@@ -132,7 +147,7 @@ impl App {
                 return None;
             }
         };
-        match self.verifier.verify(credential.token(), self.now()) {
+        match verify(credential, self.now()) {
             Ok(session) => Some(session),
             Err(rejection) => {
                 self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), self.now()));

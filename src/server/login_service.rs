@@ -8,19 +8,20 @@ use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
+use crate::http::Credential;
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
 use crate::session::Session;
 use crate::time::UnixTime;
-use crate::verifier::Verifier;
 
 /// How often a log-in that a revocation overtook is minted again.
-const START_ATTEMPTS: usize = 3;
+pub(super) const START_ATTEMPTS: usize = 3;
 
 /// Who asks, for the session's record and the audit trail.
 pub(crate) struct Client {
@@ -36,12 +37,12 @@ impl Client {
     }
 
     /// For the log and whoever else listens.
-    const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
+    pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
     /// For the audit trail.
-    fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(super) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -81,7 +82,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) store: Arc<S>,
     pub(crate) revocations: Follower<S>,
     pub(crate) minter: Minter,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
@@ -226,20 +227,20 @@ impl<S: Store> LoginService<S> {
     /// The successor of a token, or the token itself while it is not due.
     pub(crate) async fn renew(
         &self,
-        text: &str,
+        shown: Credential<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.verifier.verify_for_renewal(text, now)?;
+        let token = self.hosts.verify_for_renewal(shown, now)?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
-        self.verifier.check_revoked(&token, now)?;
+        self.hosts.own().check_revoked(&token, now)?;
         let keys =
             self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
         let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
         request.address = Some(client.address.to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
-        let renewal = issuer::answer(outcome, text, token, &keys, &request);
+        let renewal = issuer::answer(outcome, shown.token(), token, &keys, &request);
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let event = client.happened(EventKind::SessionRenewed, now);
@@ -271,19 +272,20 @@ impl<S: Store> LoginService<S> {
         Ok(revoked)
     }
 
-    /// Ends a session.
+    /// Ends a session, with what it hangs on and what hangs on it: whoever logs
+    /// out at one host is logged out at all of them.
     pub(crate) async fn log_out(
         &self,
         session: &Session,
         client: &Client,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        let target = Target::Session { id: session.id(), ends: Some(session.ends_at()) };
+        let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
         self.revoke(target, Some(event), now).await.map(drop)
     }
 
-    /// Ends another session of the same user; whether it was theirs.
+    /// Ends another session of the same user, on all hosts; whether it was theirs.
     pub(crate) async fn end_session(
         &self,
         session: &Session,
@@ -295,7 +297,7 @@ impl<S: Store> LoginService<S> {
         let Some(record) = found.filter(|record| record.subject.as_str() == session.subject()) else {
             return Ok(false);
         };
-        let target = Target::Session { id, ends: Some(record.ends) };
+        let target = Target::Family { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
         self.revoke(target, Some(event), now).await.map(|_| true)
     }

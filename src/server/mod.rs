@@ -5,6 +5,8 @@ pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
 mod events;
+mod hop;
+mod hosts;
 mod keyring;
 pub(crate) mod listen;
 mod login_service;
@@ -23,10 +25,10 @@ use axum_server::Handle;
 
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
-use crate::policy::StalePolicy;
 use crate::server::app::{App, Settings};
 use crate::server::config::Config;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
 use crate::server::login_service::LoginService;
@@ -34,7 +36,6 @@ use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
 use crate::server::revocations::Follower;
 use crate::time::{Clock, SystemClock};
-use crate::verifier::Verifier;
 
 /// What `serve` is told.
 pub(crate) struct Options {
@@ -76,23 +77,14 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let mut verifier = Verifier::builder(keyring.session_keys().clone())
-            .leeway(minter.lifetimes().leeway())
-            .revocations(revocations.list().clone())
-            .stale_policy(StalePolicy::NeverStale);
-        if let Some(audience) = &options.config.tokens.audience {
-            verifier = verifier.audience(audience.clone());
-        }
-        if let Some(issuer) = &options.config.tokens.issuer {
-            verifier = verifier.issuer(issuer.clone());
-        }
-        let verifier = verifier.build()?;
+        let hosts = Hosts::new(&options.config, keyring.session_keys(), revocations.list(), clock.now())?;
+        let hosts = Arc::new(hosts);
         let events = Events;
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
-            verifier: verifier.clone(),
+            hosts: Arc::clone(&hosts),
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
@@ -102,7 +94,7 @@ impl Issuer {
             settings,
             events,
             keyring: keyring.clone(),
-            verifier,
+            hosts,
             service,
             publisher,
             clock: Arc::clone(&clock),

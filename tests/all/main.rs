@@ -26,6 +26,8 @@ mod examples;
 #[cfg(feature = "server")]
 mod five_edges;
 mod fuzz_seeds;
+#[cfg(feature = "server")]
+mod hop;
 #[cfg(feature = "issuer")]
 mod incidents;
 #[cfg(feature = "issuer")]

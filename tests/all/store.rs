@@ -234,6 +234,18 @@ async fn children<S: Store>(store: &S) {
         store.insert_session(child_of(4, 1, at(50)), None, at(50)).await,
         Err(StoreError::ParentOver)
     ));
+
+    // From below: what one log-in led to, and no other.
+    for (n, parent) in [(10, None), (11, Some(10)), (12, Some(11)), (13, Some(10)), (14, None)] {
+        let member = SessionRecord { parent: parent.map(id), ..record(n, &alice(), at(60)) };
+        store.insert_session(member, None, at(60)).await.unwrap();
+    }
+    let ended = store.revoke(Target::Family { id: id(12), ends: None }, None, at(61)).await.unwrap();
+    assert_eq!(ended.added, 4);
+    let other = store.find_session(id(14)).await.unwrap().unwrap();
+    assert_eq!(store.renew(request(&other, 0, other.started, at(62))).await.unwrap(), Outcome::Keep);
+    let alone = store.revoke(Target::Family { id: id(15), ends: None }, None, at(63)).await.unwrap();
+    assert_eq!(alone.added, 1, "one that the store does not know");
 }
 
 async fn renewal<S: Store>(store: &S) {

@@ -161,6 +161,14 @@ pub enum Target {
         /// store. Otherwise the store knows, or takes the latest end possible.
         ends: Option<UnixTime>,
     },
+    /// The session that a session hangs on, and all that hangs on that: what
+    /// one log-in led to, on whatever host.
+    Family {
+        /// Any of them.
+        id: SessionId,
+        /// When it ends, as for [`Target::Session`].
+        ends: Option<UnixTime>,
+    },
     /// Every session of a subject but one, with their children: "end the
     /// others".
     OtherSessions {

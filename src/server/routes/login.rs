@@ -116,7 +116,7 @@ pub(super) async fn renew(
         return Problem::cross_site().into_response();
     }
     let client = app.client(peer, &headers);
-    match app.service.renew(credential.token(), &client, app.now()).await {
+    match app.service.renew(credential, &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
             answer(&app, &renewal.token, Transport::of(credential), renewed)
@@ -213,7 +213,7 @@ pub(super) async fn log_out(
         return Problem::cross_site().into_response();
     }
     let client = app.client(peer, &headers);
-    if let Some(session) = app.session(&headers)
+    if let Some(session) = app.session_of_any_host(&headers)
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.

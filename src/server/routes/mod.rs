@@ -19,6 +19,7 @@ use crate::server::app::App;
 
 pub(crate) mod admin;
 mod body;
+mod hop;
 mod keys;
 mod login;
 mod pages;
@@ -41,6 +42,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/renew", post(login::renew))
         .route("/reauthenticate", post(login::reauthenticate))
         .route("/logout", post(login::log_out))
+        .route("/hop", get(hop::hop))
+        .route("/tickets/redeem", post(hop::redeem))
         .route("/session", get(sessions::show))
         .route("/sessions", get(sessions::list).post(sessions::start))
         .route("/sessions/{id}", delete(sessions::end))
@@ -59,8 +62,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
         })
-        .with_state(app);
-    let routes = if base_path.is_empty() { routes } else { Router::new().nest(&base_path, routes) };
+        .with_state(Arc::clone(&app));
+    let routes = if base_path.is_empty() {
+        routes
+    } else {
+        // Nested, "/" is the base path alone; everything leads to the one with
+        // a slash after it.
+        let front = Router::new().route(&format!("{base_path}/"), get(pages::login)).with_state(app);
+        front.nest(&base_path, routes)
+    };
     guarded(routes, hsts)
 }
 
