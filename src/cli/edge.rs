@@ -45,9 +45,9 @@ pub(super) struct EdgeArgs {
     /// [default: this machine's loopback addresses]
     #[arg(long, value_name = "NET")]
     trusted_proxy: Vec<String>,
-    /// The protected host's own origin, like https://b.example, if the login service is on
-    /// another host: log-in is then by a hop there and back
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    /// The protected host's own origin, if the login service is on another host: log-in is
+    /// then by a hop there and back
+    #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "audience")]
     public_origin: Option<String>,
     /// Another origin that log-in may lead back to; may be given several times
     #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "public_origin")]

@@ -35,6 +35,8 @@ pub(super) struct Hop {
     pub(super) origin: String,
     /// The issuer as browsers reach it.
     pub(super) public_issuer: String,
+    /// Whom its sessions are for: this host alone.
+    pub(super) audience: String,
 }
 
 #[derive(Deserialize)]
@@ -70,10 +72,8 @@ pub(super) async fn callback(
     Query(query): Query<Callback>,
     headers: HeaderMap,
 ) -> Response {
-    if edge.hop.is_none() {
-        return not_here();
-    }
-    let response = match arrive(&edge, &query, &headers).await {
+    let Some(hop) = &edge.hop else { return not_here() };
+    let response = match arrive(&edge, hop, &query, &headers).await {
         Ok(response) => {
             edge.metrics.count_hop("completed");
             response
@@ -101,7 +101,7 @@ struct Refused {
     message: &'static str,
 }
 
-async fn arrive(edge: &Edge, query: &Callback, headers: &HeaderMap) -> Result<Response, Refused> {
+async fn arrive(edge: &Edge, hop: &Hop, query: &Callback, headers: &HeaderMap) -> Result<Response, Refused> {
     let wrong_state = Refused {
         outcome: "wrong_state",
         status: StatusCode::FORBIDDEN,
@@ -113,7 +113,7 @@ async fn arrive(edge: &Edge, query: &Callback, headers: &HeaderMap) -> Result<Re
     }
     // The cookie is the browser's; what it says is checked like a parameter.
     let return_to = edge.return_targets.allowed(Some(&return_to)).to_owned();
-    let token = edge.issuer.redeem(&query.ticket, edge.audience.as_deref()).await.map_err(|why| {
+    let token = edge.issuer.redeem(&query.ticket, &hop.audience).await.map_err(|why| {
         let refused = matches!(why, IssuerError::Refused(status) if status.is_client_error());
         if !refused {
             tracing::error!(%why, "a ticket could not be redeemed");

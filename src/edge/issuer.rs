@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
-use url::Url;
 
 use crate::error::ConfigError;
+use crate::outbound::{self, BodyError, Outbound};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,11 +27,7 @@ pub(super) enum IssuerError {
     Answer,
 }
 
-pub(super) struct IssuerClient {
-    http: reqwest::Client,
-    tickets: Url,
-    log_out: Url,
-}
+pub(super) struct IssuerClient(Outbound);
 
 #[derive(Deserialize)]
 struct Redeemed {
@@ -43,57 +39,40 @@ impl IssuerClient {
     /// [`ConfigError::Builder`] for a URL that is none, or over which tokens
     /// would travel in the clear.
     pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
-        let under = |path: &str| {
-            Url::parse(&format!("{}/{path}", issuer.trim_end_matches('/')))
-                .map_err(|_| ConfigError::Builder("the issuer is a URL like https://login.example/.hallpass"))
-        };
-        let log_out = under("logout")?;
-        let loopback = match log_out.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if log_out.scheme() != "https" && !(log_out.scheme() == "http" && loopback) {
-            return Err(ConfigError::Builder(
-                "tokens travel between edge and issuer: use https, or an address of this machine",
-            ));
+        let outbound = Outbound::new(issuer, Vec::new(), TIMEOUT)?;
+        if outbound.is_private() {
+            Ok(Self(outbound))
+        } else {
+            Err(ConfigError::Builder(
+                "tokens travel between edge and issuer: --issuer is https, or on this machine",
+            ))
         }
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|why| ConfigError::Serve(why.to_string()))?;
-        Ok(Self { http, tickets: under("tickets/redeem")?, log_out })
     }
 
     /// The token of the child session that a ticket opens.
-    pub(super) async fn redeem(&self, ticket: &str, audience: Option<&str>) -> Result<String, IssuerError> {
-        let body = json!({ "ticket": ticket, "audience": audience });
-        let mut answer = self.http.post(self.tickets.clone()).json(&body).send().await.map_err(unreachable)?;
+    pub(super) async fn redeem(&self, ticket: &str, audience: &str) -> Result<String, IssuerError> {
+        let asked = json!({ "ticket": ticket, "audience": audience });
+        let request = self.0.client().post(self.0.at("/tickets/redeem")).timeout(TIMEOUT).json(&asked);
+        let answer = request.send().await.map_err(unreachable)?;
         if answer.status() != StatusCode::OK {
             return Err(IssuerError::Refused(answer.status()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER {
-                return Err(IssuerError::Answer);
-            }
-        }
+        let body = outbound::body(answer, MAX_ANSWER).await.map_err(|why| match why {
+            BodyError::Broken(why) => unreachable(why),
+            BodyError::TooLarge => IssuerError::Answer,
+        })?;
         let redeemed: Redeemed = serde_json::from_slice(&body).map_err(|_| IssuerError::Answer)?;
         Ok(redeemed.token)
     }
 
     /// Ends the session of this token.
     pub(super) async fn log_out(&self, token: &str) -> Result<(), IssuerError> {
-        let answer =
-            self.http.post(self.log_out.clone()).bearer_auth(token).send().await.map_err(unreachable)?;
+        let request = self.0.client().post(self.0.at("/logout")).timeout(TIMEOUT).bearer_auth(token);
+        let answer = request.send().await.map_err(unreachable)?;
         if answer.status().is_success() { Ok(()) } else { Err(IssuerError::Refused(answer.status())) }
     }
 }
 
 fn unreachable(why: reqwest::Error) -> IssuerError {
-    // Without the URL, and nothing of what was sent.
-    IssuerError::Unreachable(why.without_url().to_string())
+    IssuerError::Unreachable(outbound::reason(why))
 }

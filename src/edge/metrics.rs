@@ -4,17 +4,17 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
+use super::Edge;
 use super::verify::Verdict;
 use crate::error::ConfigError;
-use crate::revocation::sync::FeedStatus;
 use crate::time::UnixTime;
-use crate::verify::TokenCacheCounts;
 
 /// The edge's own registry.
 pub(super) struct Metrics {
     registry: Registry,
     verdicts: IntCounterVec,
     hops: IntCounterVec,
+    renewals: IntCounterVec,
     feed: Feed,
     cache: Cache,
     /// One scrape at a time brings what is counted elsewhere up to date.
@@ -63,9 +63,11 @@ impl Metrics {
             verdicts.with_label_values(&[verdict.name()]);
         }
         let hops = counters("hops_total", "Log-ins by a hop from the issuer's host.", "outcome")?;
+        let renewals = counters("renewals_total", "Answers of the issuer about a token.", "outcome")?;
         Ok(Self {
             verdicts,
             hops,
+            renewals,
             feed: Feed {
                 age: gauge("feed_age_seconds", "Since the applied feed was signed; -1 before the first.")?,
                 epoch: gauge("feed_epoch", "Epoch of the applied feed.")?,
@@ -92,28 +94,37 @@ impl Metrics {
     }
 
     /// The text format, with what is counted elsewhere.
-    pub(super) fn text(
-        &self,
-        status: &FeedStatus,
-        cache: Option<TokenCacheCounts>,
-        now: UnixTime,
-    ) -> Result<String, prometheus::Error> {
+    pub(super) fn text(&self, edge: &Edge, now: UnixTime) -> Result<String, prometheus::Error> {
         let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = edge.feed.status();
         self.feed.age.set(status.age(now).map_or(-1, |age| saturating(age.as_secs())));
         if let Some(position) = status.position {
             self.feed.epoch.set(saturating(position.epoch));
             self.feed.sequence.set(saturating(position.sequence));
         }
         self.feed.failures.set(saturating(status.failures));
-        if let Some(counts) = cache {
-            for (counter, total) in [(&self.cache.hits, counts.hits), (&self.cache.misses, counts.misses)] {
-                counter.inc_by(total.saturating_sub(counter.get()));
-            }
+        let counts = edge.renewal.counts();
+        for (outcome, total) in [
+            ("renewed", counts.renewed),
+            ("not_due", counts.not_due),
+            ("refused", counts.refused),
+            ("failed", counts.failed),
+        ] {
+            bring(&self.renewals.with_label_values(&[outcome]), total);
+        }
+        if let Some(counts) = edge.verifier.token_cache_counts() {
+            bring(&self.cache.hits, counts.hits);
+            bring(&self.cache.misses, counts.misses);
             self.cache.tokens.set(saturating(counts.tokens as u64));
             self.cache.bytes.set(saturating(counts.bytes as u64));
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// Counters are counted elsewhere, and only grow.
+fn bring(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 fn saturating(count: u64) -> i64 {

@@ -38,6 +38,7 @@ use crate::http::TrustedProxies;
 use crate::http::problem::Problem;
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
+use crate::renew::RenewClient;
 use crate::revocation::FeedKeys;
 use crate::revocation::sync::{FeedClient, FeedHandle};
 use crate::server::listen::Listener;
@@ -54,9 +55,9 @@ struct Edge {
     verifier: Verifier,
     feed: FeedHandle,
     issuer: IssuerClient,
+    renewal: RenewClient,
     trusted_proxies: TrustedProxies,
     base_path: String,
-    audience: Option<String>,
     return_targets: ReturnTargets,
     /// There if the issuer is on another host.
     hop: Option<Hop>,
@@ -98,19 +99,30 @@ impl EdgeService {
         if let Some(issuer) = options.token_issuer {
             verifier = verifier.issuer(issuer);
         }
+        let verifier = verifier.build()?;
+        let renewal = RenewClient::builder(&options.issuer, verifier.clone()).build()?;
         let public_issuer = options.public_issuer.unwrap_or(options.issuer);
+        let hop = match (options.public_origin, options.audience) {
+            (None, _) => None,
+            (Some(origin), Some(audience)) => {
+                let public_issuer = public_issuer.trim_end_matches('/').to_owned();
+                Some(Hop { origin, public_issuer, audience })
+            }
+            (Some(_), None) => {
+                return Err(ConfigError::Builder(
+                    "an edge on a host of its own has an audience of its own: give --audience",
+                ));
+            }
+        };
         let edge = Edge {
-            verifier: verifier.build()?,
+            verifier,
+            renewal,
             feed: feed.handle(),
             issuer,
             trusted_proxies,
             base_path: options.base_path,
-            audience: options.audience,
             return_targets: ReturnTargets(options.return_origins),
-            hop: options.public_origin.map(|origin| Hop {
-                origin,
-                public_issuer: public_issuer.trim_end_matches('/').to_owned(),
-            }),
+            hop,
             metrics: Metrics::new()?,
             stale_after: options.stale_after,
         };
@@ -185,8 +197,7 @@ fn not_ready(why: &'static str) -> Response {
 }
 
 async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
-    let counts = edge.verifier.token_cache_counts();
-    match edge.metrics.text(&edge.feed.status(), counts, edge.now()) {
+    match edge.metrics.text(&edge, edge.now()) {
         Ok(text) => {
             let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
             ([(header::CONTENT_TYPE, kind)], text).into_response()

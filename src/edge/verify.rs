@@ -1,6 +1,6 @@
 //! `GET /verify`: may this request pass, and who makes it?
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -14,6 +14,7 @@ use super::pages::Page;
 use crate::error::{Reason, Rejection};
 use crate::http::problem::Problem;
 use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::renew::Successor;
 use crate::session::Session;
 
 /// Where the proxy sends a browser to log in. Not `Location`, which some
@@ -202,7 +203,10 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
         return Err(refused(Verdict::CrossSite, original));
     }
     match edge.verifier.verify(credential.token(), edge.now()) {
-        Ok(session) => Ok(edge.with_renewal(session, credential).await),
+        Ok(session) => {
+            let client = edge.trusted_proxies.client(peer.ip(), headers);
+            Ok(edge.with_renewal(session, credential, client).await)
+        }
         Err(rejection) => {
             log(peer, headers, edge, &rejection);
             Err(refused(Verdict::Refused(rejection.reason()), original))
@@ -268,8 +272,16 @@ fn refuse(edge: &Edge, refusal: &Refusal, headers: &HeaderMap) -> Response {
 
 impl Edge {
     /// The session with its newest token, where it came in a cookie and is due.
-    async fn with_renewal(&self, session: Session, credential: Credential<'_>) -> Passed {
-        Passed { session, token: credential.token().to_owned(), renewed: false }
+    /// Whoever holds a bearer token renews it.
+    async fn with_renewal(&self, session: Session, credential: Credential<'_>, client: IpAddr) -> Passed {
+        let token = credential.token();
+        if matches!(credential, Credential::Cookie(_))
+            && let Successor::Renewed(next) = self.renewal.successor(token, &session, Some(client)).await
+        {
+            let (session, token) = (next.session().clone(), next.as_str().to_owned());
+            return Passed { session, token, renewed: true };
+        }
+        Passed { session, token: token.to_owned(), renewed: false }
     }
 
     /// Where a person logs in who wants to see `return_to` of this host: here

@@ -45,6 +45,8 @@ mod nonce;
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
 mod proofs;
+#[cfg(feature = "server")]
+mod proxies;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
