@@ -20,6 +20,10 @@ mod differential;
 #[cfg(feature = "server")]
 mod docs;
 #[cfg(feature = "server")]
+mod edge;
+#[cfg(feature = "server")]
+mod edge_hop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;

@@ -118,7 +118,7 @@ impl Drop for Process {
 
 pub(super) struct Site {
     pub(super) home: Home,
-    pub(super) issuer: Running,
+    _issuer: Running,
     pub(super) edge: Running,
     pub(super) app: App,
     /// `HOST:PORT` of the proxy, by which it is asked.
@@ -179,7 +179,7 @@ impl Site {
             .unwrap();
         let site = Self {
             home,
-            issuer,
+            _issuer: issuer,
             edge,
             app,
             address: format!("127.0.0.1:{port}"),
