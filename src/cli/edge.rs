@@ -8,7 +8,7 @@ use axum_server::Handle;
 use clap::Args;
 use serde_json::json;
 
-use super::serve::log_to_stderr;
+use super::log::to_stderr as log_to_stderr;
 use super::{Failure, duration, print_json, runtime};
 use crate::edge::EdgeService;
 use crate::edge::config::{Options, base_path, origin};

@@ -20,6 +20,7 @@ mod edge;
 mod fetch;
 mod key;
 mod lines;
+mod log;
 mod revoke;
 mod serve;
 mod token;

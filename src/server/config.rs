@@ -9,6 +9,7 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub tokens: TokensTable,
     /// Edges on other hosts that log-in leads on to.
     pub hosts: Vec<HostTable>,
+    /// What is remembered for speed.
+    pub cache: CacheTable,
 }
 
 /// `[lifetimes]`: durations like `"15m"` or `"90s"`.
@@ -79,6 +82,27 @@ pub struct HostTable {
 
 fn edge_base_path() -> String {
     "/.hallpass".to_owned()
+}
+
+/// `[cache]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheTable {
+    /// Most memory for verified tokens, in MiB; 0 for none.
+    pub tokens_mib: Option<usize>,
+}
+
+impl CacheTable {
+    /// # Errors
+    /// [`ConfigError::Builder`] for more than a machine has.
+    pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
+        match self.tokens_mib {
+            None => Ok(verifier),
+            Some(0) => Ok(verifier.without_token_cache()),
+            Some(mib @ 1..=65_536) => Ok(verifier.token_cache(mib << 20)),
+            Some(_) => Err(ConfigError::Builder("cache.tokens_mib is at most 65536")),
+        }
+    }
 }
 
 impl Config {

@@ -52,9 +52,10 @@ impl Hosts {
                 None => builder,
             }
         };
+        let own = config.cache.apply(builder())?;
         let own = match &config.tokens.audience {
-            Some(audience) => builder().audience(audience.clone()).build()?,
-            None => builder().build()?,
+            Some(audience) => own.audience(audience.clone()).build()?,
+            None => own.build()?,
         };
         // Only this process knows what it redeemed, so it redeems nothing that
         // was issued before it started. The start is set back by the leeway

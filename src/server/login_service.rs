@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, header};
 
@@ -75,6 +74,8 @@ struct Start<'a> {
     auth_time: UnixTime,
     ends: Option<UnixTime>,
     password_version: Option<u64>,
+    /// The session that this one takes the place of.
+    replaces: Option<SessionId>,
 }
 
 /// Log-in, renewal and log-out on a store.
@@ -106,6 +107,7 @@ impl<S: Store> LoginService<S> {
             auth_time: now,
             ends: None,
             password_version: Some(user.password_version),
+            replaces: None,
         };
         self.start(&start, client, now).await
     }
@@ -119,13 +121,13 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, password_version: None };
+        let start = Start { subject, claims, auth_time, ends: None, password_version: None, replaces: None };
         self.start(&start, client, now).await
     }
 
     /// A new session with the same end, authenticated now, with the claims
-    /// that the user has now. The caller revokes the old one after the grace,
-    /// so that requests under way end well.
+    /// that the user has now. The old one ends after the grace, so that
+    /// requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -141,13 +143,18 @@ impl<S: Store> LoginService<S> {
             auth_time: now,
             ends: Some(session.ends_at()),
             password_version: Some(user.password_version),
+            replaces: Some(session.id()),
         };
         self.start(&start, client, now).await
     }
 
-    /// How long the session before a reauthentication lives on.
-    pub(crate) const fn grace(&self) -> Duration {
-        self.minter.lifetimes().renewal_grace()
+    /// Ends the sessions that a reauthentication replaced a grace ago. To be
+    /// called every second or so.
+    pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
+        if self.store.end_replaced(now).await?.is_some() {
+            self.catch_up(now).await;
+        }
+        Ok(())
     }
 
     /// Whether this is the password of the session's user.
@@ -210,6 +217,8 @@ impl<S: Store> LoginService<S> {
             let mut record = SessionRecord::new(session)?
                 .client(Some(client.address.to_string()), client.user_agent.as_deref());
             record.password_version = start.password_version;
+            let grace = self.minter.lifetimes().renewal_grace();
+            record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             match self.store.insert_session(record, Some(event), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
@@ -241,6 +250,9 @@ impl<S: Store> LoginService<S> {
         request.address = Some(client.address.to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
         let renewal = issuer::answer(outcome, shown.token(), token, &keys, &request);
+        if renewal.is_ok() {
+            self.events.verdict(Ok(()));
+        }
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let event = client.happened(EventKind::SessionRenewed, now);
@@ -267,7 +279,11 @@ impl<S: Store> LoginService<S> {
         event: Option<AuditEvent>,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
+        let of = target.name();
         let revoked = self.store.revoke(target, event, now).await?;
+        if revoked.added > 0 {
+            self.events.metrics.revoked(of);
+        }
         self.catch_up(now).await;
         Ok(revoked)
     }
@@ -282,7 +298,9 @@ impl<S: Store> LoginService<S> {
     ) -> Result<(), StoreError> {
         let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
-        self.revoke(target, Some(event), now).await.map(drop)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(session.id()));
+        Ok(())
     }
 
     /// Ends another session of the same user, on all hosts; whether it was theirs.
@@ -299,7 +317,9 @@ impl<S: Store> LoginService<S> {
         };
         let target = Target::Family { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
-        self.revoke(target, Some(event), now).await.map(|_| true)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(id));
+        Ok(true)
     }
 
     /// Ends every other session of the same user.

@@ -10,6 +10,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::leaks::{self, Log};
 use crate::support::{hallpass, needs};
 
 /// chromedriver and a browser of its own, until dropped.
@@ -116,6 +117,7 @@ impl Browser {
 /// The demo on free ports: its addresses and the demo user's password.
 pub(crate) struct Demo {
     process: Child,
+    log: Log,
     pub(crate) issuer: String,
     pub(crate) app: String,
     pub(crate) password: String,
@@ -128,9 +130,11 @@ impl Demo {
             .args(["demo", "--listen", "127.0.0.1:0", "--app-listen", "127.0.0.1:0"])
             .args(more)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .env("HALLPASS_LOG", "trace")
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = Log::of(process.stderr.take().unwrap(), "demo".to_owned());
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut say = |label: &str| {
             let line = lines.by_ref().map(Result::unwrap).find(|line| line.trim().starts_with(label));
@@ -138,7 +142,8 @@ impl Demo {
         };
         let (issuer, app, password) = (say("login service"), say("protected app"), say("password"));
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, issuer, app, password }
+        leaks::secret(&password);
+        Self { process, log, issuer, app, password }
     }
 }
 
@@ -146,6 +151,7 @@ impl Drop for Demo {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        self.log.check();
     }
 }
 

@@ -38,10 +38,16 @@ mod incidents;
 mod key_dir;
 mod keys;
 mod layers;
+#[cfg(feature = "server")]
+mod leaks;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod logs;
 mod malformed;
+#[cfg(feature = "server")]
+mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
