@@ -12,7 +12,11 @@ use super::log::to_stderr as log_to_stderr;
 use super::{Failure, duration, print_json, runtime};
 use crate::edge::EdgeService;
 use crate::edge::config::{Options, base_path, origin};
+use crate::revocation::sync::EdgeName;
 use crate::server::listen::{Transport, stop_on_signal};
+
+/// What the issuer knows edges by.
+const EDGE_TOKEN: &str = "HALLPASS_EDGE_TOKEN";
 
 #[derive(Args)]
 pub(super) struct EdgeArgs {
@@ -58,6 +62,10 @@ pub(super) struct EdgeArgs {
     /// Memory for verified tokens, in MiB; 0 for none
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     token_cache: usize,
+    /// Tells the issuer every 10 s under this name how far this edge is, with the
+    /// issuer's `HALLPASS_EDGE_TOKEN` from the environment
+    #[arg(long, value_name = "NAME")]
+    report_as: Option<String>,
     /// The certificate chain, PEM
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -92,6 +100,7 @@ impl EdgeArgs {
             return_origins: self.return_origin,
             stale_after: self.stale_after,
             token_cache: (self.token_cache > 0).then(|| self.token_cache.saturating_mul(1024 * 1024)),
+            report_as: self.report_as.map(report_as).transpose()?,
             transport,
         };
         runtime()?.block_on(async {
@@ -103,4 +112,13 @@ impl EdgeArgs {
             Ok(edge.serve(handle).await?)
         })
     }
+}
+
+/// The name with the secret that goes with it.
+fn report_as(name: String) -> Result<(EdgeName, String), Failure> {
+    let secret = std::env::var(EDGE_TOKEN).ok().filter(|secret| !secret.is_empty());
+    let secret = secret.ok_or_else(|| {
+        Failure::Setup(format!("--report-as needs the issuer's {EDGE_TOKEN} in the environment"))
+    })?;
+    Ok((EdgeName::new(name)?, secret))
 }

@@ -9,6 +9,7 @@ use url::Url;
 use super::forwarded::is_own_path;
 use crate::error::ConfigError;
 use crate::http::TrustedProxies;
+use crate::revocation::sync::EdgeName;
 use crate::server::listen::Transport;
 
 /// What `edge` is told.
@@ -30,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) stale_after: Duration,
     /// Bytes; none for no cache.
     pub(crate) token_cache: Option<usize>,
+    /// What the issuer knows this edge by, and the secret for saying so.
+    pub(crate) report_as: Option<(EdgeName, String)>,
     pub(crate) transport: Transport,
 }
 

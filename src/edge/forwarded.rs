@@ -37,7 +37,8 @@ impl Original {
         let method = one(headers, [&ORIGINAL_METHOD, &FORWARDED_METHOD], "the method")?;
         let method = Method::from_bytes(method.ok_or(Unclear::NoMethod)?.as_bytes())
             .map_err(|_| Unclear::Ambiguous("the method"))?;
-        let target = one(headers, [&ORIGINAL_URI, &FORWARDED_URI], "the URI")?;
+        // Only a way back for the browser depends on it.
+        let target = one(headers, [&ORIGINAL_URI, &FORWARDED_URI], "the URI").unwrap_or_default();
         let host = match one(headers, [&FORWARDED_HOST], "the host")? {
             Some(host) => Some(host),
             None => one(headers, [&HOST], "the host")?,
@@ -49,11 +50,7 @@ impl Original {
     /// a prefix, its path (Envoy). Here the headers are the client's own.
     pub(super) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
         let host = one(headers, [&HOST], "the host")?;
-        Ok(Self {
-            method: method.clone(),
-            host: host.map(str::to_owned),
-            target: Some(target.to_owned()),
-        })
+        Ok(Self { method: method.clone(), host: host.map(str::to_owned), target: Some(target.to_owned()) })
     }
 
     /// The host asked, as a URI; an empty one if that is not known.
@@ -170,10 +167,17 @@ mod tests {
             &[("x-original-method", "POST"), ("x-forwarded-method", "GET")][..],
             &[("x-original-method", "POST"), ("x-original-method", "GET")],
             &[("x-original-method", "P OST")],
-            &[("x-original-method", "GET"), ("x-original-uri", "/a"), ("x-forwarded-uri", "/b")],
             &[("x-original-method", "GET"), ("x-forwarded-host", "a"), ("x-forwarded-host", "b")],
         ] {
             assert!(matches!(read(pairs), Err(Unclear::Ambiguous(_))), "{pairs:?}");
+        }
+        // But for what only a way back depends on.
+        for target in [&["/a", "/b"][..], &["/caf\u{e9}"]] {
+            let mut headers = headers(&[("x-original-method", "GET")]);
+            for (name, target) in ["x-original-uri", "x-forwarded-uri"].into_iter().zip(target) {
+                headers.insert(name, http::HeaderValue::from_bytes(target.as_bytes()).unwrap());
+            }
+            assert_eq!(Original::from_headers(&headers).unwrap().return_to(), "/");
         }
     }
 

@@ -95,6 +95,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         write(&mut headers, None);
         assert_eq!(headers.len(), 6);
-        assert!(headers.iter().all(|(name, value)| name.as_str().starts_with("x-hallpass-") && value.is_empty()));
+        assert!(
+            headers.iter().all(|(name, value)| name.as_str().starts_with("x-hallpass-") && value.is_empty())
+        );
     }
 }

@@ -85,6 +85,9 @@ impl EdgeService {
         if let Some(cache) = options.cache {
             feed = feed.cache_dir(cache);
         }
+        if let Some((name, credential)) = options.report_as {
+            feed = feed.report_as(name, credential);
+        }
         let feed = feed.build()?;
         let mut verifier = Verifier::builder(feed.keys().clone())
             .revocations(feed.list().clone())

@@ -23,8 +23,9 @@ static LOG_IN: HeaderName = HeaderName::from_static("x-hallpass-login");
 
 /// Where the proxies ask. Not a query: some proxies add the client's own to it.
 pub(super) const VERIFY: &str = "/verify";
-/// The same for places that strangers may see too.
-pub(super) const VERIFY_OPTIONAL: &str = "/verify-optional";
+/// The same for places that strangers may see too. Nothing that a proxy appends
+/// to the other leads here.
+pub(super) const VERIFY_OPTIONAL: &str = "/optional";
 
 /// What became of a request that a proxy asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

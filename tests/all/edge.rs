@@ -25,7 +25,9 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) fn edge(home: &Home, issuer: &Running, more: &[&str]) -> Running {
     let edge = start(home, &issuer.url, more);
     let address = edge.address();
-    until("the edge is ready", || exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status == 200);
+    until("the edge is ready", || {
+        exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status == 200
+    });
     edge
 }
 
@@ -113,7 +115,11 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
         ("POST", "/verify/verify", 200),
         ("GET", "/verifyx", 404),
     ] {
-        assert_eq!(exchange(&address, method, target, &[host, cookie], "").status, wanted, "{method} {target}");
+        assert_eq!(
+            exchange(&address, method, target, &[host, cookie], "").status,
+            wanted,
+            "{method} {target}"
+        );
     }
     let cross = [host, cookie, ("X-Forwarded-Method", "GET"), ("Sec-Fetch-Site", "cross-site")];
     assert_eq!(exchange(&address, "POST", "/verify/pay", &cross, "").status, 403);
@@ -140,7 +146,7 @@ async fn strangers_may_see_some_pages() {
     let (home, issuer) = site();
     let edge = edge(&home, &issuer, &[]);
     let cookie = with_cookie(&bearer(&issuer.url).await);
-    let optional = |headers: &[_]| ask(&edge, "/verify-optional", "GET", "/", headers);
+    let optional = |headers: &[_]| ask(&edge, "/optional", "GET", "/", headers);
     for headers in [&[][..], &[("Cookie", "__Host-session=nonsense")]] {
         let answer = optional(headers);
         assert_eq!((answer.status, answer.header("x-hallpass-subject")), (200, Some("")), "{answer:?}");
@@ -153,7 +159,7 @@ async fn strangers_may_see_some_pages() {
     }
     // With the cookie a forgery stays one.
     let forged = [("Cookie", cookie.as_str()), ("Sec-Fetch-Site", "cross-site")];
-    assert_eq!(ask(&edge, "/verify-optional", "POST", "/", &forged).status, 403);
+    assert_eq!(ask(&edge, "/optional", "POST", "/", &forged).status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,9 +250,8 @@ fn an_edge_that_is_set_up_wrong_does_not_start() {
     let home = Home::new();
     let keys = ok(&["key", "export", "--use", "feed", "--dir", &home.path("keys")], b"");
     let keys = home.write("feed-keys.cbor", keys);
-    let session = ok(&["key", "export", "--dir", &home.path("keys")], b"");
-    let session = home.write("session-keys.cbor", session);
-    let (keys, session) = (keys.to_str().unwrap(), session.to_str().unwrap());
+    let garbage = home.write("garbage", "no keys");
+    let (keys, garbage) = (keys.to_str().unwrap(), garbage.to_str().unwrap());
     let loopback = ["--listen", "127.0.0.1:0"];
     let issuer = ["--issuer", "https://login.example"];
     let trust = ["--trust", keys];
@@ -255,7 +260,7 @@ fn an_edge_that_is_set_up_wrong_does_not_start() {
         (&[&loopback[..], &["--issuer", "login.example"], &trust].concat(), "URL"),
         (&[&["--listen", "0.0.0.0:0"], &issuer[..], &trust].concat(), "--behind-tls-proxy"),
         (&[&loopback[..], &issuer, &["--trust", "/nowhere"]].concat(), "/nowhere"),
-        (&[&loopback[..], &issuer, &["--trust", session]].concat(), "session-keys.cbor"),
+        (&[&loopback[..], &issuer, &["--trust", garbage]].concat(), "garbage"),
         (&[&loopback[..], &issuer, &trust, &["--trusted-proxy", "everybody"]].concat(), "everybody"),
         (&[&loopback[..], &issuer, &trust, &["--base-path", "x"]].concat(), "/.hallpass"),
         (&[&loopback[..], &issuer, &trust, &["--public-origin", "https://b.example"]].concat(), "--audience"),
@@ -263,6 +268,7 @@ fn an_edge_that_is_set_up_wrong_does_not_start() {
             &[&loopback[..], &issuer, &trust, &["--public-origin", "b.example", "--audience", "b"]].concat(),
             "https://app.example",
         ),
+        (&[&loopback[..], &issuer, &trust, &["--report-as", "b"]].concat(), "HALLPASS_EDGE_TOKEN"),
     ] {
         misused(&[&["edge"], args].concat(), hint);
     }

@@ -307,8 +307,7 @@ fn log_in_leads_back_to_where_it_may() {
         ("javascript:alert(1)", "/"),
     ] {
         let encoded: String = url::form_urlencoded::byte_serialize(return_to.as_bytes()).collect();
-        let to_issuer =
-            location(&browser.get(&hosts.b.at(&format!("/.hallpass/start?return_to={encoded}"))));
+        let to_issuer = location(&browser.get(&hosts.b.at(&format!("/.hallpass/start?return_to={encoded}"))));
         let callback = location(&browser.get(&to_issuer));
         assert_eq!(location(&browser.get(&callback)), wanted, "{return_to}");
     }

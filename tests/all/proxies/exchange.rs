@@ -51,7 +51,8 @@ pub(crate) fn exchange(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    try_exchange(address, method, target, headers, body).unwrap_or_else(|why| panic!("{method} {target}: {why}"))
+    try_exchange(address, method, target, headers, body)
+        .unwrap_or_else(|why| panic!("{method} {target}: {why}"))
 }
 
 pub(crate) fn try_exchange(

@@ -89,9 +89,15 @@ impl Proxy {
                 .env("XDG_CONFIG_HOME", folder),
             Self::Haproxy => command.args(["-db", "-f", "haproxy.cfg"]),
             Self::Traefik => command.args(["--configfile", "traefik.yml"]),
-            Self::Envoy => {
-                command.args(["-c", "envoy.yaml", "--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"])
-            }
+            Self::Envoy => command.args([
+                "-c",
+                "envoy.yaml",
+                "--use-dynamic-base-id",
+                "--concurrency",
+                "1",
+                "-l",
+                "warn",
+            ]),
         };
         command
     }
