@@ -196,6 +196,27 @@ impl Verifier {
         Ok(verified)
     }
 
+    /// The same of a token that is bound to a key, with the proof of that key.
+    #[cfg(feature = "server")]
+    pub(crate) fn verify_bound_for_renewal(
+        &self,
+        token: impl AsRef<[u8]>,
+        request: &ProofRequest<'_>,
+        proofs: &ProofVerifier,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, Rejection> {
+        let token = token.as_ref();
+        let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
+        self.0.policy.for_us(verified.claims())?;
+        let Some(key) = &verified.claims().bound_to else {
+            return Err(Rejection::ProofRequired { detail: "not_bound" });
+        };
+        // Whoever has lost the session needs no proof used up.
+        self.check_revoked(&verified, now)?;
+        proofs.check(request, token, verified.claims().session.session_id, key, now)?;
+        Ok(verified)
+    }
+
     /// Whether a token is known to be revoked, whatever its times.
     #[cfg(feature = "server")]
     pub(crate) fn check_revoked(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {

@@ -10,6 +10,9 @@ pub enum Credential<'a> {
     Cookie(&'a str),
     /// In `Authorization: Bearer` (RFC 6750 §2.1): an API client.
     Bearer(&'a str),
+    /// In `Authorization: DPoP` (RFC 9449 §7.1): an API client with a key, whose
+    /// proof is in the header `DPoP`.
+    Dpop(&'a str),
 }
 
 impl core::fmt::Debug for Credential<'_> {
@@ -17,6 +20,7 @@ impl core::fmt::Debug for Credential<'_> {
         f.write_str(match self {
             Self::Cookie(_) => "Cookie(not shown)",
             Self::Bearer(_) => "Bearer(not shown)",
+            Self::Dpop(_) => "Dpop(not shown)",
         })
     }
 }
@@ -45,7 +49,7 @@ impl<'a> Credential<'a> {
             if authorizations.next().is_some() {
                 return Err(CredentialError::TwoAuthorizations);
             }
-            return Ok(authorization.to_str().ok().and_then(bearer).map(Self::Bearer));
+            return Ok(authorization.to_str().ok().and_then(Self::authorization));
         }
         let mut found = None;
         // HTTP/2 may split the cookies over several headers (RFC 9113 §8.2.3).
@@ -63,17 +67,24 @@ impl<'a> Credential<'a> {
         Ok(found.map(Self::Cookie))
     }
 
+    /// The scheme's name is case-insensitive (RFC 9110 §11.1).
+    fn authorization(value: &'a str) -> Option<Self> {
+        let (scheme, token) = value.split_once(' ')?;
+        let token = token.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            Some(Self::Bearer(token))
+        } else if scheme.eq_ignore_ascii_case("dpop") {
+            Some(Self::Dpop(token))
+        } else {
+            None
+        }
+    }
+
     /// The token's text.
     #[must_use]
     pub const fn token(&self) -> &'a str {
         match self {
-            Self::Cookie(token) | Self::Bearer(token) => token,
+            Self::Cookie(token) | Self::Bearer(token) | Self::Dpop(token) => token,
         }
     }
-}
-
-/// The scheme's name is case-insensitive (RFC 9110 §11.1).
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -17,6 +17,9 @@ use crate::verifier::VerifierBuilder;
 pub struct Config {
     /// Where the issuer's paths start, like `/.hallpass`; empty for the root.
     pub base_path: String,
+    /// Where clients see the issuer, like `https://login.example`: what the
+    /// proofs of clients with keys name. Where they ask unless given.
+    pub public_origin: Option<String>,
     /// Origins besides the issuer's own that log-in may lead back to, like
     /// `https://app.example`.
     pub return_origins: Vec<String>,
@@ -117,7 +120,8 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         check_base_path(&self.base_path)?;
-        let origins = self.return_origins.iter().map(|origin| ("return_origins", origin));
+        let public = self.public_origin.iter().map(|origin| ("public_origin", origin));
+        let origins = public.chain(self.return_origins.iter().map(|origin| ("return_origins", origin)));
         for (key, origin) in origins.chain(self.hosts.iter().map(|host| ("hosts", &host.origin))) {
             let same = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
             if !same {

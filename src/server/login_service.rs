@@ -8,14 +8,17 @@ use http::{HeaderMap, header};
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::Credential;
+use crate::http::proof::RequestHead;
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
+use crate::proof::{NewBinding, ProofError};
 use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -61,6 +64,9 @@ pub(crate) enum LogInError {
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
+    /// The proof that should bind the session to a key.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -73,6 +79,7 @@ struct Start<'a> {
     claims: &'a serde_json::Value,
     auth_time: UnixTime,
     ends: Option<UnixTime>,
+    bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
     /// The session that this one takes the place of.
     replaces: Option<SessionId>,
@@ -87,25 +94,32 @@ pub(crate) struct LoginService<S> {
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
+    pub(crate) live_tickets: LiveTickets,
 }
 
 impl<S: Store> LoginService<S> {
     /// Checks the password and starts a session with a new id, whatever token
-    /// the client may have come with.
+    /// the client may have come with; bound to the key of `binding`, if there
+    /// is one.
     pub(crate) async fn log_in(
         &self,
         name: &str,
         password: Password,
+        binding: Option<NewBinding>,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
         let user = self.authenticate(name, password, client, now).await?;
+        // Used up only now: a stranger's proofs must not fill the cache.
+        let accept = |binding| self.hosts.proofs().proofs().accept(binding, now);
+        let bound_to = binding.map(accept).transpose()?;
         let claims = user.claims.unwrap_or_default();
         let start = Start {
             subject: &user.name,
             claims: &claims,
             auth_time: now,
             ends: None,
+            bound_to,
             password_version: Some(user.password_version),
             replaces: None,
         };
@@ -121,7 +135,15 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, password_version: None, replaces: None };
+        let start = Start {
+            subject,
+            claims,
+            auth_time,
+            ends: None,
+            bound_to: None,
+            password_version: None,
+            replaces: None,
+        };
         self.start(&start, client, now).await
     }
 
@@ -142,6 +164,7 @@ impl<S: Store> LoginService<S> {
             claims: &claims,
             auth_time: now,
             ends: Some(session.ends_at()),
+            bound_to: session.bound_to().copied(),
             password_version: Some(user.password_version),
             replaces: Some(session.id()),
         };
@@ -210,7 +233,7 @@ impl<S: Store> LoginService<S> {
                 started,
                 auth_time: start.auth_time,
                 ends: start.ends,
-                bound_to: None,
+                bound_to: start.bound_to,
             };
             let token = self.minter.start(keys.newest(), &new, now)?;
             let session = token.session();
@@ -237,10 +260,11 @@ impl<S: Store> LoginService<S> {
     pub(crate) async fn renew(
         &self,
         shown: Credential<'_>,
+        head: RequestHead<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.hosts.verify_for_renewal(shown, now)?;
+        let token = self.hosts.admit_for_renewal(shown, head, now)?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.hosts.own().check_revoked(&token, now)?;

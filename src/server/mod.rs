@@ -1,12 +1,12 @@
 //! The login service.
 
 mod app;
+mod asked;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
 pub(crate) mod edges;
 mod events;
-mod hop;
 mod hosts;
 mod keyring;
 pub(crate) mod listen;
@@ -18,6 +18,7 @@ mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
+mod tickets;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ use crate::server::publisher::Publisher;
 #[cfg(test)]
 pub(crate) use crate::server::request::panicked;
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::time::{Clock, SystemClock};
 
 /// What `serve` is told.
@@ -85,7 +87,9 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let hosts = Hosts::new(&options.config, keyring.session_keys(), revocations.list(), clock.now())?;
+        let encrypted = options.transport != Transport::Plain;
+        let hosts =
+            Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
         let hosts = Arc::new(hosts);
         let events = Events { metrics: metrics.clone() };
         let service = Arc::new(LoginService {
@@ -96,6 +100,7 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            live_tickets: LiveTickets::new()?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
         let app = Arc::new(App {
@@ -106,7 +111,6 @@ impl Issuer {
             service,
             publisher,
             edges: Edges::default(),
-            nonces: None,
             clock: Arc::clone(&clock),
         });
 
