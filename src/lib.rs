@@ -44,6 +44,8 @@ pub mod anomaly;
 #[doc(hidden)]
 pub mod cli;
 pub mod danger;
+#[cfg(feature = "server")]
+mod edge;
 mod error;
 pub mod event;
 #[cfg(any(feature = "issuer", feature = "sync"))]

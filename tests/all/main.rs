@@ -24,6 +24,10 @@ mod docs;
 #[cfg(feature = "server")]
 mod dpop;
 #[cfg(feature = "server")]
+mod edge;
+#[cfg(feature = "server")]
+mod edge_hop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -61,6 +65,8 @@ mod ops;
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
 mod proofs;
+#[cfg(feature = "server")]
+mod proxies;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
