@@ -39,6 +39,7 @@
 //! `docs/` has the specification, the threat model and how to run it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod anomaly;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod cli;
@@ -54,6 +55,7 @@ mod id;
 #[cfg(feature = "issuer")]
 pub mod issuer;
 pub mod key;
+mod network;
 #[cfg(feature = "sync")]
 mod outbound;
 mod policy;

@@ -19,6 +19,7 @@ mod bench;
 mod fetch;
 mod key;
 mod lines;
+mod log;
 mod revoke;
 mod serve;
 mod token;

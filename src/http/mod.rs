@@ -11,8 +11,10 @@ mod extract;
 mod layer;
 pub mod problem;
 
-pub use client_address::{TrustedProxies, network_of};
+pub use client_address::TrustedProxies;
 pub use cookie::SESSION_COOKIE;
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
 pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionService};
+
+pub use crate::network::network_of;

@@ -24,10 +24,16 @@
 //!
 //! `GET {issuer}/.well-known/hallpass/feed-keys` answers the feed keys as a COSE
 //! Key Set, for edges that trust on first use.
+//!
+//! An edge that [has a name](FeedClientBuilder::report_as) says every 10 s how
+//! far it is: `POST {issuer}/edges/report` with `Authorization: Bearer` and
+//! `{"edge":NAME,"epoch":N,"sequence":N,"as_of":UNIX-SECONDS}`, the last three
+//! null before the first feed; answered with 204.
 
 mod cache;
 mod events;
 mod http;
+mod report;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -39,6 +45,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
 use crate::key::LiveKeys;
@@ -48,6 +55,9 @@ use crate::time::{Clock, SystemClock, UnixTime};
 
 use self::cache::Cache;
 use self::http::Http;
+pub(crate) use self::report::EdgeReport;
+use self::report::Reporter;
+pub use self::report::{EdgeName, REPORT_EVERY};
 
 /// How often an unknown kid may ask for a refresh.
 const REFRESH_EVERY: Duration = Duration::from_mins(1);
@@ -148,6 +158,7 @@ pub struct FeedClient {
     delivery: Delivery,
     backoff: Backoff,
     clock: Arc<dyn Clock>,
+    reporter: Option<Reporter>,
     handle: FeedHandle,
 }
 
@@ -172,6 +183,7 @@ impl FeedClient {
             max_feed_bytes: 256 * 1024 * 1024,
             back_off: (Duration::from_millis(100), Duration::from_secs(10)),
             root_certificates: Vec::new(),
+            reporter: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -214,6 +226,7 @@ pub struct FeedClientBuilder {
     max_feed_bytes: usize,
     back_off: (Duration, Duration),
     root_certificates: Vec<reqwest::Certificate>,
+    reporter: Option<Reporter>,
     clock: Arc<dyn Clock>,
 }
 
@@ -284,6 +297,15 @@ impl FeedClientBuilder {
         Ok(self)
     }
 
+    /// Tells the issuer every 10 s how far this edge has followed the feed, so
+    /// that its operators see an edge that falls behind. `credential` is the
+    /// issuer's `HALLPASS_EDGE_TOKEN`; it is sent over TLS alone, or to this
+    /// machine.
+    pub fn report_as(mut self, name: EdgeName, credential: impl Into<String>) -> Self {
+        self.reporter = Some(Reporter { name, credential: Zeroizing::new(credential.into()) });
+        self
+    }
+
     /// Reads the time from another clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -292,7 +314,7 @@ impl FeedClientBuilder {
 
     /// # Errors
     /// [`ConfigError::Builder`] if no trust was said, or the URL is none, or
-    /// keys would be trusted on first use without TLS;
+    /// keys would be trusted on first use, or a credential sent, without TLS;
     /// [`ConfigError::KeyUse`] if a pinned feed key is a session key already;
     /// [`ConfigError::File`] if the cache directory can't be made.
     pub fn build(self) -> Result<FeedClient, ConfigError> {
@@ -310,6 +332,11 @@ impl FeedClientBuilder {
                 "feed keys are trusted on first use over https alone; pin them with .trust(keys)",
             ));
         }
+        if self.reporter.is_some() && !http.is_private() {
+            return Err(ConfigError::Builder(
+                "the edge credential is sent over https alone; leave out .report_as()",
+            ));
+        }
         let cache = self.cache_dir.map(|path| Cache::open(path, self.max_feed_bytes)).transpose()?;
         let (status, _) = watch::channel(FeedStatus::default());
         let refresh = Arc::new(Refresh::default());
@@ -324,6 +351,7 @@ impl FeedClientBuilder {
             delivery: self.delivery,
             backoff: Backoff::new(self.back_off.0, self.back_off.1),
             clock: self.clock,
+            reporter: self.reporter,
             handle: FeedHandle(Arc::new(Shared { list: self.list, keys: self.keys, status, refresh })),
         })
     }

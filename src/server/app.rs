@@ -1,36 +1,42 @@
 //! What every route of the issuer shares.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::{Credential, SESSION_COOKIE, TrustedProxies};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
+use crate::replay::NonceCache;
 use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
+use crate::server::edges::Edges;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
+use crate::server::metrics::Timed;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
-use crate::verifier::Verifier;
 
 /// The store that the program is built with.
-pub(crate) type Engine = SqliteStore;
+pub(crate) type Engine = Timed<SqliteStore>;
 
 /// The issuer while it runs.
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) events: Events,
     pub(crate) keyring: Keyring,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
+    pub(crate) edges: Edges,
+    /// `None`: this process redeems no tickets and takes no proofs.
+    pub(crate) nonces: Option<NonceCache>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -38,13 +44,15 @@ pub(crate) struct App {
 pub(crate) struct Settings {
     pub(crate) base_path: String,
     return_origins: Vec<String>,
-    trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// TLS is ended here or by a proxy in front.
     pub(crate) secure_transport: bool,
     /// What a service shows in order to start sessions.
     pub(crate) service_credential: SharedCredential,
     /// What an operator shows in order to revoke.
     pub(crate) operator_credential: SharedCredential,
+    /// What an edge shows in order to report.
+    pub(crate) edge_credential: SharedCredential,
     /// Content-Security-Policy of the pages.
     pub(crate) page_policy: HeaderValue,
 }
@@ -52,7 +60,9 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(config: &Config, secure_transport: bool) -> Result<Self, ConfigError> {
         // Browsers hold the redirect after a form to form-action too.
-        let targets = config.return_origins.join(" ");
+        let hosts = config.hosts.iter().map(|host| &host.origin);
+        let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(String::as_str).collect();
+        let targets = targets.join(" ");
         let policy = format!(
             "default-src 'none'; style-src 'self'; form-action 'self' {targets}; \
              base-uri 'none'; frame-ancestors 'none'"
@@ -64,6 +74,7 @@ impl Settings {
             secure_transport,
             service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
             operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
+            edge_credential: SharedCredential::from_env("HALLPASS_EDGE_TOKEN")?,
             page_policy: HeaderValue::try_from(policy)
                 .map_err(|_| ConfigError::Builder("return_origins must be plain ASCII"))?,
         })
@@ -103,7 +114,17 @@ impl App {
 
     /// Who asks, through the proxies that are trusted.
     pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
-        Client::new(self.settings.trusted_proxies.client(peer.ip(), headers), headers)
+        Client::new(self.client_address(peer, headers), headers)
+    }
+
+    /// From where, likewise.
+    pub(crate) fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+        self.settings.trusted_proxies.client(peer.ip(), headers)
+    }
+
+    /// The used tickets and proofs, where this process redeems any.
+    pub(crate) const fn nonces(&self) -> Option<&NonceCache> {
+        self.nonces.as_ref()
     }
 
     /// A user's live sessions, the newest first.
@@ -112,19 +133,21 @@ impl App {
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)
     }
 
-    /// Ends a session after the grace, so that requests under way end well.
-    pub(crate) fn end_later(self: &Arc<Self>, session: Session, client: Client) {
-        let app = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(app.service.grace()).await;
-            if let Err(error) = app.service.log_out(&session, &client, app.now()).await {
-                tracing::error!(%error, "the session before a reauthentication could not be ended");
-            }
-        });
-    }
-
     /// The session of a request, if it has one. Why not is for the log alone.
     pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        self.admitted(headers, |shown, now| self.hosts.own().verify(shown.token(), now))
+    }
+
+    /// The same where an edge may ask on its user's behalf.
+    pub(crate) fn session_of_any_host(&self, headers: &HeaderMap) -> Option<Session> {
+        self.admitted(headers, |shown, now| self.hosts.verify(shown, now))
+    }
+
+    fn admitted(
+        &self,
+        headers: &HeaderMap,
+        verify: impl FnOnce(Credential<'_>, UnixTime) -> Result<Session, Rejection>,
+    ) -> Option<Session> {
         let credential = match Credential::find(headers, SESSION_COOKIE) {
             Ok(credential) => credential?,
             Err(error) => {
@@ -132,9 +155,13 @@ impl App {
                 return None;
             }
         };
-        match self.verifier.verify(credential.token(), self.now()) {
-            Ok(session) => Some(session),
+        match verify(credential, self.now()) {
+            Ok(session) => {
+                self.events.verdict(Ok(()));
+                Some(session)
+            }
             Err(rejection) => {
+                self.events.verdict(Err(rejection.reason()));
                 self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), self.now()));
                 None
             }

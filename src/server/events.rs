@@ -1,14 +1,23 @@
-//! Where events go: to the log.
+//! Where events go: to the metrics and to the log.
 
+use crate::error::Reason;
 use crate::event::{Event, EventKind, EventSink};
+use crate::server::metrics::Metrics;
 
 /// Hears of everything that happens. Clones share what they count.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Events;
+#[derive(Clone)]
+pub(crate) struct Events {
+    pub(crate) metrics: Metrics,
+}
 
 impl EventSink for Events {
     fn record(&self, event: Event) {
+        self.metrics.event(&event);
         log(&event);
+    }
+
+    fn verdict(&self, verdict: Result<(), Reason>) {
+        self.metrics.verdict(verdict);
     }
 }
 

@@ -71,6 +71,11 @@ impl Keyring {
         Ok(self.dir.load().signing_key(KeyUse::Feed, now)?.key.clone())
     }
 
+    /// Since when the key signs that signs now; `None` if none does.
+    pub(crate) fn signs_since(&self, usage: KeyUse, now: UnixTime) -> Option<UnixTime> {
+        self.dir.load().signing_key(usage, now).ok().map(|entry| entry.activates)
+    }
+
     /// The public halves of the feed keys, for an edge that trusts on first use.
     pub(crate) fn feed_keys(&self, now: UnixTime) -> Result<FeedKeys, ConfigError> {
         FeedKeys::new(self.dir.load().key_set(KeyUse::Feed, now)?.iter().cloned())

@@ -2,25 +2,25 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
+use crate::http::Credential;
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
 use crate::session::Session;
 use crate::time::UnixTime;
-use crate::verifier::Verifier;
 
 /// How often a log-in that a revocation overtook is minted again.
-const START_ATTEMPTS: usize = 3;
+pub(super) const START_ATTEMPTS: usize = 3;
 
 /// Who asks, for the session's record and the audit trail.
 pub(crate) struct Client {
@@ -36,12 +36,12 @@ impl Client {
     }
 
     /// For the log and whoever else listens.
-    const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
+    pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
     /// For the audit trail.
-    fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(super) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -74,6 +74,8 @@ struct Start<'a> {
     auth_time: UnixTime,
     ends: Option<UnixTime>,
     password_version: Option<u64>,
+    /// The session that this one takes the place of.
+    replaces: Option<SessionId>,
 }
 
 /// Log-in, renewal and log-out on a store.
@@ -81,7 +83,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) store: Arc<S>,
     pub(crate) revocations: Follower<S>,
     pub(crate) minter: Minter,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
@@ -105,6 +107,7 @@ impl<S: Store> LoginService<S> {
             auth_time: now,
             ends: None,
             password_version: Some(user.password_version),
+            replaces: None,
         };
         self.start(&start, client, now).await
     }
@@ -118,13 +121,13 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, password_version: None };
+        let start = Start { subject, claims, auth_time, ends: None, password_version: None, replaces: None };
         self.start(&start, client, now).await
     }
 
     /// A new session with the same end, authenticated now, with the claims
-    /// that the user has now. The caller revokes the old one after the grace,
-    /// so that requests under way end well.
+    /// that the user has now. The old one ends after the grace, so that
+    /// requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -140,13 +143,18 @@ impl<S: Store> LoginService<S> {
             auth_time: now,
             ends: Some(session.ends_at()),
             password_version: Some(user.password_version),
+            replaces: Some(session.id()),
         };
         self.start(&start, client, now).await
     }
 
-    /// How long the session before a reauthentication lives on.
-    pub(crate) const fn grace(&self) -> Duration {
-        self.minter.lifetimes().renewal_grace()
+    /// Ends the sessions that a reauthentication replaced a grace ago. To be
+    /// called every second or so.
+    pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
+        if self.store.end_replaced(now).await?.is_some() {
+            self.catch_up(now).await;
+        }
+        Ok(())
     }
 
     /// Whether this is the password of the session's user.
@@ -209,6 +217,8 @@ impl<S: Store> LoginService<S> {
             let mut record = SessionRecord::new(session)?
                 .client(Some(client.address.to_string()), client.user_agent.as_deref());
             record.password_version = start.password_version;
+            let grace = self.minter.lifetimes().renewal_grace();
+            record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             match self.store.insert_session(record, Some(event), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
@@ -226,20 +236,23 @@ impl<S: Store> LoginService<S> {
     /// The successor of a token, or the token itself while it is not due.
     pub(crate) async fn renew(
         &self,
-        text: &str,
+        shown: Credential<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.verifier.verify_for_renewal(text, now)?;
+        let token = self.hosts.verify_for_renewal(shown, now)?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
-        self.verifier.check_revoked(&token, now)?;
+        self.hosts.own().check_revoked(&token, now)?;
         let keys =
             self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
         let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
         request.address = Some(client.address.to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
-        let renewal = issuer::answer(outcome, text, token, &keys, &request);
+        let renewal = issuer::answer(outcome, shown.token(), token, &keys, &request);
+        if renewal.is_ok() {
+            self.events.verdict(Ok(()));
+        }
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let event = client.happened(EventKind::SessionRenewed, now);
@@ -266,24 +279,31 @@ impl<S: Store> LoginService<S> {
         event: Option<AuditEvent>,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
+        let of = target.name();
         let revoked = self.store.revoke(target, event, now).await?;
+        if revoked.added > 0 {
+            self.events.metrics.revoked(of);
+        }
         self.catch_up(now).await;
         Ok(revoked)
     }
 
-    /// Ends a session.
+    /// Ends a session, with what it hangs on and what hangs on it: whoever logs
+    /// out at one host is logged out at all of them.
     pub(crate) async fn log_out(
         &self,
         session: &Session,
         client: &Client,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        let target = Target::Session { id: session.id(), ends: Some(session.ends_at()) };
+        let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
-        self.revoke(target, Some(event), now).await.map(drop)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(session.id()));
+        Ok(())
     }
 
-    /// Ends another session of the same user; whether it was theirs.
+    /// Ends another session of the same user, on all hosts; whether it was theirs.
     pub(crate) async fn end_session(
         &self,
         session: &Session,
@@ -295,9 +315,11 @@ impl<S: Store> LoginService<S> {
         let Some(record) = found.filter(|record| record.subject.as_str() == session.subject()) else {
             return Ok(false);
         };
-        let target = Target::Session { id, ends: Some(record.ends) };
+        let target = Target::Family { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
-        self.revoke(target, Some(event), now).await.map(|_| true)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(id));
+        Ok(true)
     }
 
     /// Ends every other session of the same user.

@@ -4,12 +4,17 @@ mod app;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
+pub(crate) mod edges;
 mod events;
+mod hop;
+mod hosts;
 mod keyring;
 pub(crate) mod listen;
 mod login_service;
+pub(crate) mod metrics;
 pub(crate) mod password;
 mod publisher;
+mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
@@ -23,18 +28,21 @@ use axum_server::Handle;
 
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
-use crate::policy::StalePolicy;
-use crate::server::app::{App, Settings};
+use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
+use crate::server::edges::Edges;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
 use crate::server::login_service::LoginService;
+use crate::server::metrics::{Metrics, Timed};
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
+#[cfg(test)]
+pub(crate) use crate::server::request::panicked;
 use crate::server::revocations::Follower;
 use crate::time::{Clock, SystemClock};
-use crate::verifier::Verifier;
 
 /// What `serve` is told.
 pub(crate) struct Options {
@@ -72,45 +80,40 @@ impl Issuer {
         let keyring = Keyring::open(options.keys, clock.now())?;
         let minter = options.config.minter()?;
         let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
-        let store = Arc::new(SqliteStore::open(&options.data).await?);
+        let metrics = Metrics::new()?;
+        let store = Arc::new(Timed::new(SqliteStore::open(&options.data).await?, metrics.clone()));
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let mut verifier = Verifier::builder(keyring.session_keys().clone())
-            .leeway(minter.lifetimes().leeway())
-            .revocations(revocations.list().clone())
-            .stale_policy(StalePolicy::NeverStale);
-        if let Some(audience) = &options.config.tokens.audience {
-            verifier = verifier.audience(audience.clone());
-        }
-        if let Some(issuer) = &options.config.tokens.issuer {
-            verifier = verifier.issuer(issuer.clone());
-        }
-        let verifier = verifier.build()?;
-        let events = Events;
+        let hosts = Hosts::new(&options.config, keyring.session_keys(), revocations.list(), clock.now())?;
+        let hosts = Arc::new(hosts);
+        let events = Events { metrics: metrics.clone() };
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
-            verifier: verifier.clone(),
+            hosts: Arc::clone(&hosts),
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
         });
-        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
+        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
         let app = Arc::new(App {
             settings,
             events,
             keyring: keyring.clone(),
-            verifier,
+            hosts,
             service,
             publisher,
+            edges: Edges::default(),
+            nonces: None,
             clock: Arc::clone(&clock),
         });
 
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
+        tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
         Ok(Self { app, listener, admin, tasks })
     }
@@ -128,16 +131,27 @@ impl Issuer {
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(mut self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         if let Some(admin) = self.admin {
-            let (routes, handle) = (routes::admin::router(Arc::clone(&self.app)), handle.clone());
+            let (routes, handle) = (routes::admin::router(&self.app), handle.clone());
             self.tasks.spawn(async move {
                 if let Err(error) = admin.serve(routes, handle).await {
                     tracing::error!(%error, "the operators' address is not served any more");
                 }
             });
         }
-        let served = self.listener.serve(routes::router(Arc::clone(&self.app)), handle).await;
+        let served = self.listener.serve(routes::router(&self.app), handle).await;
         self.tasks.shutdown().await;
         served
+    }
+}
+
+/// Ends the sessions that were replaced, whichever process replaced them.
+async fn end_replaced(service: Arc<LoginService<Engine>>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = service.end_replaced(clock.now()).await {
+            tracing::error!(%error, "the session before a reauthentication could not be ended");
+        }
     }
 }
 

@@ -26,14 +26,24 @@ mod examples;
 #[cfg(feature = "server")]
 mod five_edges;
 mod fuzz_seeds;
+#[cfg(feature = "server")]
+mod hop;
+#[cfg(feature = "issuer")]
+mod incidents;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
 mod layers;
+#[cfg(feature = "server")]
+mod leaks;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod logs;
 mod malformed;
+#[cfg(feature = "server")]
+mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
@@ -48,6 +58,7 @@ mod raw;
 mod renew_client;
 #[cfg(feature = "issuer")]
 mod renewal_model;
+mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
@@ -62,6 +73,8 @@ mod store;
 mod support;
 #[cfg(feature = "server")]
 mod sync;
+#[cfg(feature = "server")]
+mod tabs;
 mod test_keys;
 #[cfg(feature = "issuer")]
 mod tickets;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::body::{Body, wants_page};
 use super::pages;
+use crate::event::{Event, EventKind, EventSink as _};
 use crate::http::problem::Problem;
 use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
 use crate::issuer::store::StoreError;
@@ -95,10 +96,7 @@ pub(super) async fn reauthenticate(
     let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
     let client = app.client(peer, &headers);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
-        Ok(token) => {
-            app.end_later(session, client);
-            answer(&app, &token, Transport::of(credential), json!({}))
-        }
+        Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
         Err(error) => problem(&error),
     }
 }
@@ -116,7 +114,7 @@ pub(super) async fn renew(
         return Problem::cross_site().into_response();
     }
     let client = app.client(peer, &headers);
-    match app.service.renew(credential.token(), &client, app.now()).await {
+    match app.service.renew(credential, &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
             answer(&app, &renewal.token, Transport::of(credential), renewed)
@@ -127,7 +125,9 @@ pub(super) async fn renew(
         }
         Err(error) => {
             if let RenewError::Refused(rejection) = &error {
-                tracing::info!(reason = %rejection.reason(), "renewal refused");
+                let (reason, address) = (rejection.reason(), app.client_address(peer, &headers));
+                app.events.verdict(Err(reason));
+                app.events.record(Event::new(EventKind::TokenRefused(reason), app.now()).from(address));
             }
             Problem::unauthorized().into_response()
         }
@@ -213,7 +213,7 @@ pub(super) async fn log_out(
         return Problem::cross_site().into_response();
     }
     let client = app.client(peer, &headers);
-    if let Some(session) = app.session(&headers)
+    if let Some(session) = app.session_of_any_host(&headers)
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.

@@ -189,7 +189,7 @@ fn page(settings: &Settings, template: &impl Template) -> Response {
     response
 }
 
-fn private(mut response: Response) -> Response {
+pub(super) fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cookie::vary_on_cookie(headers);

@@ -30,7 +30,7 @@ use crate::time::UnixTime;
 const FRESH: Duration = Duration::from_mins(5);
 
 pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    no_store(match app.session(&headers) {
+    no_store(match app.session_of_any_host(&headers) {
         Some(session) => Json(json!({ "session": session })).into_response(),
         None => Problem::unauthorized().into_response(),
     })

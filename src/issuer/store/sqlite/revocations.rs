@@ -8,9 +8,9 @@ use sqlx::Row as _;
 use super::convert::{entry, int, key_id, position, secs, session_id, time};
 use super::writer::Tx;
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
-use crate::issuer::ledger::{KEPT_AFTER_END, RevocationEntry};
-use crate::issuer::store::{Position, StoreError, Target};
+use crate::issuer::store::{StoreError, Target};
 use crate::policy::Lifetimes;
+use crate::revocation::{Entry, KEPT_PAST_END, Position};
 use crate::time::UnixTime;
 
 /// The kinds as they are stored, in the order of the feed's numbers.
@@ -31,6 +31,11 @@ const AHEAD: Duration = Lifetimes::MAX_LEEWAY;
 pub(super) async fn revoke(tx: &mut Tx, target: &Target, now: UnixTime) -> Result<u64, StoreError> {
     match target {
         Target::Session { id, ends } => session(tx, *id, *ends, now).await,
+        Target::Family { id, ends } => {
+            let root = root(tx, *id).await?;
+            let ends = if root == *id { *ends } else { None };
+            session(tx, root, ends, now).await
+        }
         Target::OtherSessions { subject, except } => others(tx, subject, *except, now).await,
         Target::Subject(subject) => started_so_far(tx, Some(subject), now).await,
         Target::All => started_so_far(tx, None, now).await,
@@ -97,7 +102,7 @@ async fn session(
 }
 
 async fn add_session(tx: &mut Tx, id: SessionId, ends: UnixTime, now: UnixTime) -> Result<u64, StoreError> {
-    let entry = RevocationEntry::Session { id, ends };
+    let entry = Entry::Session { sid: id, ends };
     if entry.is_over(now) {
         return Ok(0);
     }
@@ -106,21 +111,27 @@ async fn add_session(tx: &mut Tx, id: SessionId, ends: UnixTime, now: UnixTime) 
     Ok(1)
 }
 
-/// All but `except`, what hangs on it and what it hangs on.
-async fn others(tx: &mut Tx, subject: &Subject, except: SessionId, now: UnixTime) -> Result<u64, StoreError> {
-    let mut root = except;
+/// The session that `id` hangs on, if need be by way of others.
+async fn root(tx: &mut Tx, id: SessionId) -> Result<SessionId, StoreError> {
+    let mut root = id;
     let mut seen = HashSet::from([root]);
     loop {
         let parent: Option<Option<Vec<u8>>> = sqlx::query_scalar("SELECT parent FROM sessions WHERE id = ?1")
             .bind(&root.as_bytes()[..])
             .fetch_optional(tx.read())
             .await?;
-        let Some(parent) = parent.flatten() else { break };
+        let Some(parent) = parent.flatten() else { return Ok(root) };
         root = session_id(&parent)?;
         if !seen.insert(root) {
-            break;
+            return Ok(root);
         }
     }
+}
+
+/// All but `except`, what hangs on it and what it hangs on.
+async fn others(tx: &mut Tx, subject: &Subject, except: SessionId, now: UnixTime) -> Result<u64, StoreError> {
+    let root = root(tx, except).await?;
+    let mut seen = HashSet::from([except, root]);
     seen.extend(family(tx, root).await?.iter().map(|member| member.id));
     let all = sqlx::query("SELECT id, subject, started, ends FROM sessions WHERE subject = ?1")
         .bind(subject.as_str())
@@ -163,8 +174,8 @@ async fn started_so_far(tx: &mut Tx, subject: Option<&Subject>, now: UnixTime) -
             sqlx::query_scalar("SELECT last_end FROM feed_state").fetch_one(tx.read()).await?;
         let ends = time(last_end).max(until);
         let entry = match hash {
-            Some(hash) => RevocationEntry::Subject { hash, started_until: until, ends },
-            None => RevocationEntry::All { started_until: until, ends },
+            Some(hash) => Entry::Subject { hash, up_to: until, ends },
+            None => Entry::All { up_to: until, ends },
         };
         add(tx, &entry).await?;
         tx.rows.clear();
@@ -190,7 +201,7 @@ async fn key(tx: &mut Tx, id: KeyId) -> Result<u64, StoreError> {
     if has(tx, kind::KEY, id.as_bytes()).await? {
         return Ok(0);
     }
-    add(tx, &RevocationEntry::Key { id, ends: UnixTime::MAX }).await?;
+    add(tx, &Entry::Key { kid: id, ends: UnixTime::MAX }).await?;
     tx.forget();
     Ok(1)
 }
@@ -205,14 +216,12 @@ async fn has(tx: &mut Tx, kind: i64, target: &[u8]) -> Result<bool, StoreError> 
 }
 
 /// Writes an entry under the next number.
-async fn add(tx: &mut Tx, entry: &RevocationEntry) -> Result<(), StoreError> {
+async fn add(tx: &mut Tx, entry: &Entry) -> Result<(), StoreError> {
     let (kind, target, until) = match entry {
-        RevocationEntry::Session { id, .. } => (kind::SESSION, id.as_bytes().to_vec(), None),
-        RevocationEntry::Subject { hash, started_until, .. } => {
-            (kind::SUBJECT, hash.as_bytes().to_vec(), Some(*started_until))
-        }
-        RevocationEntry::Key { id, .. } => (kind::KEY, id.as_bytes().to_vec(), None),
-        RevocationEntry::All { started_until, .. } => (kind::ALL, Vec::new(), Some(*started_until)),
+        Entry::Session { sid, .. } => (kind::SESSION, sid.as_bytes().to_vec(), None),
+        Entry::Subject { hash, up_to, .. } => (kind::SUBJECT, hash.as_bytes().to_vec(), Some(*up_to)),
+        Entry::Key { kid, .. } => (kind::KEY, kid.as_bytes().to_vec(), None),
+        Entry::All { up_to, .. } => (kind::ALL, Vec::new(), Some(*up_to)),
     };
     tx.feed_changed = true;
     let conn = tx.write().await?;
@@ -320,10 +329,7 @@ pub(super) async fn bump_epoch(
 
 /// The position and the entries after `after`, which belong together if read
 /// in one transaction.
-pub(super) async fn after(
-    conn: &mut sqlx::SqliteConnection,
-    after: u64,
-) -> Result<Vec<RevocationEntry>, StoreError> {
+pub(super) async fn after(conn: &mut sqlx::SqliteConnection, after: u64) -> Result<Vec<Entry>, StoreError> {
     sqlx::query(
         "SELECT kind, target, started_until, ends FROM revocations WHERE sequence > ?1 ORDER BY sequence",
     )
@@ -337,5 +343,5 @@ pub(super) async fn after(
 
 /// The time before which what ended is forgotten.
 pub(super) fn forgettable(now: UnixTime) -> i64 {
-    secs(now.saturating_sub(KEPT_AFTER_END))
+    secs(now.saturating_sub(KEPT_PAST_END))
 }

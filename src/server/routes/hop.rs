@@ -1,0 +1,107 @@
+//! `GET /hop` and `POST /tickets/redeem`: from this host to another.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::Body;
+use super::login::{Transport, answer, problem, unavailable};
+use super::pages::private;
+use crate::event::{Event, EventKind, EventSink};
+use crate::http::problem::Problem;
+use crate::issuer::TicketError;
+use crate::server::app::App;
+use crate::server::hop::HopError;
+
+/// Longest state, in characters.
+const MAX_STATE: usize = 256;
+
+#[derive(Deserialize)]
+pub(super) struct Hop {
+    /// The host, as an origin.
+    origin: String,
+    /// What the edge will compare with its cookie.
+    state: String,
+}
+
+/// Takes the user's session to another host; whoever has none logs in first.
+pub(super) async fn hop(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Query(hop): Query<Hop>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(host) = app.hosts.at(&hop.origin) else {
+        let detail = "This login service does not know the host that you came from.";
+        return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+    };
+    if !is_state(&hop.state) {
+        return Problem::new(StatusCode::BAD_REQUEST, "The state can't be used. Start again at the host.")
+            .into_response();
+    }
+    let base = &app.settings.base_path;
+    let Some(session) = app.session(&headers) else {
+        let origin: String = url::form_urlencoded::byte_serialize(hop.origin.as_bytes()).collect();
+        let back = format!("{base}/hop?origin={origin}&state={}", hop.state);
+        let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
+        return private(Redirect::to(&format!("{base}/?return_to={back}")).into_response());
+    };
+    match app.service.hop(&session, host, &app.client(peer, &headers), app.now()) {
+        Ok(ticket) => {
+            let (origin, callback) = (&host.origin, host.callback());
+            let to = format!("{origin}{callback}?ticket={}&state={}", ticket.as_str(), hop.state);
+            private(Redirect::to(&to).into_response())
+        }
+        // The session is over in this very second; not back to where the
+        // browser came from, which would send it here again.
+        Err(TicketError::SessionEnded { .. }) => Problem::unauthorized().into_response(),
+        Err(error) => {
+            tracing::error!(%error, "no ticket could be made");
+            unavailable("The other host can't be reached from here at the moment. Try again.")
+        }
+    }
+}
+
+/// What needs no escape in a URI (RFC 3986 §2.3).
+fn is_state(state: &str) -> bool {
+    (1..=MAX_STATE).contains(&state.len())
+        && state.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redeem {
+    ticket: String,
+    /// The audience of the edge that asks.
+    audience: String,
+}
+
+/// A child session for the edge that the browser brought a ticket to.
+pub(super) async fn redeem(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Body(asked): Body<Redeem>,
+) -> Response {
+    let Some(host) = app.hosts.of(&asked.audience) else { return refused() };
+    let now = app.now();
+    match app.service.land(&asked.ticket, host, &app.client(peer, &headers), now).await {
+        Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
+        Err(HopError::Refused(rejection)) => {
+            app.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now));
+            refused()
+        }
+        Err(HopError::Start(error)) => problem(&error),
+    }
+}
+
+/// The same whatever is wrong with a ticket.
+fn refused() -> Response {
+    let detail = "This ticket opens nothing here, or not any more. Start again at the host.";
+    Problem::new(StatusCode::UNAUTHORIZED, detail).into_response()
+}
