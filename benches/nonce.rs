@@ -105,7 +105,13 @@ fn main() {
             times.sort_by(f64::total_cmp);
             assert!(!times.is_empty(), "this machine never ran two threads at a time");
             let [low, median, high] = [10, 50, 90].map(|share| show(times[times.len() * share / 100]));
-            vec![bench.name.to_owned(), bench.threads.to_string(), median, format!("{low} to {high}"), times.len().to_string()]
+            vec![
+                bench.name.to_owned(),
+                bench.threads.to_string(),
+                median,
+                format!("{low} to {high}"),
+                times.len().to_string(),
+            ]
         })
         .collect();
     let head = ["", "threads", "a use, median", "8 of 10 are", "bursts"];

@@ -22,8 +22,8 @@ use ed25519_dalek::Signer;
 use hallpass::revocation::feed::{NewFeed, SessionKey};
 use hallpass::revocation::{Entry, Feed, FeedKeys, Position, RevocationList};
 use hallpass::{
-    Algorithm, KeySet, KeyUse, Lifetimes, LiveKeys, Minter, NewSession, Session, SessionId,
-    SigningKey, Subject, UnixTime, Verifier, VerifierBuilder,
+    Algorithm, KeySet, KeyUse, Lifetimes, LiveKeys, Minter, NewSession, Session, SessionId, SigningKey,
+    Subject, UnixTime, Verifier, VerifierBuilder,
 };
 
 const NOW: UnixTime = UnixTime::saturating_from_secs(1_790_000_000);
@@ -205,8 +205,7 @@ fn keys() {
         .iter()
         .map(|&size| {
             let keys = &all[..size as usize];
-            let tokens: Vec<_> =
-                (0..TOKENS).map(|n| token(&minter, &keys[n % keys.len()], NOW)).collect();
+            let tokens: Vec<_> = (0..TOKENS).map(|n| token(&minter, &keys[n % keys.len()], NOW)).collect();
             let cold = verifier(keys).without_revocations().without_token_cache().build().unwrap();
             let hot = verifier(keys).without_revocations().build().unwrap();
             (size, tokens, cold, hot)
@@ -317,7 +316,8 @@ fn edges() {
             table(&head, &rows)
         ),
     );
-    let line = |value: fn(&(f64, f64, f64, f64)) -> f64| measured.iter().map(|row| (row.0, value(row))).collect();
+    let line =
+        |value: fn(&(f64, f64, f64, f64)) -> f64| measured.iter().map(|row| (row.0, value(row))).collect();
     plot(
         "edges",
         "Revocation by the number of edges: a second's work",

@@ -59,7 +59,9 @@ fn svg(title: &str, x_name: &str, y_name: &str, lines: &[Line<'_>]) -> String {
         HEIGHT - 4.0,
         above - 4.0
     );
-    for ((name, points), colour) in lines.iter().zip(["#1f5fa8", "#b3471c", "#3c7d3c", "#6b4fa0"].iter().cycle()) {
+    for ((name, points), colour) in
+        lines.iter().zip(["#1f5fa8", "#b3471c", "#3c7d3c", "#6b4fa0"].iter().cycle())
+    {
         let path: Vec<_> =
             points.iter().map(|(x, y)| format!("{:.1} {:.1}", across.at(*x), up.at(*y))).collect();
         let _ = writeln!(
@@ -68,7 +70,12 @@ fn svg(title: &str, x_name: &str, y_name: &str, lines: &[Line<'_>]) -> String {
             path.join("L")
         );
         let last = points.last().map_or(bottom, |(_, y)| up.at(*y));
-        let _ = writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{name}</text>", end + 6.0, last + 4.0);
+        let _ = writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{name}</text>",
+            end + 6.0,
+            last + 4.0
+        );
     }
     out + "</svg>\n"
 }

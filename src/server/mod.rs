@@ -1,6 +1,7 @@
 //! The login service.
 
 mod app;
+mod certificate;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
