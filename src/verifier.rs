@@ -196,6 +196,27 @@ impl Verifier {
         Ok(verified)
     }
 
+    /// The same of a token that is bound to a key, with the proof of that key.
+    #[cfg(feature = "server")]
+    pub(crate) fn verify_bound_for_renewal(
+        &self,
+        token: impl AsRef<[u8]>,
+        request: &ProofRequest<'_>,
+        proofs: &ProofVerifier,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, Rejection> {
+        let token = token.as_ref();
+        let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
+        self.0.policy.for_us(verified.claims())?;
+        let Some(key) = &verified.claims().bound_to else {
+            return Err(Rejection::ProofRequired { detail: "not_bound" });
+        };
+        // Whoever has lost the session needs no proof used up.
+        self.check_revoked(&verified, now)?;
+        proofs.check(request, token, verified.claims().session.session_id, key, now)?;
+        Ok(verified)
+    }
+
     /// Whether a token is known to be revoked, whatever its times.
     #[cfg(feature = "server")]
     pub(crate) fn check_revoked(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
@@ -348,7 +369,7 @@ impl VerifierBuilder {
     }
 
     /// Remembers verified tokens in at most this many bytes, at least 64 KiB.
-    /// Default: 64 MiB, which hold about 100,000; they are taken as tokens come.
+    /// Default: 64 MiB, which hold about 80,000; they are taken as tokens come.
     ///
     /// A token seen before is not decoded nor its signature checked again.
     /// Everything else is asked of it on every request: whether its key is

@@ -10,11 +10,17 @@ pub(crate) mod csrf;
 mod extract;
 mod layer;
 pub mod problem;
+#[cfg(feature = "proof")]
+pub(crate) mod proof;
+mod ticket;
 
 pub use client_address::TrustedProxies;
 pub use cookie::SESSION_COOKIE;
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
 pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionService};
+#[cfg(feature = "proof")]
+pub use proof::RequestProofs;
+pub use ticket::{TicketFuture, TicketLayer, TicketService};
 
 pub use crate::network::network_of;

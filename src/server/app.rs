@@ -1,24 +1,28 @@
 //! What every route of the issuer shares.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
-use crate::http::{Credential, SESSION_COOKIE, TrustedProxies};
+use crate::http::{Credential, TrustedProxies, proof};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
-use crate::replay::NonceCache;
+use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::webhook::Webhook;
+use crate::server::asked::{Asked, Refused};
 use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
 use crate::server::edges::Edges;
 use crate::server::events::Events;
-use crate::server::hosts::Hosts;
+use crate::server::hosts::{Audiences, Hosts};
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
 use crate::server::metrics::Timed;
+use crate::server::operators::Operators;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
@@ -34,9 +38,10 @@ pub(crate) struct App {
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
+    pub(crate) operators: Operators<Engine>,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) edge_anomalies: EdgeAnomalies,
     pub(crate) edges: Edges,
-    /// `None`: this process redeems no tickets and takes no proofs.
-    pub(crate) nonces: Option<NonceCache>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -113,18 +118,13 @@ impl App {
     }
 
     /// Who asks, through the proxies that are trusted.
-    pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
-        Client::new(self.client_address(peer, headers), headers)
+    pub(crate) fn client(&self, asked: &Asked) -> Client {
+        Client::new(self.client_address(asked), &asked.headers)
     }
 
     /// From where, likewise.
-    pub(crate) fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
-        self.settings.trusted_proxies.client(peer.ip(), headers)
-    }
-
-    /// The used tickets and proofs, where this process redeems any.
-    pub(crate) const fn nonces(&self) -> Option<&NonceCache> {
-        self.nonces.as_ref()
+    pub(crate) fn client_address(&self, asked: &Asked) -> IpAddr {
+        self.settings.trusted_proxies.client(asked.peer(), &asked.headers)
     }
 
     /// A user's live sessions, the newest first.
@@ -133,38 +133,52 @@ impl App {
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)
     }
 
-    /// The session of a request, if it has one. Why not is for the log alone.
-    pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
-        self.admitted(headers, |shown, now| self.hosts.own().verify(shown.token(), now))
+    /// The session of a request. Why it has none is for the log and for the
+    /// challenge.
+    pub(crate) fn session(&self, asked: &Asked) -> Result<Session, Refused> {
+        self.admitted(asked, Audiences::Own)
     }
 
     /// The same where an edge may ask on its user's behalf.
-    pub(crate) fn session_of_any_host(&self, headers: &HeaderMap) -> Option<Session> {
-        self.admitted(headers, |shown, now| self.hosts.verify(shown, now))
+    pub(crate) fn session_of_any_host(&self, asked: &Asked) -> Result<Session, Refused> {
+        self.admitted(asked, Audiences::AnyHost)
     }
 
-    fn admitted(
-        &self,
-        headers: &HeaderMap,
-        verify: impl FnOnce(Credential<'_>, UnixTime) -> Result<Session, Rejection>,
-    ) -> Option<Session> {
-        let credential = match Credential::find(headers, SESSION_COOKIE) {
-            Ok(credential) => credential?,
-            Err(error) => {
-                tracing::info!(%error, "request refused");
-                return None;
-            }
-        };
-        match verify(credential, self.now()) {
-            Ok(session) => {
-                self.events.verdict(Ok(()));
-                Some(session)
-            }
-            Err(rejection) => {
-                self.events.verdict(Err(rejection.reason()));
-                self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), self.now()));
-                None
-            }
+    /// The session of a request that changes something, which another site's
+    /// page must not have made.
+    pub(crate) fn acting(&self, asked: &Asked) -> Result<Session, Refused> {
+        let by_cookie = !matches!(asked.credential(), Ok(Some(Credential::Bearer(_) | Credential::Dpop(_))));
+        if by_cookie && asked.is_cross_site() {
+            return Err(Refused::CrossSite);
         }
+        self.session(asked)
+    }
+
+    /// The key that a log-in's proof is for, if it comes with one; not used up.
+    pub(crate) fn binding(&self, asked: &Asked) -> Result<Option<NewBinding>, ProofError> {
+        if !proof::is_there(&asked.headers) {
+            return Ok(None);
+        }
+        let proofs = self.hosts.proofs();
+        proofs.with(asked.head(), |request| proofs.proofs().check_log_in(request, self.now())).map(Some)
+    }
+
+    fn admitted(&self, asked: &Asked, audiences: Audiences) -> Result<Session, Refused> {
+        let credential = asked.credential().map_err(|error| {
+            tracing::info!(%error, "request refused");
+            Refused::NoToken
+        })?;
+        let credential = credential.ok_or(Refused::NoToken)?;
+        let now = self.now();
+        let admitted = self.hosts.admit(credential, asked.head(), audiences, now);
+        self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
+        if let Ok(session) = &admitted {
+            self.events.watch.used(session.id(), self.client_address(asked), now);
+        }
+        admitted.map_err(|rejection| {
+            let address = self.client_address(asked);
+            self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));
+            Refused::Rejected(rejection)
+        })
     }
 }

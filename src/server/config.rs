@@ -9,6 +9,7 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
 use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
@@ -17,6 +18,9 @@ use crate::verifier::VerifierBuilder;
 pub struct Config {
     /// Where the issuer's paths start, like `/.hallpass`; empty for the root.
     pub base_path: String,
+    /// Where clients see the issuer, like `https://login.example`: what the
+    /// proofs of clients with keys name. Where they ask unless given.
+    pub public_origin: Option<String>,
     /// Origins besides the issuer's own that log-in may lead back to, like
     /// `https://app.example`.
     pub return_origins: Vec<String>,
@@ -27,6 +31,10 @@ pub struct Config {
     pub lifetimes: LifetimesTable,
     /// What tokens say.
     pub tokens: TokensTable,
+    /// From when on something is an anomaly, and what is done then.
+    pub anomalies: AnomaliesTable,
+    /// Where anomalies are posted.
+    pub webhook: WebhookTable,
     /// Edges on other hosts that log-in leads on to.
     pub hosts: Vec<HostTable>,
     /// What is remembered for speed.
@@ -112,12 +120,15 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|why| files::error(path, why))?;
         let config: Self = toml::from_str(&text).map_err(|why| files::error(path, why))?;
         config.check().map_err(|why| files::error(path, why))?;
+        config.anomalies.rules().map_err(|why| files::error(path, why))?;
+        config.anomalies.actions().map_err(|why| files::error(path, why))?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), String> {
         check_base_path(&self.base_path)?;
-        let origins = self.return_origins.iter().map(|origin| ("return_origins", origin));
+        let public = self.public_origin.iter().map(|origin| ("public_origin", origin));
+        let origins = public.chain(self.return_origins.iter().map(|origin| ("return_origins", origin)));
         for (key, origin) in origins.chain(self.hosts.iter().map(|host| ("hosts", &host.origin))) {
             let same = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
             if !same {
@@ -183,7 +194,7 @@ fn check_base_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
         .map(Some)

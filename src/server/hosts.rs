@@ -4,11 +4,15 @@
 //! admitted where an edge presents it on its user's behalf (renewal, log-out,
 //! looking at it) and nowhere else.
 
+use std::time::Duration;
+
 use crate::error::{ConfigError, Rejection};
-use crate::http::Credential;
+use crate::http::proof::RequestHead;
+use crate::http::{Credential, RequestProofs, TrustedProxies};
 use crate::key::LiveKeys;
 use crate::policy::StalePolicy;
-use crate::replay::{NonceCache, NonceSettings};
+use crate::proof::{ProofVerifier, ServerNonces};
+use crate::replay::{NonceCache, NonceSettings, NonceStats, Purpose};
 use crate::revocation::RevocationList;
 use crate::server::config::{Config, HostTable};
 use crate::session::Session;
@@ -20,7 +24,19 @@ use crate::verify::VerifiedToken;
 /// The issuer's verifiers: its own, and one for each host.
 pub(crate) struct Hosts {
     own: Verifier,
-    hosts: Box<[Host]>,
+    own_audience: Option<Box<str>>,
+    others: Box<[Host]>,
+    proofs: RequestProofs,
+    nonces: NonceCache,
+}
+
+/// Whose tokens a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audiences {
+    /// The issuer's own.
+    Own,
+    /// Also those of the hosts, from edges that ask for their users.
+    AnyHost,
 }
 
 /// An edge on another host.
@@ -38,6 +54,7 @@ impl Hosts {
         config: &Config,
         keys: &LiveKeys,
         list: &RevocationList,
+        encrypted: bool,
         now: UnixTime,
     ) -> Result<Self, ConfigError> {
         let lifetimes = config.lifetimes()?;
@@ -63,8 +80,7 @@ impl Hosts {
         // that redeems, and users must not have to wait. Were the clock set
         // back across a restart, the store would refuse the second child of one
         // ticket.
-        let started =
-            now.saturating_sub(lifetimes.leeway()).saturating_sub(core::time::Duration::from_secs(1));
+        let started = now.saturating_sub(lifetimes.leeway()).saturating_sub(Duration::from_secs(1));
         let nonces =
             NonceCache::with_settings(NonceSettings { proofs: 1, ..NonceSettings::default() }, started)?;
         let host = |table: &HostTable| {
@@ -79,8 +95,9 @@ impl Hosts {
                 tickets,
             })
         };
-        let hosts = config.hosts.iter().map(host).collect::<Result<_, ConfigError>>()?;
-        Ok(Self { own, hosts })
+        let others = config.hosts.iter().map(host).collect::<Result<_, ConfigError>>()?;
+        let proofs = proofs(config, encrypted, lifetimes.leeway())?;
+        Ok(Self { own, own_audience: config.tokens.audience.clone(), others, proofs, nonces })
     }
 
     /// Admits tokens for the issuer's own audience.
@@ -90,51 +107,93 @@ impl Hosts {
 
     /// The host of this origin.
     pub(crate) fn at(&self, origin: &str) -> Option<&Host> {
-        self.hosts.iter().find(|host| host.origin == origin)
+        self.others.iter().find(|host| host.origin == origin)
     }
 
     /// The host of this audience.
     pub(crate) fn of(&self, audience: &str) -> Option<&Host> {
-        self.hosts.iter().find(|host| &*host.audience == audience)
+        self.others.iter().find(|host| &*host.audience == audience)
     }
 
-    /// Admits a token for the issuer or one of the hosts.
-    pub(crate) fn verify(&self, shown: Credential<'_>, now: UnixTime) -> Result<Session, Rejection> {
-        self.or_host(shown, self.own.verify(shown.token(), now), |host| {
-            host.verifier.verify(shown.token(), now)
+    /// What was used up here, for metrics.
+    pub(crate) fn nonces(&self, purpose: Purpose) -> NonceStats {
+        match purpose {
+            Purpose::Ticket => self.nonces.stats(purpose),
+            Purpose::Proof => self.proofs.proofs().nonces().stats(purpose),
+        }
+    }
+
+    /// The proofs of clients with keys.
+    pub(crate) const fn proofs(&self) -> &RequestProofs {
+        &self.proofs
+    }
+
+    /// Whether an edge of this audience redeems tickets of this issuer.
+    pub(crate) fn takes_tickets(&self, audience: &str) -> bool {
+        self.own_audience.as_deref() == Some(audience) || self.of(audience).is_some()
+    }
+
+    /// Admits a request's token; one that is bound to a key with its proof.
+    pub(crate) fn admit(
+        &self,
+        shown: Credential<'_>,
+        head: RequestHead<'_>,
+        audiences: Audiences,
+        now: UnixTime,
+    ) -> Result<Session, Rejection> {
+        self.judge(shown, audiences, |verifier| match shown {
+            Credential::Dpop(token) => self.proofs.verify(verifier, token, head, now),
+            Credential::Cookie(token) | Credential::Bearer(token) => verifier.verify(token, now),
         })
     }
 
     /// The same of a token to be renewed, which may have expired.
-    pub(crate) fn verify_for_renewal(
+    pub(crate) fn admit_for_renewal(
         &self,
         shown: Credential<'_>,
+        head: RequestHead<'_>,
         now: UnixTime,
     ) -> Result<VerifiedToken, Rejection> {
-        let own = self.own.verify_for_renewal(shown.token(), now);
-        self.or_host(shown, own, |host| host.verifier.verify_for_renewal(shown.token(), now))
+        self.judge(shown, Audiences::AnyHost, |verifier| match shown {
+            Credential::Dpop(token) => self.proofs.with(head, |request| {
+                verifier.verify_bound_for_renewal(token, request, self.proofs.proofs(), now)
+            }),
+            Credential::Cookie(token) | Credential::Bearer(token) => verifier.verify_for_renewal(token, now),
+        })
     }
 
-    /// The verdict of the host that a token names, if it is one of ours. No
-    /// browser has that host's cookie here.
-    fn or_host<T>(
+    /// The verdict of the issuer's own verifier, or that of the host that a
+    /// token names. No browser has that host's cookie here.
+    fn judge<T>(
         &self,
         shown: Credential<'_>,
-        own: Result<T, Rejection>,
-        verdict: impl FnOnce(&Host) -> Result<T, Rejection>,
+        audiences: Audiences,
+        verdict: impl Fn(&Verifier) -> Result<T, Rejection>,
     ) -> Result<T, Rejection> {
-        match own {
-            Err(Rejection::WrongAudience { expected, found: Some(found) })
-                if !matches!(shown, Credential::Cookie(_)) =>
-            {
-                match self.of(&found) {
-                    Some(host) => verdict(host),
-                    None => Err(Rejection::WrongAudience { expected, found: Some(found) }),
-                }
-            }
-            verdict => verdict,
+        let own = verdict(&self.own);
+        let Err(Rejection::WrongAudience { found: Some(found), .. }) = &own else { return own };
+        if audiences == Audiences::Own || matches!(shown, Credential::Cookie(_)) {
+            return own;
         }
+        self.of(found).map_or(own, |host| verdict(&host.verifier))
     }
+}
+
+/// Checks proofs where clients see this service.
+fn proofs(config: &Config, encrypted: bool, leeway: Duration) -> Result<RequestProofs, ConfigError> {
+    let settings = NonceSettings { tickets: 1, ..NonceSettings::default() };
+    // A proof needs a nonce of this very process, whose secret is new: none
+    // that another process has seen is current here, so there is no start
+    // before which one could have been used.
+    let nonces = NonceCache::with_settings(settings, UnixTime::EPOCH)?;
+    let nonces_of = config.public_origin.as_deref().unwrap_or("hallpass");
+    let proofs = ProofVerifier::new(nonces, ServerNonces::generate(nonces_of)?)
+        .window(ProofVerifier::DEFAULT_MAX_AGE, leeway)?;
+    if let Some(origin) = &config.public_origin {
+        return RequestProofs::at_origin(proofs, origin);
+    }
+    let proxies = TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?;
+    Ok(RequestProofs::where_asked(proofs, encrypted, proxies))
 }
 
 impl Host {

@@ -2,20 +2,25 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
-use crate::event::{Event, EventKind, EventSink};
+use crate::event::{Event, EventKind, EventSink, Limit};
 use crate::http::Credential;
+use crate::http::proof::RequestHead;
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
+use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::throttle::Throttle;
 use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -35,13 +40,23 @@ impl Client {
         Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
     }
 
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The record of a session that this client was just given.
+    pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
+        let record = SessionRecord::new(session)?;
+        Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
+    }
+
     /// For the log and whoever else listens.
     pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
     /// For the audit trail.
-    pub(super) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(crate) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -58,9 +73,15 @@ pub(crate) enum LogInError {
     /// Wrong name or password, or a disabled user: which, only the log knows.
     #[error("wrong user name or password")]
     Refused,
+    /// The network was throttled after an anomaly.
+    #[error("log-ins from this network are refused for {} s", .0.as_secs())]
+    Throttled(Duration),
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
+    /// The proof that should bind the session to a key.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -73,6 +94,7 @@ struct Start<'a> {
     claims: &'a serde_json::Value,
     auth_time: UnixTime,
     ends: Option<UnixTime>,
+    bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
     /// The session that this one takes the place of.
     replaces: Option<SessionId>,
@@ -87,25 +109,33 @@ pub(crate) struct LoginService<S> {
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
+    pub(crate) throttle: Throttle,
+    pub(crate) live_tickets: LiveTickets,
 }
 
 impl<S: Store> LoginService<S> {
     /// Checks the password and starts a session with a new id, whatever token
-    /// the client may have come with.
+    /// the client may have come with; bound to the key of `binding`, if there
+    /// is one.
     pub(crate) async fn log_in(
         &self,
         name: &str,
         password: Password,
+        binding: Option<NewBinding>,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
         let user = self.authenticate(name, password, client, now).await?;
+        // Used up only now: a stranger's proofs must not fill the cache.
+        let accept = |binding| self.hosts.proofs().proofs().accept(binding, now);
+        let bound_to = binding.map(accept).transpose()?;
         let claims = user.claims.unwrap_or_default();
         let start = Start {
             subject: &user.name,
             claims: &claims,
             auth_time: now,
             ends: None,
+            bound_to,
             password_version: Some(user.password_version),
             replaces: None,
         };
@@ -121,7 +151,15 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, password_version: None, replaces: None };
+        let start = Start {
+            subject,
+            claims,
+            auth_time,
+            ends: None,
+            bound_to: None,
+            password_version: None,
+            replaces: None,
+        };
         self.start(&start, client, now).await
     }
 
@@ -142,6 +180,7 @@ impl<S: Store> LoginService<S> {
             claims: &claims,
             auth_time: now,
             ends: Some(session.ends_at()),
+            bound_to: session.bound_to().copied(),
             password_version: Some(user.password_version),
             replaces: Some(session.id()),
         };
@@ -168,13 +207,19 @@ impl<S: Store> LoginService<S> {
         self.authenticate(session.subject(), password, client, now).await.map(drop)
     }
 
-    async fn authenticate(
+    /// The user with this name and password.
+    pub(crate) async fn authenticate(
         &self,
         name: &str,
         password: Password,
         client: &Client,
         now: UnixTime,
     ) -> Result<issuer::store::User, LogInError> {
+        if let Some(wait) = self.throttle.refused(client.address, now) {
+            let kind = EventKind::LogInLimited(Limit::Address);
+            self.events.record(client.happened(kind, now).of(Subject::new(name).ok()));
+            return Err(LogInError::Throttled(wait));
+        }
         let user = self.store.find_user(name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so
@@ -210,12 +255,11 @@ impl<S: Store> LoginService<S> {
                 started,
                 auth_time: start.auth_time,
                 ends: start.ends,
-                bound_to: None,
+                bound_to: start.bound_to,
             };
             let token = self.minter.start(keys.newest(), &new, now)?;
             let session = token.session();
-            let mut record = SessionRecord::new(session)?
-                .client(Some(client.address.to_string()), client.user_agent.as_deref());
+            let mut record = client.record(session)?;
             record.password_version = start.password_version;
             let grace = self.minter.lifetimes().renewal_grace();
             record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
@@ -237,10 +281,13 @@ impl<S: Store> LoginService<S> {
     pub(crate) async fn renew(
         &self,
         shown: Credential<'_>,
+        head: RequestHead<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.hosts.verify_for_renewal(shown, now)?;
+        let token = self.hosts.admit_for_renewal(shown, head, now).inspect_err(|why| {
+            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
+        })?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.hosts.own().check_revoked(&token, now)?;

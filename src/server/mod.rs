@@ -1,24 +1,31 @@
 //! The login service.
 
+pub(crate) mod anomalies;
 mod app;
+mod asked;
 mod certificate;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
 pub(crate) mod edges;
 mod events;
-mod hop;
 mod hosts;
 mod keyring;
 pub(crate) mod listen;
+mod live;
 mod login_service;
 pub(crate) mod metrics;
+mod operators;
+mod ops;
 pub(crate) mod password;
 mod publisher;
 mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
+mod tickets;
+#[cfg(feature = "otel")]
+mod trace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,8 +34,13 @@ use std::time::Duration;
 
 use axum_server::Handle;
 
+use crate::anomaly::Watch;
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
+use crate::server::anomalies::Responder;
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::throttle::Throttle;
+use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
 use crate::server::edges::Edges;
@@ -36,13 +48,16 @@ use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
+use crate::server::live::Live;
 use crate::server::login_service::LoginService;
 use crate::server::metrics::{Metrics, Timed};
+use crate::server::operators::Operators;
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
 #[cfg(test)]
 pub(crate) use crate::server::request::panicked;
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::time::{Clock, SystemClock};
 
 /// What `serve` is told.
@@ -86,9 +101,14 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let hosts = Hosts::new(&options.config, keyring.session_keys(), revocations.list(), clock.now())?;
+        let encrypted = options.transport != Transport::Plain;
+        let hosts =
+            Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
         let hosts = Arc::new(hosts);
-        let events = Events { metrics: metrics.clone() };
+        let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
+        let actions = options.config.anomalies.actions()?;
+        let events = Events { metrics: metrics.clone(), live: Live::default(), watch };
+        let (webhook, courier) = Webhook::open(&options.config.webhook, Arc::clone(&clock))?.unzip();
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
@@ -97,8 +117,18 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            throttle: Throttle::default(),
+            live_tickets: LiveTickets::new()?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
+        let operators = Operators::new(Arc::clone(&service), &options.config)?;
+        let responder = Responder {
+            service: Arc::clone(&service),
+            actions,
+            live: events.live.clone(),
+            webhook: webhook.clone(),
+            clock: Arc::clone(&clock),
+        };
         let app = Arc::new(App {
             settings,
             events,
@@ -106,8 +136,10 @@ impl Issuer {
             hosts,
             service,
             publisher,
+            operators,
+            webhook,
+            edge_anomalies: EdgeAnomalies::default(),
             edges: Edges::default(),
-            nonces: None,
             clock: Arc::clone(&clock),
         });
 
@@ -116,6 +148,11 @@ impl Issuer {
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
         tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
+        tasks.spawn(responder.run(watcher));
+        tasks.spawn(anomalies::edges::watch(Arc::clone(&app)));
+        if let Some(courier) = courier {
+            tasks.spawn(courier.run());
+        }
         Ok(Self { app, listener, admin, tasks })
     }
 

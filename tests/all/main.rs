@@ -8,6 +8,8 @@
 )]
 
 #[cfg(feature = "server")]
+mod anomalies;
+#[cfg(feature = "server")]
 mod browser;
 #[cfg(feature = "server")]
 mod cli;
@@ -20,6 +22,8 @@ mod differential;
 #[cfg(feature = "server")]
 mod docs;
 #[cfg(feature = "server")]
+mod dpop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -30,6 +34,8 @@ mod fuzz_seeds;
 mod hop;
 #[cfg(feature = "issuer")]
 mod incidents;
+#[cfg(feature = "server")]
+mod js_client;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
@@ -47,6 +53,10 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
+#[cfg(feature = "server")]
+mod ops;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
@@ -76,9 +86,13 @@ mod sync;
 #[cfg(feature = "server")]
 mod tabs;
 mod test_keys;
+#[cfg(feature = "server")]
+mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
+#[cfg(feature = "server")]
+mod verdicts;
 mod walk;
 mod wire;
 

@@ -5,6 +5,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
 use axum::response::Response;
+use http::{HeaderName, HeaderValue};
 use pin_project_lite::pin_project;
 #[cfg(feature = "sync")]
 use tokio::task::JoinHandle;
@@ -15,12 +16,17 @@ use crate::renew::{Begun, Renewed, Successor};
 #[cfg(feature = "sync")]
 use crate::time::UnixTime;
 
+/// RFC 9449 §8.2.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 pin_project! {
     /// The response of a [`SessionService`](super::SessionService).
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
         kind: Kind<F>,
+        // For a client that makes proofs.
+        nonce: Option<HeaderValue>,
     }
 }
 
@@ -88,16 +94,21 @@ impl Renewal {
 
 impl<F> ResponseFuture<F> {
     pub(super) const fn inner(future: F) -> Self {
-        Self { kind: Kind::Inner { future } }
+        Self { kind: Kind::Inner { future }, nonce: None }
     }
 
     pub(super) const fn refused(response: Response) -> Self {
-        Self { kind: Kind::Refused { response: Some(response) } }
+        Self { kind: Kind::Refused { response: Some(response) }, nonce: None }
+    }
+
+    /// The same with a `DPoP-Nonce`.
+    pub(super) fn nonce(self, nonce: Option<HeaderValue>) -> Self {
+        Self { nonce, ..self }
     }
 
     #[cfg(feature = "sync")]
     pub(super) const fn renewing(future: F, renewal: Renewal) -> Self {
-        Self { kind: Kind::Renewing { future, response: None, renewal } }
+        Self { kind: Kind::Renewing { future, response: None, renewal }, nonce: None }
     }
 }
 
@@ -108,7 +119,8 @@ where
     type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let done = match self.project().kind.project() {
+        let this = self.project();
+        let done = match this.kind.project() {
             KindProj::Inner { future } => Some(ready!(future.poll(cx))?),
             KindProj::Refused { response } => response.take(),
             #[cfg(feature = "sync")]
@@ -129,6 +141,9 @@ where
         let Some(mut response) = done else { return Poll::Pending };
         // What is shown depends on who asks.
         cookie::vary_on_cookie(response.headers_mut());
+        if let Some(nonce) = this.nonce.take() {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+        }
         Poll::Ready(Ok(response))
     }
 }

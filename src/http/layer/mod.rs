@@ -14,6 +14,8 @@ use crate::error::ConfigError;
 use crate::event::EventSink;
 use crate::http::client_address::TrustedProxies;
 use crate::http::csrf::Origins;
+#[cfg(feature = "proof")]
+use crate::http::proof::RequestProofs;
 #[cfg(feature = "sync")]
 use crate::renew::RenewClient;
 use crate::time::{Clock, SystemClock};
@@ -72,6 +74,8 @@ struct Settings<K> {
     answers: Arc<Answers>,
     #[cfg(feature = "sync")]
     renewal: Option<RenewClient>,
+    #[cfg(feature = "proof")]
+    proofs: Option<RequestProofs>,
     clock: K,
 }
 
@@ -87,6 +91,8 @@ impl SessionLayer {
             answers: Arc::default(),
             #[cfg(feature = "sync")]
             renewal: None,
+            #[cfg(feature = "proof")]
+            proofs: None,
             clock: SystemClock,
         }))
     }
@@ -103,6 +109,14 @@ impl<K: Clone> SessionLayer<K> {
     #[must_use]
     pub fn optional(self) -> Self {
         self.with(|settings| settings.without = Without::Served)
+    }
+
+    /// Takes tokens of sessions that are bound to a key too, with a proof of that
+    /// key for each request (RFC 9449). Without this they are refused.
+    #[cfg(feature = "proof")]
+    #[must_use]
+    pub fn proofs(self, proofs: RequestProofs) -> Self {
+        self.with(|settings| settings.proofs = Some(proofs))
     }
 
     /// Asks this of every session besides. To ask something of some routes
@@ -174,6 +188,8 @@ impl<K: Clone> SessionLayer<K> {
             answers: settings.answers,
             #[cfg(feature = "sync")]
             renewal: settings.renewal,
+            #[cfg(feature = "proof")]
+            proofs: settings.proofs,
             clock,
         }))
     }

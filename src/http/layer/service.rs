@@ -4,7 +4,7 @@ use core::task::{Context, Poll};
 
 use axum::response::Response;
 use http::header::UPGRADE;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use tower::Service;
 
 #[cfg(feature = "sync")]
@@ -12,13 +12,19 @@ use super::future::Renewal;
 use super::future::ResponseFuture;
 use super::refusal::Refusal;
 use super::{SessionLayer, Without};
+use crate::error::Rejection;
 use crate::http::cookie::SESSION_COOKIE;
 use crate::http::credential::Credential;
 #[cfg(feature = "sync")]
 use crate::http::credential::CredentialError;
 use crate::http::csrf;
+#[cfg(feature = "proof")]
+use crate::http::proof::{self, RequestHead};
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
+
+/// A token with a proof where none are checked.
+const NO_PROOFS: Rejection = Rejection::ProofRequired { detail: "not_checked_here" };
 
 /// The service that [`SessionLayer`] makes.
 #[derive(Clone, Debug)]
@@ -46,7 +52,59 @@ impl<K: Clock> SessionLayer<K> {
         {
             settings.origins.check(request.headers(), request.uri()).map_err(|_| Refusal::CrossSite)?;
         }
-        settings.verifier.verify(credential.token(), now).map_err(Refusal::Rejected)
+        match credential {
+            Credential::Cookie(token) | Credential::Bearer(token) => settings.verifier.verify(token, now),
+            Credential::Dpop(token) => self.verify_bound(request, token, now),
+        }
+        .map_err(Refusal::Rejected)
+    }
+
+    #[cfg(feature = "proof")]
+    fn verify_bound<B>(
+        &self,
+        request: &Request<B>,
+        token: &str,
+        now: UnixTime,
+    ) -> Result<Session, Rejection> {
+        match &self.0.proofs {
+            Some(proofs) => proofs.verify(&self.0.verifier, token, RequestHead::of(request), now),
+            None => Err(NO_PROOFS),
+        }
+    }
+
+    #[cfg(not(feature = "proof"))]
+    #[expect(clippy::unused_self, reason = "nothing to ask")]
+    const fn verify_bound<B>(&self, _: &Request<B>, _: &str, _: UnixTime) -> Result<Session, Rejection> {
+        Err(NO_PROOFS)
+    }
+
+    /// A nonce for a client that makes proofs.
+    #[cfg_attr(not(feature = "proof"), expect(clippy::unused_self, reason = "nobody makes any"))]
+    fn nonce<B>(&self, request: &Request<B>, now: UnixTime) -> Option<HeaderValue> {
+        #[cfg(feature = "proof")]
+        if let Some(proofs) = self.0.proofs.as_ref().filter(|_| proof::is_meant(request.headers())) {
+            return proofs.nonce(now);
+        }
+        let _ = (request, now);
+        None
+    }
+
+    fn refuse<B>(
+        &self,
+        refusal: Refusal,
+        request: &Request<B>,
+        session: Option<&Session>,
+        now: UnixTime,
+    ) -> Response {
+        #[cfg(feature = "proof")]
+        let rejection = refusal.rejection().cloned();
+        let response = self.0.answers.refuse(refusal, request, session, now);
+        #[cfg(feature = "proof")]
+        let response = match &self.0.proofs {
+            Some(proofs) => proofs.answered(response, request.headers(), rejection.as_ref(), now),
+            None => response,
+        };
+        response
     }
 
     /// The renewal of a cookie's token, if there is one to be had.
@@ -99,17 +157,19 @@ where
             // A cross-site request is refused even where no session is needed:
             // it came with the cookie, and the service might read that itself.
             Err(refusal) if settings.without == Without::Refused || refusal == Refusal::CrossSite => {
-                return ResponseFuture::refused(settings.answers.refuse(refusal, &request, None, now));
+                return ResponseFuture::refused(self.layer.refuse(refusal, &request, None, now));
             }
             Err(refusal) => {
                 settings.answers.record(&refusal, &request, None, now);
                 settings.answers.leave(&mut request);
-                return ResponseFuture::inner(self.inner.call(request));
+                let nonce = self.layer.nonce(&request, now);
+                return ResponseFuture::inner(self.inner.call(request)).nonce(nonce);
             }
         };
         if let Err(refusal) = settings.demand.check(&session, now) {
-            return ResponseFuture::refused(settings.answers.refuse(refusal, &request, Some(&session), now));
+            return ResponseFuture::refused(self.layer.refuse(refusal, &request, Some(&session), now));
         }
+        let nonce = self.layer.nonce(&request, now);
         #[cfg(feature = "sync")]
         let renewal = self.layer.renewal(&request, credential, &session, now);
         request.extensions_mut().insert(session);
@@ -118,6 +178,6 @@ where
         if let Some(renewal) = renewal {
             return ResponseFuture::renewing(self.inner.call(request), renewal);
         }
-        ResponseFuture::inner(self.inner.call(request))
+        ResponseFuture::inner(self.inner.call(request)).nonce(nonce)
     }
 }

@@ -9,9 +9,11 @@ use super::Metrics;
 use super::families::{follow, signed};
 use crate::issuer::store::Store as _;
 use crate::key::KeyUse;
-use crate::replay::{NonceCache, Purpose};
+use crate::replay::Purpose;
+use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::App;
 use crate::server::edges::{CONNECTED, Edges};
+use crate::server::hosts::Hosts;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
 impl Metrics {
@@ -24,13 +26,15 @@ impl Metrics {
         self.refresh_revocations(app);
         self.refresh_edges(&app.edges, now);
         self.refresh_passwords(app);
+        follow(&m.anomaly_events_dropped, app.events.watch.dropped());
+        follow(&m.webhooks_dropped, app.webhook.as_ref().map_or(0, Webhook::dropped));
         if let Some(counts) = app.hosts.own().token_cache_counts() {
             follow(&m.cache_lookups.with_label_values(&["hit"]), counts.hits);
             follow(&m.cache_lookups.with_label_values(&["miss"]), counts.misses);
             m.cache_tokens.set(signed(counts.tokens));
             m.cache_bytes.set(signed(counts.bytes));
         }
-        self.refresh_nonces(app.nonces());
+        self.refresh_nonces(&app.hosts);
         for usage in [KeyUse::Session, KeyUse::Feed] {
             if let Some(since) = app.keyring.signs_since(usage, now) {
                 m.key_age.with_label_values(&[usage.as_str()]).set(signed(now.since(since).as_secs()));
@@ -90,10 +94,10 @@ impl Metrics {
         }
     }
 
-    fn refresh_nonces(&self, cache: Option<&NonceCache>) {
+    fn refresh_nonces(&self, hosts: &Hosts) {
         let m = &*self.0;
         for (purpose, name) in [(Purpose::Ticket, "ticket"), (Purpose::Proof, "proof")] {
-            let stats = cache.map(|cache| cache.stats(purpose)).unwrap_or_default();
+            let stats = hosts.nonces(purpose);
             m.nonces.with_label_values(&[name]).set(signed(stats.entries));
             m.nonces_limit.with_label_values(&[name]).set(signed(stats.capacity));
             for (reason, count) in [

@@ -1,22 +1,22 @@
 //! `GET /hop` and `POST /tickets/redeem`: from this host to another.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::body::Body;
-use super::login::{Transport, answer, problem, unavailable};
+use super::login::{Transport, answer, problem};
 use super::pages::private;
+use super::tickets;
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;
-use crate::issuer::TicketError;
 use crate::server::app::App;
-use crate::server::hop::HopError;
+use crate::server::asked::Asked;
+use crate::server::tickets::HopError;
 
 /// Longest state, in characters.
 const MAX_STATE: usize = 256;
@@ -30,12 +30,7 @@ pub(super) struct Hop {
 }
 
 /// Takes the user's session to another host; whoever has none logs in first.
-pub(super) async fn hop(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(hop): Query<Hop>,
-    headers: HeaderMap,
-) -> Response {
+pub(super) async fn hop(State(app): State<Arc<App>>, Query(hop): Query<Hop>, asked: Asked) -> Response {
     let Some(host) = app.hosts.at(&hop.origin) else {
         let detail = "This login service does not know the host that you came from.";
         return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
@@ -45,25 +40,21 @@ pub(super) async fn hop(
             .into_response();
     }
     let base = &app.settings.base_path;
-    let Some(session) = app.session(&headers) else {
+    let Ok(session) = app.session(&asked) else {
         let origin: String = url::form_urlencoded::byte_serialize(hop.origin.as_bytes()).collect();
         let back = format!("{base}/hop?origin={origin}&state={}", hop.state);
         let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
         return private(Redirect::to(&format!("{base}/?return_to={back}")).into_response());
     };
-    match app.service.hop(&session, host, &app.client(peer, &headers), app.now()) {
+    match app.service.hop(&session, host, &app.client(&asked), app.now()) {
         Ok(ticket) => {
             let (origin, callback) = (&host.origin, host.callback());
             let to = format!("{origin}{callback}?ticket={}&state={}", ticket.as_str(), hop.state);
             private(Redirect::to(&to).into_response())
         }
-        // The session is over in this very second; not back to where the
-        // browser came from, which would send it here again.
-        Err(TicketError::SessionEnded { .. }) => Problem::unauthorized().into_response(),
-        Err(error) => {
-            tracing::error!(%error, "no ticket could be made");
-            unavailable("The other host can't be reached from here at the moment. Try again.")
-        }
+        // Not back to where the browser came from, which would send it here
+        // again.
+        Err(error) => tickets::refused(&error),
     }
 }
 
@@ -84,16 +75,16 @@ pub(super) struct Redeem {
 /// A child session for the edge that the browser brought a ticket to.
 pub(super) async fn redeem(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Body(asked): Body<Redeem>,
+    asked: Asked,
+    Body(redeem): Body<Redeem>,
 ) -> Response {
-    let Some(host) = app.hosts.of(&asked.audience) else { return refused() };
+    let Some(host) = app.hosts.of(&redeem.audience) else { return refused() };
     let now = app.now();
-    match app.service.land(&asked.ticket, host, &app.client(peer, &headers), now).await {
+    match app.service.land(&redeem.ticket, host, &app.client(&asked), now).await {
         Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
         Err(HopError::Refused(rejection)) => {
-            app.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now));
+            let event = Event::new(EventKind::TokenRefused(rejection.reason()), now);
+            app.events.record(event.from(app.client_address(&asked)));
             refused()
         }
         Err(HopError::Start(error)) => problem(&error),

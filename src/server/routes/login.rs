@@ -1,23 +1,24 @@
 //! `POST /login`, `/renew`, `/reauthenticate` and `/logout`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::body::{Body, wants_page};
 use super::pages;
+use crate::error::Rejection;
 use crate::event::{Event, EventKind, EventSink as _};
 use crate::http::problem::Problem;
-use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::http::{Credential, cookie};
 use crate::issuer::store::StoreError;
 use crate::issuer::{IssuedToken, RenewError};
 use crate::server::app::App;
+use crate::server::asked::{Asked, Refused};
 use crate::server::login_service::LogInError;
 use crate::server::password::Password;
 
@@ -25,8 +26,8 @@ use crate::server::password::Password;
 pub(super) struct LogIn {
     username: String,
     password: Password,
-    #[serde(default)]
-    transport: Transport,
+    /// A cookie unless said otherwise; with a proof, bearer.
+    transport: Option<Transport>,
     /// Where the browser goes afterwards.
     return_to: Option<String>,
 }
@@ -45,31 +46,36 @@ impl Transport {
     const fn of(credential: Credential<'_>) -> Self {
         match credential {
             Credential::Cookie(_) => Self::Cookie,
-            Credential::Bearer(_) => Self::Bearer,
+            Credential::Bearer(_) | Credential::Dpop(_) => Self::Bearer,
         }
     }
 }
 
-pub(super) async fn log_in(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    Body(form): Body<LogIn>,
-) -> Response {
+pub(super) async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<LogIn>) -> Response {
     // Log-in too: else another site could log its visitor in as somebody else
     // and read what they then enter.
-    if csrf::check(&headers, &uri).is_err() {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
-    let page = wants_page(&headers);
-    match app.service.log_in(&form.username, form.password, &client, app.now()).await {
-        Ok(token) if page && form.transport == Transport::Cookie => {
+    let binding = match app.binding(&asked) {
+        Ok(binding) => binding,
+        Err(error) => return problem(&error.into()),
+    };
+    let by_default = if binding.is_some() { Transport::Bearer } else { Transport::Cookie };
+    let transport = form.transport.unwrap_or(by_default);
+    if binding.is_some() && transport == Transport::Cookie {
+        // No browser makes a proof for each request that it adds its cookie to.
+        let detail = "A session that is bound to a key has no cookie. Ask for \"transport\":\"bearer\".";
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
+    }
+    let client = app.client(&asked);
+    let page = wants_page(&asked.headers);
+    match app.service.log_in(&form.username, form.password, binding, &client, app.now()).await {
+        Ok(token) if page && transport == Transport::Cookie => {
             let target = app.settings.return_target(form.return_to.as_deref());
             with_cookie(&app, &token, Redirect::to(&target).into_response())
         }
-        Ok(token) => answer(&app, &token, form.transport, json!({})),
+        Ok(token) => answer(&app, &token, transport, json!({})),
         Err(error) if page => pages::log_in_again(&app, &form.username, form.return_to.as_deref(), &error),
         Err(error) => problem(&error),
     }
@@ -82,39 +88,35 @@ pub(super) struct Reauthenticate {
 
 pub(super) async fn reauthenticate(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
+    asked: Asked,
     Body(form): Body<Reauthenticate>,
 ) -> Response {
-    let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE) else {
+    let Ok(Some(credential)) = asked.credential() else {
         return Problem::unauthorized().into_response();
     };
-    if csrf::check(&headers, &uri).is_err() {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
-    let client = app.client(peer, &headers);
+    let session = match app.session(&asked) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let client = app.client(&asked);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
         Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
         Err(error) => problem(&error),
     }
 }
 
-pub(super) async fn renew(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE) else {
+pub(super) async fn renew(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    let Ok(Some(credential)) = asked.credential() else {
         return Problem::unauthorized().into_response();
     };
-    if matches!(credential, Credential::Cookie(_)) && csrf::check(&headers, &uri).is_err() {
+    if matches!(credential, Credential::Cookie(_)) && asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
-    match app.service.renew(credential, &client, app.now()).await {
+    let client = app.client(&asked);
+    match app.service.renew(credential, asked.head(), &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
             answer(&app, &renewal.token, Transport::of(credential), renewed)
@@ -123,14 +125,13 @@ pub(super) async fn renew(
             tracing::error!(%error, "renewal failed");
             unavailable("The session could not be renewed. Try again.")
         }
-        Err(error) => {
-            if let RenewError::Refused(rejection) = &error {
-                let (reason, address) = (rejection.reason(), app.client_address(peer, &headers));
-                app.events.verdict(Err(reason));
-                app.events.record(Event::new(EventKind::TokenRefused(reason), app.now()).from(address));
-            }
-            Problem::unauthorized().into_response()
+        Err(RenewError::Refused(rejection)) => {
+            let (reason, address) = (rejection.reason(), app.client_address(&asked));
+            app.events.verdict(Err(reason));
+            app.events.record(Event::new(EventKind::TokenRefused(reason), app.now()).from(address));
+            Refused::Rejected(rejection).into_response()
         }
+        Err(RenewError::Reuse { .. }) => Problem::unauthorized().into_response(),
     }
 }
 
@@ -146,6 +147,10 @@ pub(super) fn answer(
     match transport {
         Transport::Bearer => {
             body["token"] = token.as_str().into();
+            if token.session().bound_to().is_some() {
+                // How it is to be shown (RFC 9449 §5).
+                body["token_type"] = "DPoP".into();
+            }
             no_store(Json(body).into_response())
         }
         Transport::Cookie => with_cookie(app, token, Json(body).into_response()),
@@ -166,7 +171,8 @@ pub(super) fn no_store(mut response: Response) -> Response {
 impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
-            Self::Refused | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
+            Self::Refused | Self::Proof(_) | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -177,6 +183,8 @@ impl LogInError {
         match self {
             Self::Refused => "The user name or the password is wrong.",
             Self::Store(StoreError::UserChanged) => "This user may not log in, or has just been changed.",
+            Self::Proof(_) => "The proof of the key is refused. Make another, with the nonce of this answer.",
+            Self::Throttled(_) => "Log-ins from your network are refused for a while. Try again later.",
             Self::Busy => "Too many people are logging in. Try again in a moment.",
             Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
             Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
@@ -189,6 +197,12 @@ pub(super) fn problem(error: &LogInError) -> Response {
         tracing::error!(%error, "log-in failed");
     }
     let mut response = Problem::new(error.status(), error.advice()).into_response();
+    if let LogInError::Proof(why) = error {
+        response.extensions_mut().insert(Rejection::from(*why));
+    }
+    if let LogInError::Throttled(wait) = error {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+    }
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     }
@@ -203,24 +217,26 @@ pub(super) fn unavailable(detail: &'static str) -> Response {
 
 /// Ends the session, and makes the browser forget it. Answers the same whether
 /// there was one: whoever wants to be logged out is.
-pub(super) async fn log_out(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    if csrf::check(&headers, &uri).is_err() {
+pub(super) async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
-    if let Some(session) = app.session_of_any_host(&headers)
+    let client = app.client(&asked);
+    let session = app.session_of_any_host(&asked);
+    if let Err(Refused::Rejected(rejection @ (Rejection::ProofRequired { .. } | Rejection::Replayed))) =
+        session
+    {
+        // A session that lives on, and a client that can try again.
+        return Refused::Rejected(rejection).into_response();
+    }
+    if let Ok(session) = session
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.
         tracing::error!(%error, "log-out could not be recorded");
         return unavailable("Log-out could not be recorded. Try again.");
     }
-    let mut response = if wants_page(&headers) {
+    let mut response = if wants_page(&asked.headers) {
         Redirect::to(&format!("{}/", app.settings.base_path)).into_response()
     } else {
         StatusCode::NO_CONTENT.into_response()

@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::issuer::store::Store;
 use crate::server::app::App;
@@ -24,9 +25,11 @@ mod edges;
 mod hop;
 mod keys;
 mod login;
+mod ops;
 mod pages;
 mod revocations;
 mod sessions;
+mod tickets;
 
 /// Largest request body, in bytes: a log-in with the longest name and password
 /// fits several times.
@@ -45,6 +48,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/reauthenticate", post(login::reauthenticate))
         .route("/logout", post(login::log_out))
         .route("/hop", get(hop::hop))
+        .route("/tickets", post(tickets::issue))
         .route("/tickets/redeem", post(hop::redeem))
         .route("/session", get(sessions::show))
         .route("/sessions", get(sessions::list).post(sessions::start))
@@ -65,6 +69,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(app), answer_proofs))
         .with_state(Arc::clone(app));
     let routes = if base_path.is_empty() {
         routes
@@ -87,6 +92,14 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
             login::unavailable("The store does not answer.")
         }
     }
+}
+
+/// What a client that makes proofs is told beside every answer.
+async fn answer_proofs(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let mut response = next.run(request).await;
+    let rejection = response.extensions_mut().remove::<Rejection>();
+    app.hosts.proofs().answered(response, &headers, rejection.as_ref(), app.now())
 }
 
 /// What holds for every route: bounded bodies, bounded time, careful browsers.

@@ -1,12 +1,11 @@
 //! Pages for people. They work without JavaScript, and there is none.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{ConnectInfo, Form, Query, State};
+use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use super::login::problem;
@@ -15,17 +14,18 @@ use crate::http::cookie;
 use crate::http::problem::Problem;
 use crate::issuer::store::SessionRecord;
 use crate::server::app::{App, Settings};
+use crate::server::asked::Asked;
 use crate::server::login_service::LogInError;
 use crate::server::password::Password;
 use crate::session::Session;
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LogInPage<'a> {
-    base_path: &'a str,
-    username: &'a str,
-    return_to: Option<&'a str>,
-    error: Option<&'static str>,
+pub(super) struct LogInPage<'a> {
+    pub(super) base_path: &'a str,
+    pub(super) username: &'a str,
+    pub(super) return_to: Option<&'a str>,
+    pub(super) error: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -48,14 +48,14 @@ pub(super) struct LogInQuery {
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Query(query): Query<LogInQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Response {
     let recent = |session: &Session| {
         let age = app.now().since(session.auth_time()).as_secs();
         // Zero: whatever the log-in page has, it is not good there.
         query.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age)
     };
-    if app.session(&headers).is_some_and(|session| recent(&session)) {
+    if app.session(&asked).is_ok_and(|session| recent(&session)) {
         let target = app.settings.return_target(query.return_to.as_deref());
         return private(Redirect::to(&target).into_response());
     }
@@ -91,10 +91,10 @@ fn log_in_page(
     )
 }
 
-pub(super) async fn account(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    match app.session(&headers) {
-        Some(session) => account_page(&app, &session, None).await,
-        None => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
+pub(super) async fn account(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    match app.session(&asked) {
+        Ok(session) => account_page(&app, &session, None).await,
+        Err(_) => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
     }
 }
 
@@ -122,18 +122,12 @@ pub(super) struct End {
 }
 
 /// Ends one of the user's sessions and shows the rest.
-pub(super) async fn end(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    Form(form): Form<End>,
-) -> Response {
-    let session = match sessions::acting(&app, &headers, &uri) {
+pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -> Response {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     if let Ok(id) = form.session_id.parse()
         && let Err(error) = app.service.end_session(&session, id, &client, app.now()).await
     {
@@ -151,16 +145,14 @@ pub(super) struct EndOthers {
 /// Ends all the user's other sessions, after asking for the password again.
 pub(super) async fn end_others(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
+    asked: Asked,
     Form(form): Form<EndOthers>,
 ) -> Response {
-    let session = match sessions::acting(&app, &headers, &uri) {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     match sessions::end_others(&app, &session, Some(form.password), &client).await {
         Ok(_) => private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()),
         Err(sessions::EndOthers::Failed(LogInError::Refused) | sessions::EndOthers::PasswordNeeded) => {

@@ -2,24 +2,23 @@
 //! `DELETE /sessions/{id}`, `POST /sessions/revoke-others`; and
 //! `POST /sessions`, by which another log-in starts one.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::body::Body;
 use super::login::{Transport, answer, no_store, problem, unavailable};
 use crate::http::problem::Problem;
-use crate::http::{Credential, SESSION_COOKIE, csrf};
 use crate::id::{SessionId, Subject};
 use crate::server::app::App;
+use crate::server::asked::Asked;
 use crate::server::login_service::{Client, LogInError};
 use crate::server::password::Password;
 use crate::session::Session;
@@ -29,15 +28,18 @@ use crate::time::UnixTime;
 /// without giving it again (ASVS 5.0 7.5.2).
 const FRESH: Duration = Duration::from_mins(5);
 
-pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    no_store(match app.session_of_any_host(&headers) {
-        Some(session) => Json(json!({ "session": session })).into_response(),
-        None => Problem::unauthorized().into_response(),
+pub(super) async fn show(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    no_store(match app.session_of_any_host(&asked) {
+        Ok(session) => Json(json!({ "session": session })).into_response(),
+        Err(refusal) => refusal.into_response(),
     })
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
+pub(super) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    let session = match app.session(&asked) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_response(),
+    };
     match app.sessions_of(&session).await {
         Ok(records) => {
             let sessions: Vec<_> = records
@@ -60,29 +62,13 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
     }
 }
 
-/// The session of a request that changes something, which another site's page
-/// must not have made.
-pub(super) fn acting(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Session, Problem> {
-    let by_cookie = !matches!(Credential::find(headers, SESSION_COOKIE), Ok(Some(Credential::Bearer(_))));
-    if by_cookie && csrf::check(headers, uri).is_err() {
-        return Err(Problem::cross_site());
-    }
-    app.session(headers).ok_or_else(Problem::unauthorized)
-}
-
-pub(super) async fn end(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(id): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let session = match acting(&app, &headers, &uri) {
+pub(super) async fn end(State(app): State<Arc<App>>, Path(id): Path<String>, asked: Asked) -> Response {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
     let Ok(id) = id.parse::<SessionId>() else { return not_yours() };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     match app.service.end_session(&session, id, &client, app.now()).await {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => not_yours(),
@@ -103,14 +89,8 @@ struct RevokeOthers {
     password: Option<Password>,
 }
 
-pub(super) async fn revoke_others(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let session = match acting(&app, &headers, &uri) {
+pub(super) async fn revoke_others(State(app): State<Arc<App>>, asked: Asked, body: Bytes) -> Response {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
@@ -124,7 +104,7 @@ pub(super) async fn revoke_others(
             }
         },
     };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     match end_others(&app, &session, password, &client).await {
         Ok(ended) => no_store(Json(json!({ "revoked": ended })).into_response()),
         Err(EndOthers::PasswordNeeded) => {
@@ -179,30 +159,29 @@ pub(super) struct LoggedInElsewhere {
 
 pub(super) async fn start(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Body(asked): Body<LoggedInElsewhere>,
+    asked: Asked,
+    Body(user): Body<LoggedInElsewhere>,
 ) -> Response {
-    if !app.settings.service_credential.admits(&headers) {
-        tracing::warn!(event = "authn_login_fail", address = %peer.ip(), "service credential refused");
+    if !app.settings.service_credential.admits(&asked.headers) {
+        tracing::warn!(event = "authn_login_fail", address = %asked.peer(), "service credential refused");
         return Problem::new(StatusCode::UNAUTHORIZED, "This needs the service credential.").into_response();
     }
     let now = app.now();
-    let auth_time = match asked.auth_time.as_deref().map(UnixTime::parse_rfc3339) {
+    let auth_time = match user.auth_time.as_deref().map(UnixTime::parse_rfc3339) {
         None => Some(now),
         // Not from the future: a token could not say so.
         Some(at) => at.map(|at| at.min(now)),
     };
-    let (Ok(subject), Some(auth_time)) = (Subject::new(asked.subject), auth_time) else {
+    let (Ok(subject), Some(auth_time)) = (Subject::new(user.subject), auth_time) else {
         return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The subject or the auth_time can't be used.")
             .into_response();
     };
-    let mut user = HeaderMap::new();
-    if let Some(agent) = asked.user_agent.and_then(|agent| agent.try_into().ok()) {
-        user.insert(header::USER_AGENT, agent);
+    let mut headers = HeaderMap::new();
+    if let Some(agent) = user.user_agent.and_then(|agent| agent.try_into().ok()) {
+        headers.insert(header::USER_AGENT, agent);
     }
-    let client = Client::new(asked.address.unwrap_or(peer.ip()), &user);
-    match app.service.log_in_elsewhere(&subject, &asked.claims, auth_time, &client, now).await {
+    let client = Client::new(user.address.unwrap_or_else(|| asked.peer()), &headers);
+    match app.service.log_in_elsewhere(&subject, &user.claims, auth_time, &client, now).await {
         Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
         Err(error) => problem(&error),
     }

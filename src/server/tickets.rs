@@ -1,12 +1,14 @@
-//! The hop to another host: a ticket out, a child session back.
+//! Tickets: made for edges, and for the hop to another host, where one comes
+//! back for a child session.
 
 use std::time::Duration;
 
-use crate::error::Rejection;
+use crate::error::{ConfigError, Rejection};
 use crate::event::{EventKind, EventSink};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, Store, StoreError};
 use crate::issuer::{IssuedToken, TicketError};
+use crate::replay::{NonceCache, NonceSettings, Purpose, SingleUse};
 use crate::server::hosts::Host;
 use crate::server::login_service::{Client, LogInError, LoginService, START_ATTEMPTS};
 use crate::session::Session;
@@ -14,6 +16,45 @@ use crate::time::UnixTime;
 
 /// How long the browser has from one host to the other.
 const HOP: Duration = Duration::from_secs(30);
+
+/// What a ticket is to be good for.
+pub(crate) struct Wanted<'a> {
+    pub(crate) audience: &'a str,
+    pub(crate) path: Option<&'a str>,
+    pub(crate) lifetime: Duration,
+}
+
+/// Why there is no ticket.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IssueError {
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// The session has as many live tickets as it may have, or all have.
+    #[error("too many live tickets")]
+    TooMany,
+}
+
+/// The live tickets that this process made, so that nobody fills the caches of
+/// those that redeem them.
+pub(crate) struct LiveTickets(NonceCache);
+
+impl LiveTickets {
+    pub(crate) fn new() -> Result<Self, ConfigError> {
+        // Nothing that is made here can be from before the start.
+        let settings = NonceSettings { proofs: 1, ..NonceSettings::default() };
+        NonceCache::with_settings(settings, UnixTime::EPOCH).map(Self)
+    }
+
+    fn count(&self, ticket: &Session, now: UnixTime) -> Result<(), IssueError> {
+        let made = SingleUse {
+            session: ticket.id(),
+            nonce: *ticket.token_id().as_bytes(),
+            issued: ticket.issued_at(),
+            until: ticket.expires_at(),
+        };
+        self.0.admit(Purpose::Ticket, &made, Duration::ZERO, now).map_err(|_| IssueError::TooMany)
+    }
+}
 
 /// Why a hop's ticket opens nothing.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +70,34 @@ impl<E: Into<LogInError>> From<E> for HopError {
         match error.into() {
             // The child of this ticket is there already, so it was used.
             LogInError::Store(StoreError::SessionExists) => Self::Refused(Rejection::Replayed),
+            // The parent was ended after the ticket was looked at.
+            LogInError::Store(StoreError::ParentOver) => Self::Refused(Rejection::Revoked { by: "session" }),
             error => Self::Start(error),
         }
     }
 }
 
 impl<S: Store> LoginService<S> {
+    /// A single-use token of `session`.
+    pub(crate) fn ticket(
+        &self,
+        session: &Session,
+        wanted: &Wanted<'_>,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, IssueError> {
+        let keys = self
+            .keyring
+            .signing_keys(&self.revocations.revoked_keys(), now)
+            .map_err(|error| IssueError::Ticket(error.into()))?;
+        let Wanted { audience, path, lifetime } = *wanted;
+        let ticket = self.minter.ticket(keys.newest(), session, audience, lifetime, path, now)?;
+        self.live_tickets.count(ticket.session(), now)?;
+        let event = client.happened(EventKind::TicketIssued, now).session(session.id());
+        self.events.record(event.of(Subject::new(session.subject()).ok()));
+        Ok(ticket)
+    }
+
     /// A ticket that takes `session` to `host`.
     pub(crate) fn hop(
         &self,
@@ -42,13 +105,9 @@ impl<S: Store> LoginService<S> {
         host: &Host,
         client: &Client,
         now: UnixTime,
-    ) -> Result<IssuedToken, TicketError> {
-        let keys = self.keyring.signing_keys(&self.revocations.revoked_keys(), now)?;
-        let ticket =
-            self.minter.ticket(keys.newest(), session, &host.audience, HOP, Some(host.callback()), now)?;
-        let event = client.happened(EventKind::TicketIssued, now).session(session.id());
-        self.events.record(event.of(Subject::new(session.subject()).ok()));
-        Ok(ticket)
+    ) -> Result<IssuedToken, IssueError> {
+        let wanted = Wanted { audience: &host.audience, path: Some(host.callback()), lifetime: HOP };
+        self.ticket(session, &wanted, client, now)
     }
 
     /// The child session that the ticket of a hop opens, once.
