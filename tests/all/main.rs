@@ -42,6 +42,8 @@ mod malformed;
 mod minter;
 mod nonce;
 #[cfg(feature = "server")]
+mod openapi;
+#[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
 mod proofs;

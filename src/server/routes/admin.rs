@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::body::Body;
 use super::login::unavailable;
+use super::openapi::{Always, BadBody, NoSession, Revocation};
 use crate::http::problem::Problem;
 use crate::server::app::App;
 use crate::server::revoke::Revoke;
@@ -26,7 +27,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     )
 }
 
-async fn revoke(
+/// Revokes, as an operator; on the operators' own address
+#[utoipa::path(
+    post, path = "/admin/revoke", tag = "operation",
+    security(("operator" = [])),
+    request_body = Revoke,
+    responses((status = 200, body = Revocation), NoSession, BadBody, Always)
+)]
+pub(super) async fn revoke(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
