@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{FeedClient, FeedHandle, SyncError};
 use crate::error::ConfigError;
+#[cfg(feature = "server")]
 use crate::revocation::Position;
 use crate::time::UnixTime;
 
@@ -77,6 +78,7 @@ pub(crate) struct EdgeReport {
     pub(crate) as_of: Option<u64>,
 }
 
+#[cfg(feature = "server")]
 impl EdgeReport {
     pub(crate) fn position(&self) -> Option<Position> {
         Some(Position { epoch: self.epoch?, sequence: self.sequence? })
