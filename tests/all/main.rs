@@ -8,6 +8,8 @@
 )]
 
 #[cfg(feature = "server")]
+mod anomalies;
+#[cfg(feature = "server")]
 mod browser;
 #[cfg(feature = "server")]
 mod cli;
@@ -49,6 +51,8 @@ mod minter;
 mod nonce;
 #[cfg(feature = "otel")]
 mod otel;
+#[cfg(feature = "server")]
+mod ops;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]

@@ -26,6 +26,7 @@ mod edges;
 mod hop;
 mod keys;
 mod login;
+mod ops;
 mod pages;
 mod revocations;
 mod sessions;
