@@ -22,6 +22,8 @@ mod differential;
 #[cfg(feature = "server")]
 mod docs;
 #[cfg(feature = "server")]
+mod dpop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -32,6 +34,8 @@ mod fuzz_seeds;
 mod hop;
 #[cfg(feature = "issuer")]
 mod incidents;
+#[cfg(feature = "server")]
+mod js_client;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
@@ -68,6 +72,8 @@ mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod session_layer;
+#[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
 mod state_machine;
@@ -80,6 +86,8 @@ mod sync;
 #[cfg(feature = "server")]
 mod tabs;
 mod test_keys;
+#[cfg(feature = "server")]
+mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
