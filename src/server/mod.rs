@@ -23,6 +23,8 @@ mod revocations;
 pub(crate) mod revoke;
 mod routes;
 mod tickets;
+#[cfg(feature = "otel")]
+mod trace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -22,6 +22,8 @@ mod differential;
 #[cfg(feature = "server")]
 mod docs;
 #[cfg(feature = "server")]
+mod dpop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -32,6 +34,8 @@ mod fuzz_seeds;
 mod hop;
 #[cfg(feature = "issuer")]
 mod incidents;
+#[cfg(feature = "server")]
+mod js_client;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
@@ -49,6 +53,8 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "server")]
 mod ops;
 #[cfg(feature = "server")]
@@ -66,6 +72,8 @@ mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod session_layer;
+#[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
 mod state_machine;
@@ -78,9 +86,13 @@ mod sync;
 #[cfg(feature = "server")]
 mod tabs;
 mod test_keys;
+#[cfg(feature = "server")]
+mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
+#[cfg(feature = "server")]
+mod verdicts;
 mod walk;
 mod wire;
 
