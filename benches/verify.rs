@@ -128,7 +128,7 @@ fn verify() {
             hot.verify::<()>(&tokens[i % TOKENS], NOW).is_ok()
         }),
     ];
-    interleave(&mut tasks, rounds(400));
+    interleave(&mut tasks, rounds(1_000));
     let counts = entering.token_cache_counts().unwrap();
     assert_eq!(counts.hits, 0, "nothing was hot by accident");
     publish("verify", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&tasks))));
@@ -171,7 +171,7 @@ fn garbage() {
         let name = format!("{name} (`{reason}`)");
         tasks.push(Task::each(name, 2 * RUN, move |_| verifier.verify::<()>(black_box(text), NOW).is_err()));
     }
-    interleave(&mut tasks, rounds(300));
+    interleave(&mut tasks, rounds(1_000));
     assert_eq!(verifier.token_cache_counts().unwrap().tokens, 1, "no garbage entered");
     publish("garbage", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&tasks))));
 }
@@ -217,7 +217,7 @@ fn keys() {
         tasks.push(Task::each(size.to_string(), RUN, move |i| cold.verify::<()>(each(i), NOW).is_ok()));
         tasks.push(Task::each("hot", 32 * RUN, move |i| hot.verify::<()>(each(i), NOW).is_ok()));
     }
-    interleave(&mut tasks, rounds(300));
+    interleave(&mut tasks, rounds(1_000));
     let rows: Vec<_> = tasks[1..]
         .chunks(2)
         .map(|pair| {

@@ -369,7 +369,7 @@ impl VerifierBuilder {
     }
 
     /// Remembers verified tokens in at most this many bytes, at least 64 KiB.
-    /// Default: 64 MiB, which hold about 100,000; they are taken as tokens come.
+    /// Default: 64 MiB, which hold about 80,000; they are taken as tokens come.
     ///
     /// A token seen before is not decoded nor its signature checked again.
     /// Everything else is asked of it on every request: whether its key is

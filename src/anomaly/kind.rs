@@ -128,7 +128,7 @@ impl AnomalyKind {
             Self::RenewalReuse => (1, 60),
             Self::SessionOnManyNetworks => (4, 300),
             Self::ClockTrouble => (5, 300),
-            Self::StaleEdge => (30, 300),
+            Self::StaleEdge => (30, 3600),
             Self::NoncesFull => (1, 300),
         };
         Rule::of(threshold, seconds)

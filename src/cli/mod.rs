@@ -98,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(),
         Command::Bench(args) => args.run(),
     };
+    log::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Refused) => ExitCode::from(1),

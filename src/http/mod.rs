@@ -2,8 +2,10 @@
 //! and what a refused client is told.
 
 mod client_address;
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod cookie;
 mod credential;
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod csrf;
 mod extract;
 mod layer;
@@ -16,9 +18,9 @@ pub use client_address::TrustedProxies;
 pub use cookie::SESSION_COOKIE;
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
-pub use layer::{ResponseFuture, SessionLayer, SessionService};
+pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionService};
 #[cfg(feature = "proof")]
 pub use proof::RequestProofs;
-pub use ticket::{TicketLayer, TicketService};
+pub use ticket::{TicketFuture, TicketLayer, TicketService};
 
 pub use crate::network::network_of;

@@ -1,11 +1,13 @@
 //! Proofs of possession over HTTP (RFC 9449): which URI the client meant, and
 //! what it is told when a proof is refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::extract::{ConnectInfo, OriginalUri};
+use axum::response::Response;
 use http::header::{HOST, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 
 use crate::error::{ConfigError, Rejection};
 use crate::http::client_address::TrustedProxies;
@@ -135,22 +137,47 @@ impl RequestProofs {
         Ok(session)
     }
 
-    /// Tells a client that makes proofs what to put into the next, and why this
-    /// one was refused.
-    pub(crate) fn answer(
+    /// A `DPoP-Nonce` for the client's next proof (RFC 9449 §8.2: also beside
+    /// what was granted).
+    pub(crate) fn nonce(&self, now: UnixTime) -> Option<HeaderValue> {
+        self.proofs.nonce(now)?.try_into().ok()
+    }
+
+    /// The answer to a request with these headers: a client that makes proofs,
+    /// or should, is told what to put into the next, and why this one was
+    /// refused.
+    pub(crate) fn answered(
         &self,
-        status: StatusCode,
-        headers: &mut HeaderMap,
+        mut response: Response,
+        request: &HeaderMap,
         rejection: Option<&Rejection>,
         now: UnixTime,
-    ) {
-        // RFC 9449 §8.2: "The server MAY supply the new nonce in the same way"
-        // on any response.
-        if let Some(nonce) = self.proofs.nonce(now).and_then(|nonce| nonce.try_into().ok()) {
-            headers.insert(&DPOP_NONCE, nonce);
+    ) -> Response {
+        if !is_meant(request) && !matches!(rejection, Some(Rejection::ProofRequired { .. })) {
+            return response;
         }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, challenge(rejection));
+        if let Some(nonce) = self.nonce(now) {
+            response.headers_mut().insert(&DPOP_NONCE, nonce);
+        }
+        // What asks for another log-in has said so (RFC 9470).
+        let reauthenticate = matches!(rejection, Some(Rejection::ReauthenticationRequired { .. }));
+        if response.status() == StatusCode::UNAUTHORIZED && !reauthenticate {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge(rejection));
+        }
+        response
+    }
+}
+
+impl<'a> RequestHead<'a> {
+    /// Of a request that routers may have shortened.
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        let original = request.extensions().get::<OriginalUri>();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Self {
+            method: request.method(),
+            uri: original.map_or(request.uri(), |uri| &uri.0),
+            headers: request.headers(),
+            peer: peer.map(|peer| peer.0.ip()),
         }
     }
 }

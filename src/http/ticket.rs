@@ -77,11 +77,8 @@ impl<K: Clock> TicketLayer<K> {
         let now = self.clock.now();
         #[cfg(feature = "proof")]
         if let Some(proofs) = &self.proofs {
-            let peer = request.extensions().get::<axum::extract::ConnectInfo<std::net::SocketAddr>>();
-            let peer = peer.map(|peer| peer.0.ip());
-            let head = RequestHead { method: request.method(), uri, headers: request.headers(), peer };
             return proofs
-                .with(head, |asked| {
+                .with(RequestHead::of(request), |asked| {
                     self.tickets.redeem_bound(ticket, uri.path(), asked, proofs.proofs(), now)
                 })
                 .map_err(Some);
@@ -132,13 +129,16 @@ where
                 TicketFuture { kind: Kind::Inner { future: self.inner.call(request) } }
             }
             Err(rejection) => {
-                let mut response = Problem::unauthorized().into_response();
+                let response = Problem::unauthorized().into_response();
                 #[cfg(feature = "proof")]
-                if let Some(proofs) = &self.layer.proofs {
-                    let status = response.status();
-                    let now = self.layer.clock.now();
-                    proofs.answer(status, response.headers_mut(), rejection.as_ref(), now);
-                }
+                let response = match &self.layer.proofs {
+                    Some(proofs) => {
+                        let now = self.layer.clock.now();
+                        proofs.answered(response, request.headers(), rejection.as_ref(), now)
+                    }
+                    None => response,
+                };
+                let mut response = response;
                 if let Some(rejection) = rejection {
                     response.extensions_mut().insert(rejection);
                 }

@@ -60,7 +60,6 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) async fn run(self) {
         let (shared, counters) = (&self.shared, &self.shared.counters);
-        counters.asked.fetch_add(1, Ordering::Relaxed);
         let answer = timeout(shared.timeout, self.ask()).await.unwrap_or_else(|_| {
             Err(Failure::Broken(format!("no answer within {} ms", shared.timeout.as_millis())))
         });

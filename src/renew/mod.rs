@@ -197,6 +197,16 @@ impl RenewClient {
     /// [`RenewClient::successor`] in two steps, so that the request can be
     /// served while the issuer is asked.
     pub fn begin<C>(&self, token: &str, session: &Session<C>, client: Option<IpAddr>) -> Begun {
+        self.begin_for(token, session, || client)
+    }
+
+    /// `client` is asked for only if the issuer is.
+    pub(crate) fn begin_for<C>(
+        &self,
+        token: &str,
+        session: &Session<C>,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Begun {
         let shared = &self.0;
         let now = shared.clock.now();
         let due_at = shared.due_at(session);
@@ -218,8 +228,9 @@ impl RenewClient {
         let text = Arc::<str>::from(token);
         memory.put(Known::Asked { text: Arc::clone(&text), waiting: waiting.clone() });
         drop(memory);
+        shared.counters.asked.fetch_add(1, Ordering::Relaxed);
         let session = session.clone().with_claims();
-        let asking = Asking { shared: Arc::clone(shared), text, session, due_at, client, sender };
+        let asking = Asking { shared: Arc::clone(shared), text, session, due_at, client: client(), sender };
         // Not in this request's future: the browser may hang up.
         tokio::spawn(async move {
             asking.run().await;

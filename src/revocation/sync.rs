@@ -28,7 +28,11 @@
 //! An edge that [has a name](FeedClientBuilder::report_as) says every 10 s how
 //! far it is: `POST {issuer}/edges/report` with `Authorization: Bearer` and
 //! `{"edge":NAME,"epoch":N,"sequence":N,"as_of":UNIX-SECONDS}`, the last three
-//! null before the first feed; answered with 204.
+//! null before the first feed; answered with 204. What it
+//! [wants its operators to know](FeedHandle::report) goes with it, at most 20 at
+//! a time: `"anomalies":[{"kind","at","count","within","network","subject",
+//! "session_id"}]`, times in seconds. It is a request of its own on the same
+//! connection, since a stream of events can't carry anything up.
 
 mod cache;
 mod events;
@@ -47,6 +51,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::anomaly::Anomaly;
 use crate::error::ConfigError;
 use crate::key::LiveKeys;
 use crate::outbound::{self, Backoff};
@@ -56,8 +61,8 @@ use crate::time::{Clock, SystemClock, UnixTime};
 use self::cache::Cache;
 use self::http::Http;
 pub(crate) use self::report::EdgeReport;
-use self::report::Reporter;
 pub use self::report::{EdgeName, REPORT_EVERY};
+use self::report::{Reporter, Waiting};
 
 /// How often an unknown kid may ask for a refresh.
 const REFRESH_EVERY: Duration = Duration::from_mins(1);
@@ -351,8 +356,15 @@ impl FeedClientBuilder {
             delivery: self.delivery,
             backoff: Backoff::new(self.back_off.0, self.back_off.1),
             clock: self.clock,
+            handle: FeedHandle(Arc::new(Shared {
+                reports: self.reporter.is_some(),
+                list: self.list,
+                keys: self.keys,
+                status,
+                refresh,
+                anomalies: Waiting::default(),
+            })),
             reporter: self.reporter,
-            handle: FeedHandle(Arc::new(Shared { list: self.list, keys: self.keys, status, refresh })),
         })
     }
 }
@@ -368,13 +380,26 @@ impl fmt::Debug for FeedClientBuilder {
 pub struct FeedHandle(Arc<Shared>);
 
 struct Shared {
+    /// Whether somebody takes what waits.
+    reports: bool,
     list: RevocationList,
     keys: LiveKeys,
     status: watch::Sender<FeedStatus>,
     refresh: Arc<Refresh>,
+    /// For the next report, if this edge reports.
+    anomalies: Waiting,
 }
 
 impl FeedHandle {
+    /// Tells the issuer of an anomaly with the next report, within a second or
+    /// so, if this edge [has a name](FeedClientBuilder::report_as); else nobody.
+    /// At most 100 wait, the latest. What logs it here is the caller's.
+    pub fn report(&self, anomaly: Anomaly) {
+        if self.0.reports {
+            self.0.anomalies.push(anomaly);
+        }
+    }
+
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> FeedStatus {

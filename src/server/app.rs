@@ -11,6 +11,8 @@ use crate::http::{Credential, TrustedProxies, proof};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
 use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::webhook::Webhook;
 use crate::server::asked::{Asked, Refused};
 use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
@@ -20,6 +22,7 @@ use crate::server::hosts::{Audiences, Hosts};
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
 use crate::server::metrics::Timed;
+use crate::server::operators::Operators;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
@@ -35,6 +38,9 @@ pub(crate) struct App {
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
+    pub(crate) operators: Operators<Engine>,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) edge_anomalies: EdgeAnomalies,
     pub(crate) edges: Edges,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -166,6 +172,9 @@ impl App {
         let now = self.now();
         let admitted = self.hosts.admit(credential, asked.head(), audiences, now);
         self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
+        if let Ok(session) = &admitted {
+            self.events.watch.used(session.id(), self.client_address(asked), now);
+        }
         admitted.map_err(|rejection| {
             let address = self.client_address(asked);
             self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));

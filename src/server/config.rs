@@ -9,6 +9,7 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
 use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
@@ -30,6 +31,10 @@ pub struct Config {
     pub lifetimes: LifetimesTable,
     /// What tokens say.
     pub tokens: TokensTable,
+    /// From when on something is an anomaly, and what is done then.
+    pub anomalies: AnomaliesTable,
+    /// Where anomalies are posted.
+    pub webhook: WebhookTable,
     /// Edges on other hosts that log-in leads on to.
     pub hosts: Vec<HostTable>,
     /// What is remembered for speed.
@@ -115,6 +120,8 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|why| files::error(path, why))?;
         let config: Self = toml::from_str(&text).map_err(|why| files::error(path, why))?;
         config.check().map_err(|why| files::error(path, why))?;
+        config.anomalies.rules().map_err(|why| files::error(path, why))?;
+        config.anomalies.actions().map_err(|why| files::error(path, why))?;
         Ok(config)
     }
 
@@ -187,7 +194,7 @@ fn check_base_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
         .map(Some)

@@ -77,7 +77,7 @@ mod tests {
 
     fn report(n: usize) -> EdgeReport {
         let edge = EdgeName::new(format!("edge-{n}")).unwrap();
-        EdgeReport { edge, epoch: Some(1), sequence: Some(n as u64), as_of: Some(99) }
+        EdgeReport { edge, epoch: Some(1), sequence: Some(n as u64), as_of: Some(99), anomalies: Vec::new() }
     }
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

@@ -91,6 +91,16 @@ impl Keyring {
             .collect()
     }
 
+    /// Every key with what it does now: those that sign first, then by age.
+    pub(crate) fn listing(&self, now: UnixTime) -> Vec<(KeyEntry, KeyState)> {
+        let dir = self.dir.load();
+        let mut keys: Vec<_> = dir.entries().map(|entry| (entry.clone(), dir.state(entry, now))).collect();
+        keys.sort_by_key(|(entry, state)| {
+            (entry.key.usage().as_str(), *state != KeyState::Active, core::cmp::Reverse(entry.activates))
+        });
+        keys
+    }
+
     /// The public halves of the session keys.
     pub(crate) const fn session_keys(&self) -> &LiveKeys {
         &self.session_keys

@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
-use crate::event::{Event, EventKind, EventSink};
+use crate::event::{Event, EventKind, EventSink, Limit};
 use crate::http::Credential;
 use crate::http::proof::RequestHead;
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::throttle::Throttle;
 use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
@@ -38,13 +40,23 @@ impl Client {
         Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
     }
 
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The record of a session that this client was just given.
+    pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
+        let record = SessionRecord::new(session)?;
+        Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
+    }
+
     /// For the log and whoever else listens.
     pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
     /// For the audit trail.
-    pub(super) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(crate) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -61,6 +73,9 @@ pub(crate) enum LogInError {
     /// Wrong name or password, or a disabled user: which, only the log knows.
     #[error("wrong user name or password")]
     Refused,
+    /// The network was throttled after an anomaly.
+    #[error("log-ins from this network are refused for {} s", .0.as_secs())]
+    Throttled(Duration),
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
@@ -94,6 +109,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
+    pub(crate) throttle: Throttle,
     pub(crate) live_tickets: LiveTickets,
 }
 
@@ -191,13 +207,19 @@ impl<S: Store> LoginService<S> {
         self.authenticate(session.subject(), password, client, now).await.map(drop)
     }
 
-    async fn authenticate(
+    /// The user with this name and password.
+    pub(crate) async fn authenticate(
         &self,
         name: &str,
         password: Password,
         client: &Client,
         now: UnixTime,
     ) -> Result<issuer::store::User, LogInError> {
+        if let Some(wait) = self.throttle.refused(client.address, now) {
+            let kind = EventKind::LogInLimited(Limit::Address);
+            self.events.record(client.happened(kind, now).of(Subject::new(name).ok()));
+            return Err(LogInError::Throttled(wait));
+        }
         let user = self.store.find_user(name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so
@@ -237,8 +259,7 @@ impl<S: Store> LoginService<S> {
             };
             let token = self.minter.start(keys.newest(), &new, now)?;
             let session = token.session();
-            let mut record = SessionRecord::new(session)?
-                .client(Some(client.address.to_string()), client.user_agent.as_deref());
+            let mut record = client.record(session)?;
             record.password_version = start.password_version;
             let grace = self.minter.lifetimes().renewal_grace();
             record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
@@ -264,7 +285,9 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.hosts.admit_for_renewal(shown, head, now)?;
+        let token = self.hosts.admit_for_renewal(shown, head, now).inspect_err(|why| {
+            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
+        })?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.hosts.own().check_revoked(&token, now)?;

@@ -1,5 +1,6 @@
 //! The login service.
 
+pub(crate) mod anomalies;
 mod app;
 mod asked;
 pub(crate) mod config;
@@ -10,8 +11,11 @@ mod events;
 mod hosts;
 mod keyring;
 pub(crate) mod listen;
+mod live;
 mod login_service;
 pub(crate) mod metrics;
+mod operators;
+mod ops;
 pub(crate) mod password;
 mod publisher;
 mod request;
@@ -19,6 +23,8 @@ mod revocations;
 pub(crate) mod revoke;
 mod routes;
 mod tickets;
+#[cfg(feature = "otel")]
+mod trace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,8 +33,13 @@ use std::time::Duration;
 
 use axum_server::Handle;
 
+use crate::anomaly::Watch;
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
+use crate::server::anomalies::Responder;
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::throttle::Throttle;
+use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
 use crate::server::edges::Edges;
@@ -36,8 +47,10 @@ use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
+use crate::server::live::Live;
 use crate::server::login_service::LoginService;
 use crate::server::metrics::{Metrics, Timed};
+use crate::server::operators::Operators;
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
 #[cfg(test)]
@@ -91,7 +104,10 @@ impl Issuer {
         let hosts =
             Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
         let hosts = Arc::new(hosts);
-        let events = Events { metrics: metrics.clone() };
+        let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
+        let actions = options.config.anomalies.actions()?;
+        let events = Events { metrics: metrics.clone(), live: Live::default(), watch };
+        let (webhook, courier) = Webhook::open(&options.config.webhook, Arc::clone(&clock))?.unzip();
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
@@ -100,9 +116,18 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            throttle: Throttle::default(),
             live_tickets: LiveTickets::new()?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
+        let operators = Operators::new(Arc::clone(&service), &options.config)?;
+        let responder = Responder {
+            service: Arc::clone(&service),
+            actions,
+            live: events.live.clone(),
+            webhook: webhook.clone(),
+            clock: Arc::clone(&clock),
+        };
         let app = Arc::new(App {
             settings,
             events,
@@ -110,6 +135,9 @@ impl Issuer {
             hosts,
             service,
             publisher,
+            operators,
+            webhook,
+            edge_anomalies: EdgeAnomalies::default(),
             edges: Edges::default(),
             clock: Arc::clone(&clock),
         });
@@ -119,6 +147,11 @@ impl Issuer {
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
         tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
+        tasks.spawn(responder.run(watcher));
+        tasks.spawn(anomalies::edges::watch(Arc::clone(&app)));
+        if let Some(courier) = courier {
+            tasks.spawn(courier.run());
+        }
         Ok(Self { app, listener, admin, tasks })
     }
 

@@ -46,8 +46,12 @@ async fn watch(app: Arc<App>, mut request: Request, next: Next) -> Response {
         "request",
         id = id.to_str().unwrap_or_default(),
         method = %request.method(),
-        route
+        route,
+        otel.name = tracing::field::Empty,
+        otel.kind = tracing::field::Empty,
     );
+    #[cfg(feature = "otel")]
+    super::trace::begin(&span, &request, &route, believed);
     async move {
         let (metrics, started) = (&app.events.metrics, Instant::now());
         let in_flight = metrics.request();
@@ -58,6 +62,8 @@ async fn watch(app: Arc<App>, mut request: Request, next: Next) -> Response {
         if response.extensions().get::<Panicked>().is_some() {
             metrics.panicked();
         }
+        #[cfg(feature = "otel")]
+        super::trace::end(&tracing::Span::current(), status);
         tracing::debug!(status = status.as_u16(), "answered");
         response.headers_mut().insert(&X_REQUEST_ID, id);
         response

@@ -96,12 +96,14 @@ async fn a_hop_makes_a_child_of_the_session() {
     for (method, path) in [
         (Method::GET, "/sessions"),
         (Method::POST, "/sessions/revoke-others"),
-        (Method::POST, "/tickets"),
         (Method::GET, "/hop?origin=https://c.example&state=x"),
     ] {
         let status = bearer(&serve, method, path, &token).await;
         assert!([401, 303, 404].contains(&status.as_u16()), "{path}: {status}");
     }
+    let asked = client().post(serve.at("/tickets")).bearer_auth(&token);
+    let asked = asked.json(&json!({ "audience": "b" })).send().await.unwrap();
+    assert_eq!(asked.status(), 401, "a child makes no tickets");
     let by_cookie = format!("__Host-session={token}");
     assert!(!cookie_lives(&serve, &by_cookie).await, "no browser has it here");
 

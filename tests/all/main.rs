@@ -8,6 +8,8 @@
 )]
 
 #[cfg(feature = "server")]
+mod anomalies;
+#[cfg(feature = "server")]
 mod browser;
 #[cfg(feature = "server")]
 mod cli;
@@ -19,6 +21,8 @@ mod crash;
 mod differential;
 #[cfg(feature = "server")]
 mod docs;
+#[cfg(feature = "server")]
+mod dpop;
 #[cfg(feature = "server")]
 mod edge;
 #[cfg(feature = "server")]
@@ -34,6 +38,8 @@ mod fuzz_seeds;
 mod hop;
 #[cfg(feature = "issuer")]
 mod incidents;
+#[cfg(feature = "server")]
+mod js_client;
 #[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
@@ -51,6 +57,10 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
+#[cfg(feature = "otel")]
+mod otel;
+#[cfg(feature = "server")]
+mod ops;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
@@ -68,6 +78,8 @@ mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod session_layer;
+#[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
 mod state_machine;
@@ -80,9 +92,13 @@ mod sync;
 #[cfg(feature = "server")]
 mod tabs;
 mod test_keys;
+#[cfg(feature = "server")]
+mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
+#[cfg(feature = "server")]
+mod verdicts;
 mod walk;
 mod wire;
 

@@ -1,12 +1,14 @@
 //! `GET /metrics`, and what is said about it in docs/.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use hallpass::revocation::FeedKeys;
 use hallpass::revocation::sync::{EdgeName, FeedClient};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Home, PASSWORD, Running, bearer, client, needs, ok};
 
@@ -179,4 +181,70 @@ async fn promtool_finds_nothing_wrong_with_the_metrics() {
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+fn doc(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
+}
+
+/// Every query of the dashboard.
+fn queries() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&doc("grafana-dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The names in a text that can only be metrics.
+fn names(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("hallpass_") || word.starts_with("process_")).collect()
+}
+
+/// A panel or an alert on a metric that isn't shows nothing, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_dashboard_and_the_alerts_name_is_there() {
+    let home = Home::new();
+    let (_serve, text) = eventful(&home).await;
+    let there = names(&text);
+    let (queries, alerts, page) = (queries(), doc("alerts.yml"), doc("operations.md"));
+    assert!(queries.len() > 25 && names(&alerts).len() > 15, "{queries:?}");
+    let mut named: BTreeSet<&str> = queries.iter().flat_map(|query| names(query)).collect();
+    named.extend(names(&alerts));
+    named.extend(names(&page));
+    let missing: Vec<_> = named.difference(&there).collect();
+    assert!(missing.is_empty(), "named and not there: {missing:?}");
+    // And the page has all there are.
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let unsaid: Vec<_> = families.filter(|family| !names(&page).contains(family)).collect();
+    assert!(unsaid.is_empty(), "not in docs/operations.md: {unsaid:?}");
+}
+
+fn promtool(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("promtool").args(arguments).current_dir(folder).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
+}
+
+/// The alerts fire when they should and not otherwise, and the dashboard's
+/// queries are PromQL.
+#[test]
+fn promtool_takes_the_alerts_and_the_dashboard() {
+    if !needs("promtool") {
+        return;
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    promtool(&docs, &["check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"]);
+    promtool(&docs, &["test", "rules", "alerts_test.yml"]);
+    let folder = tempfile::TempDir::new().unwrap();
+    let rule = |(n, query): (usize, String)| {
+        // What Grafana puts in itself.
+        let query = query.replace("$__rate_interval", "1m").replace("$instance", ".*");
+        json!({ "record": format!("query:{n}"), "expr": query })
+    };
+    let rules: Vec<_> = queries().into_iter().enumerate().map(rule).collect();
+    // JSON is YAML.
+    let rules = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+    std::fs::write(folder.path().join("rules.yml"), rules.to_string()).unwrap();
+    promtool(folder.path(), &["check", "rules", "rules.yml"]);
 }

@@ -107,6 +107,11 @@ impl Stand {
         self.asked.lock().unwrap().len()
     }
 
+    /// For whom, each time.
+    pub(crate) fn asked_for(&self) -> Vec<Option<String>> {
+        self.asked.lock().unwrap().iter().map(|(_, client)| client.clone()).collect()
+    }
+
     pub(crate) fn open(&self, open: bool) {
         self.open.send_replace(open);
     }

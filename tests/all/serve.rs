@@ -140,6 +140,28 @@ async fn a_form_works_like_json_and_leads_a_browser_on() {
     }
 }
 
+/// An edge that found the session's log-in too old sends the browser here, and
+/// would send it here again if it came back at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_in_page_asks_again_when_the_session_will_not_do() {
+    let home = Home::new();
+    let serve = home.serve(&[]);
+    let cookie = format!("__Host-session={}", bearer(&serve.url).await);
+    for (query, status) in [
+        ("return_to=/cart", 303),
+        ("return_to=/cart&max_age=3600", 303),
+        ("return_to=/cart&max_age=0", 200),
+        ("return_to=/cart&max_age=x", 400),
+    ] {
+        let page = client().get(serve.at(&format!("/?{query}"))).header("cookie", &cookie).send().await;
+        let page = page.unwrap();
+        assert_eq!(page.status(), status, "{query}");
+        if status == 200 {
+            assert!(page.text().await.unwrap().contains("value=\"/cart\""));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_sites_page_can_neither_log_in_nor_out() {
     let home = Home::new();

@@ -80,7 +80,7 @@ fn main() {
         rows.push((task, Some(length)));
     }
     let (mut tasks, sizes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-    interleave(&mut tasks, rounds(300));
+    interleave(&mut tasks, rounds(1_500));
     let of = |name: &str| tasks.iter().find(|task| task.name == name).unwrap();
     let (strict, jwt) = (of(peers::STRICT), of(peers::JWT));
     let rows: Vec<_> = tasks
@@ -107,7 +107,7 @@ fn main() {
         Task::each("**hallpass, `Minter::start`**", RUN, |_| black_box(issue()).as_str().len() > 100),
     ];
     tasks.extend(peers::issuing(&seed, &claims));
-    interleave(&mut tasks, rounds(300));
+    interleave(&mut tasks, rounds(1_500));
     let rows: Vec<_> = tasks
         .iter()
         .map(|task| vec![task.name.clone(), show(task.median()), format!("{:.3}", task.ratio(&tasks[0]))])

@@ -20,6 +20,7 @@ use prometheus::{
 
 use self::families::Maker;
 pub(crate) use self::store::Timed;
+use crate::anomaly::AnomalyKind;
 use crate::error::{ConfigError, Reason};
 use crate::event::{Event, EventKind, Limit};
 use crate::time::{Clock, SystemClock, UnixTime};
@@ -42,6 +43,9 @@ struct Families {
     sessions: IntCounterVec,
     revocations: IntCounterVec,
     panics: IntCounter,
+    anomalies: IntCounterVec,
+    anomaly_events_dropped: IntCounter,
+    webhooks_dropped: IntCounter,
 
     in_flight: IntGauge,
     requests: HistogramVec,
@@ -125,6 +129,19 @@ impl Metrics {
                 &["target"],
             )?,
             panics: m.counter("hallpass_panics_total", "Requests that ended in a panic: a bug each.")?,
+            anomalies: m.counters(
+                "hallpass_anomalies_total",
+                "Anomalies, each once for what it is about and its window, by kind.",
+                &["kind"],
+            )?,
+            anomaly_events_dropped: m.counter(
+                "hallpass_anomaly_events_dropped_total",
+                "Events that the detectors of anomalies did not hear: more came than they could take.",
+            )?,
+            webhooks_dropped: m.counter(
+                "hallpass_webhooks_dropped_total",
+                "Webhooks that were not sent: too many waited.",
+            )?,
             in_flight: m.gauge("hallpass_http_requests_in_flight", "Requests being served.")?,
             requests: m.histograms(
                 "hallpass_http_request_duration_seconds",
@@ -264,6 +281,11 @@ impl Metrics {
         self.0.revocations.with_label_values(&[target]).inc();
     }
 
+    /// Counts an anomaly.
+    pub(crate) fn anomaly(&self, kind: AnomalyKind) {
+        self.0.anomalies.with_label_values(&[kind.name()]).inc();
+    }
+
     /// Counts a request that panicked.
     pub(crate) fn panicked(&self) {
         self.0.panics.inc();
@@ -332,6 +354,9 @@ impl Drop for Guard {
 impl Families {
     /// A counter that appears with its first event has no rate at it.
     fn start_at_zero(&self) {
+        for kind in AnomalyKind::ALL {
+            self.anomalies.with_label_values(&[kind.name()]).inc_by(0);
+        }
         for reason in Reason::ALL.map(Reason::as_str).into_iter().chain([ACCEPTED]) {
             self.verdicts.with_label_values(&[reason]).inc_by(0);
         }

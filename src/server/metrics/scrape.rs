@@ -10,6 +10,7 @@ use super::families::{follow, signed};
 use crate::issuer::store::Store as _;
 use crate::key::KeyUse;
 use crate::replay::Purpose;
+use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::App;
 use crate::server::edges::{CONNECTED, Edges};
 use crate::server::hosts::Hosts;
@@ -25,6 +26,8 @@ impl Metrics {
         self.refresh_revocations(app);
         self.refresh_edges(&app.edges, now);
         self.refresh_passwords(app);
+        follow(&m.anomaly_events_dropped, app.events.watch.dropped());
+        follow(&m.webhooks_dropped, app.webhook.as_ref().map_or(0, Webhook::dropped));
         if let Some(counts) = app.hosts.own().token_cache_counts() {
             follow(&m.cache_lookups.with_label_values(&["hit"]), counts.hits);
             follow(&m.cache_lookups.with_label_values(&["miss"]), counts.misses);

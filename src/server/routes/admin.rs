@@ -1,4 +1,5 @@
-//! The operators' own address: `POST /admin/revoke`, `GET /metrics`.
+//! The operators' own address: `POST /admin/revoke`, `GET /metrics`, and the
+//! page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let routes = Router::new()
         .route("/admin/revoke", post(revoke))
         .route("/metrics", get(metrics))
+        .merge(super::ops::router())
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(Arc::clone(app));
     watched(super::guarded(routes, false), app)

@@ -25,7 +25,11 @@ pub(super) async fn report(
         tracing::warn!(event = "authn_login_fail", address = %asked.peer(), "edge credential refused");
         return refused(StatusCode::UNAUTHORIZED, "This needs the edge credential.");
     }
-    if app.edges.report(&report, app.client_address(&asked), app.now()) {
+    let now = app.now();
+    if app.edges.report(&report, app.client_address(&asked), now) {
+        for anomaly in app.edge_anomalies.admit(&report, now) {
+            app.events.watch.reported(anomaly);
+        }
         StatusCode::NO_CONTENT.into_response()
     } else {
         refused(StatusCode::SERVICE_UNAVAILABLE, "There are too many edges.")

@@ -172,6 +172,7 @@ impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Refused | Self::Proof(_) | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -183,6 +184,7 @@ impl LogInError {
             Self::Refused => "The user name or the password is wrong.",
             Self::Store(StoreError::UserChanged) => "This user may not log in, or has just been changed.",
             Self::Proof(_) => "The proof of the key is refused. Make another, with the nonce of this answer.",
+            Self::Throttled(_) => "Log-ins from your network are refused for a while. Try again later.",
             Self::Busy => "Too many people are logging in. Try again in a moment.",
             Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
             Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
@@ -197,6 +199,9 @@ pub(super) fn problem(error: &LogInError) -> Response {
     let mut response = Problem::new(error.status(), error.advice()).into_response();
     if let LogInError::Proof(why) = error {
         response.extensions_mut().insert(Rejection::from(*why));
+    }
+    if let LogInError::Throttled(wait) = error {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
     }
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

@@ -15,7 +15,6 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::error::Rejection;
 use crate::http::problem::Problem;
-use crate::http::proof;
 use crate::issuer::store::Store;
 use crate::server::app::App;
 use crate::server::request::{panicked, watched};
@@ -26,6 +25,7 @@ mod edges;
 mod hop;
 mod keys;
 mod login;
+mod ops;
 mod pages;
 mod revocations;
 mod sessions;
@@ -96,15 +96,10 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
 
 /// What a client that makes proofs is told beside every answer.
 async fn answer_proofs(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let is_meant = proof::is_meant(request.headers());
+    let headers = request.headers().clone();
     let mut response = next.run(request).await;
     let rejection = response.extensions_mut().remove::<Rejection>();
-    // Also whoever shows a bound token as if it were none.
-    if is_meant || matches!(rejection, Some(Rejection::ProofRequired { .. })) {
-        let status = response.status();
-        app.hosts.proofs().answer(status, response.headers_mut(), rejection.as_ref(), app.now());
-    }
-    response
+    app.hosts.proofs().answered(response, &headers, rejection.as_ref(), app.now())
 }
 
 /// What holds for every route: bounded bodies, bounded time, careful browsers.

@@ -21,11 +21,11 @@ use crate::session::Session;
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LogInPage<'a> {
-    base_path: &'a str,
-    username: &'a str,
-    return_to: Option<&'a str>,
-    error: Option<&'static str>,
+pub(super) struct LogInPage<'a> {
+    pub(super) base_path: &'a str,
+    pub(super) username: &'a str,
+    pub(super) return_to: Option<&'a str>,
+    pub(super) error: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -40,6 +40,9 @@ struct AccountPage<'a> {
 #[derive(Deserialize)]
 pub(super) struct LogInQuery {
     return_to: Option<String>,
+    /// The oldest log-in, in seconds, that will do where the browser wants to
+    /// go: an older session is not sent back there, which would refuse it again.
+    max_age: Option<u64>,
 }
 
 pub(super) async fn login(
@@ -47,7 +50,12 @@ pub(super) async fn login(
     Query(query): Query<LogInQuery>,
     asked: Asked,
 ) -> Response {
-    if app.session(&asked).is_ok() {
+    let recent = |session: &Session| {
+        let age = app.now().since(session.auth_time()).as_secs();
+        // Zero: whatever the log-in page has, it is not good there.
+        query.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age)
+    };
+    if app.session(&asked).is_ok_and(|session| recent(&session)) {
         let target = app.settings.return_target(query.return_to.as_deref());
         return private(Redirect::to(&target).into_response());
     }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::body::Body;
 use super::login::{no_store, unavailable};
+use crate::error::ConfigError;
 use crate::http::problem::Problem;
 use crate::issuer::TicketError;
 use crate::server::app::App;
@@ -69,6 +70,9 @@ pub(super) fn refused(error: &IssueError) -> Response {
         }
         IssueError::Ticket(TicketError::Audience) => unprocessable("The audience can't be used."),
         IssueError::Ticket(TicketError::SessionEnded { .. }) => Problem::unauthorized().into_response(),
+        IssueError::Ticket(TicketError::Config(ConfigError::TokenTooLong { .. })) => {
+            unprocessable("The ticket would be too long. Ask for a shorter path.")
+        }
         IssueError::Ticket(error) => {
             tracing::error!(%error, "no ticket could be made");
             unavailable("No ticket can be made at the moment. Try again.")
