@@ -170,7 +170,7 @@ impl<K: Clone> SessionLayer<K> {
         self.with(|settings| Arc::make_mut(&mut settings.answers).proxies = proxies)
     }
 
-    /// Tells `sink` of each token that is refused.
+    /// Tells `sink` of each verdict, and more of each token that is refused.
     #[must_use]
     pub fn events(self, sink: Arc<dyn EventSink>) -> Self {
         self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(sink))
