@@ -44,6 +44,8 @@ pub mod anomaly;
 #[doc(hidden)]
 pub mod cli;
 pub mod danger;
+#[cfg(feature = "server")]
+mod edge;
 mod error;
 pub mod event;
 #[cfg(any(feature = "issuer", feature = "sync"))]
@@ -100,6 +102,6 @@ pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
 /// The README's Rust is compiled by `cargo test`.
-#[cfg(all(doctest, feature = "axum"))]
+#[cfg(all(doctest, feature = "axum", feature = "sync"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

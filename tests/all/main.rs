@@ -24,6 +24,10 @@ mod docs;
 #[cfg(feature = "server")]
 mod dpop;
 #[cfg(feature = "server")]
+mod edge;
+#[cfg(feature = "server")]
+mod edge_hop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -53,14 +57,18 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
-#[cfg(feature = "otel")]
-mod otel;
+#[cfg(feature = "server")]
+mod openapi;
 #[cfg(feature = "server")]
 mod ops;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
 mod proofs;
+#[cfg(feature = "server")]
+mod proxies;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
