@@ -47,20 +47,7 @@ impl<'a> Credential<'a> {
             }
             return Ok(authorization.to_str().ok().and_then(bearer).map(Self::Bearer));
         }
-        let mut found = None;
-        // HTTP/2 may split the cookies over several headers (RFC 9113 §8.2.3).
-        for header in headers.get_all(COOKIE) {
-            // A header with a byte outside ASCII is some other cookie's doing;
-            // ours is still looked for.
-            let Ok(text) = core::str::from_utf8(header.as_bytes()) else { continue };
-            for pair in text.split(';') {
-                let Some((name, value)) = pair.split_once('=') else { continue };
-                if name.trim() == cookie_name && found.replace(value.trim()).is_some() {
-                    return Err(CredentialError::TwoCookies);
-                }
-            }
-        }
-        Ok(found.map(Self::Cookie))
+        Ok(cookie(headers, cookie_name)?.map(Self::Cookie))
     }
 
     /// The token's text.
@@ -70,6 +57,24 @@ impl<'a> Credential<'a> {
             Self::Cookie(token) | Self::Bearer(token) => token,
         }
     }
+}
+
+/// The value of the cookie of this name.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, CredentialError> {
+    let mut found = None;
+    // HTTP/2 may split the cookies over several headers (RFC 9113 §8.2.3).
+    for header in headers.get_all(COOKIE) {
+        // A header with a byte outside ASCII is some other cookie's doing;
+        // ours is still looked for.
+        let Ok(text) = core::str::from_utf8(header.as_bytes()) else { continue };
+        for pair in text.split(';') {
+            let Some((own, value)) = pair.split_once('=') else { continue };
+            if own.trim() == name && found.replace(value.trim()).is_some() {
+                return Err(CredentialError::TwoCookies);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The scheme's name is case-insensitive (RFC 9110 §11.1).

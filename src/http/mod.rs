@@ -3,7 +3,7 @@
 
 mod client_address;
 pub(crate) mod cookie;
-mod credential;
+pub(crate) mod credential;
 pub(crate) mod csrf;
 mod extract;
 mod layer;

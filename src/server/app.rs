@@ -38,7 +38,7 @@ pub(crate) struct App {
 pub(crate) struct Settings {
     pub(crate) base_path: String,
     return_origins: Vec<String>,
-    trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// TLS is ended here or by a proxy in front.
     pub(crate) secure_transport: bool,
     /// What a service shows in order to start sessions.

@@ -9,6 +9,7 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::server::limits::LimitsTable;
 
 /// What `serve --config F` reads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub lifetimes: LifetimesTable,
     /// What tokens say.
     pub tokens: TokensTable,
+    /// How much anybody may ask for.
+    pub limits: LimitsTable,
 }
 
 /// `[lifetimes]`: durations like `"15m"` or `"90s"`.
@@ -85,7 +88,7 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        self.limits.check()
     }
 
     /// # Errors

@@ -2,10 +2,12 @@
 
 mod app;
 pub(crate) mod config;
+mod connections;
 mod credential;
 pub(crate) mod demo;
 mod events;
 mod keyring;
+pub(crate) mod limits;
 pub(crate) mod listen;
 mod login_service;
 pub(crate) mod password;
@@ -26,8 +28,10 @@ use crate::issuer::store::{SqliteStore, Store, StoreError};
 use crate::policy::StalePolicy;
 use crate::server::app::{App, Settings};
 use crate::server::config::Config;
+use crate::server::connections::Gate;
 use crate::server::events::Events;
 use crate::server::keyring::Keyring;
+use crate::server::limits::Limits;
 use crate::server::listen::{Listener, Transport};
 use crate::server::login_service::LoginService;
 use crate::server::password::PasswordChecker;
@@ -72,6 +76,15 @@ impl Issuer {
         let keyring = Keyring::open(options.keys, clock.now())?;
         let minter = options.config.minter()?;
         let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
+        if options.transport == Transport::BehindTlsProxy && options.config.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "no trusted_proxies: all clients count as one, the proxy, and share its limits; \
+                 name the proxy's address in the configuration"
+            );
+        }
+        let table = options.config.limits;
+        let proxies = settings.trusted_proxies.clone();
+        let listener = listener.gated(Gate::new(table.connections, table.connections_per_address, proxies));
         let store = Arc::new(SqliteStore::open(&options.data).await?);
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
@@ -96,6 +109,7 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            limits: Limits::open(table, &*store).await?,
         });
         let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
         let app = Arc::new(App {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 /// Shortest password, in characters (NIST SP 800-63B-4 §3.1.1.2: at least 8
@@ -100,24 +100,44 @@ impl PasswordChecker {
         })
     }
 
+    /// A place among those whose passwords are checked, or wait for it.
+    ///
+    /// # Errors
+    /// [`Busy`] if too many checks wait already.
+    pub fn admit(&self) -> Result<Admitted, Busy> {
+        Arc::clone(&self.admitted).try_acquire_owned().map(Admitted).map_err(|_| Busy)
+    }
+
     /// Whether `password` is the one behind `hash`; false for no hash, after
     /// the same work.
     ///
     /// # Errors
-    /// [`Busy`] if too many checks wait already.
-    pub async fn check(&self, password: Password, hash: Option<String>) -> Result<bool, Busy> {
+    /// [`Busy`] if the process is ending.
+    pub async fn check(
+        &self,
+        admitted: Admitted,
+        password: Password,
+        hash: Option<String>,
+    ) -> Result<bool, Busy> {
         // A password that nobody can have costs nothing.
         if password.0.len() > MAX_BYTES {
             return Ok(false);
         }
-        let _admitted = self.admitted.try_acquire().map_err(|_| Busy)?;
-        let _working = self.working.acquire().await.map_err(|_| Busy)?;
+        let working = Arc::clone(&self.working).acquire_owned().await.map_err(|_| Busy)?;
         let nobody = Arc::clone(&self.nobody);
-        // Compared even when the outcome is settled.
         tokio::task::spawn_blocking(move || {
-            password.verifies(hash.as_deref().unwrap_or(&nobody)) & hash.is_some()
+            // Compared even when the outcome is settled.
+            let right = password.verifies(hash.as_deref().unwrap_or(&nobody)) & hash.is_some();
+            // Not before the work is done, even if whoever asked has gone: else
+            // clients that hang up would have as much memory at work as they like.
+            drop((working, admitted));
+            right
         })
         .await
         .map_err(|_| Busy)
     }
 }
+
+/// A place that [`PasswordChecker::admit`] gave.
+#[derive(Debug)]
+pub struct Admitted(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);

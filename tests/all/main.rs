@@ -33,6 +33,8 @@ mod layers;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod limits;
 mod malformed;
 #[cfg(feature = "issuer")]
 mod minter;

@@ -25,7 +25,7 @@ struct LogInPage<'a> {
     base_path: &'a str,
     username: &'a str,
     return_to: Option<&'a str>,
-    error: Option<&'static str>,
+    error: Option<&'a str>,
 }
 
 #[derive(Template)]
@@ -61,8 +61,11 @@ pub(super) fn log_in_again(
     return_to: Option<&str>,
     error: &LogInError,
 ) -> Response {
-    let mut response = log_in_page(&app.settings, username, return_to, Some(error.advice()));
+    let mut response = log_in_page(&app.settings, username, return_to, Some(&error.advice_on_page()));
     *response.status_mut() = error.status();
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after);
+    }
     response
 }
 
@@ -70,7 +73,7 @@ fn log_in_page(
     settings: &Settings,
     username: &str,
     return_to: Option<&str>,
-    error: Option<&'static str>,
+    error: Option<&str>,
 ) -> Response {
     page(
         settings,

@@ -201,7 +201,10 @@ pub(super) async fn start(
     if let Some(agent) = asked.user_agent.and_then(|agent| agent.try_into().ok()) {
         user.insert(header::USER_AGENT, agent);
     }
-    let client = Client::new(asked.address.unwrap_or(peer.ip()), &user);
+    let client = match asked.address {
+        Some(address) => Client::new(address, &user),
+        None => Client::new(peer.ip(), &user).by_service(),
+    };
     match app.service.log_in_elsewhere(&subject, &asked.claims, auth_time, &client, now).await {
         Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
         Err(error) => problem(&error),
