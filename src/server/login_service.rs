@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink, Limit};
 use crate::http::cookie::DEVICE_COOKIE;
-use crate::http::credential;
+use crate::http::{credential, network_of};
 use crate::id::{SessionId, Subject, SubjectHash};
 use crate::issuer::store::{
     Attempt, AttemptKey, AuditEvent, CapScope, DeviceId, MadeRoom, Revoked, SessionRecord, Store, StoreError,
@@ -236,7 +236,7 @@ impl<S: Store> LoginService<S> {
             LogInError::Limited(limited)
         };
         self.limits.attempt(client.address).map_err(limited)?;
-        let admitted = self.passwords.admit().map_err(|_| {
+        let admitted = self.passwords.admit(network_of(client.address)).map_err(|_| {
             limited(self.limits.hit(Limit::PasswordWork, Duration::ZERO));
             LogInError::Busy
         })?;

@@ -25,6 +25,8 @@ mod ended;
 mod examples;
 #[cfg(feature = "server")]
 mod five_edges;
+#[cfg(feature = "server")]
+mod floods;
 mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 mod key_dir;
