@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::cast_precision_loss,
+    clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a bench prints rough numbers and may fail loudly"
@@ -18,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{machine, publish, table};
-use flood::{Flood, HONEST, Honest, MALLORY, Outcome, Service, Size, quantile};
+use flood::{Flood, HONEST, Honest, MALLORY, Outcome, Service, Size};
 
 const PASSWORD: &str = "correct horse battery";
 const SIZE: Size = Size { time: Duration::from_secs(10), clients: 32, connections: 10_000 };
@@ -77,15 +78,15 @@ fn main() {
 
 fn row(name: &str, outcome: &Outcome) -> Vec<String> {
     let Outcome { before, during, memory, .. } = outcome;
-    let served = |seen: &Honest| format!("{:.1} % of {}", seen.success() * 100.0, seen.asked);
+    let served = |seen: &Honest| format!("{:.1} % of {}", success(seen) * 100.0, seen.asked);
     let compared = |times: fn(&Honest) -> &[Duration], part| {
         let (before, during) = (quantile(times(before), part), quantile(times(during), part));
         let ratio = during.as_secs_f64() / before.as_secs_f64();
         [format!("{:.1} ms", before.as_secs_f64() * 1e3), format!("{ratio:.1}")]
     };
-    let [half, half_ratio] = compared(|seen| &seen.requests, 0.5);
-    let [most, most_ratio] = compared(|seen| &seen.requests, 0.99);
-    let [log_in, log_in_ratio] = compared(|seen| &seen.log_ins, 0.5);
+    let [half, half_ratio] = compared(|seen| &seen.requests, 50);
+    let [most, most_ratio] = compared(|seen| &seen.requests, 99);
+    let [log_in, log_in_ratio] = compared(|seen| &seen.log_ins, 50);
     let mib = |kib: u64| format!("{:.0} MiB", kib as f64 / 1024.0);
     let (alone, flooded) = (served(before), served(during));
     let (peak_before, peak_after) = (mib(memory.0), mib(memory.1));
@@ -102,6 +103,17 @@ fn row(name: &str, outcome: &Outcome) -> Vec<String> {
         peak_before,
         peak_after,
     ]
+}
+
+fn success(seen: &Honest) -> f64 {
+    1.0 - seen.failed.len() as f64 / seen.asked as f64
+}
+
+/// The time that `hundredths` of a hundred take at most.
+fn quantile(times: &[Duration], hundredths: usize) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get((times.len() * hundredths / 100).min(times.len() - 1)).copied().unwrap()
 }
 
 /// `serve` with its defaults, in a process of its own.
@@ -131,7 +143,7 @@ impl Serving {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: serde_json::Value = serde_json::from_str(&line).expect("serve says where it listens");
         let url = said["listening"].as_str().unwrap().to_owned();
-        let service = Service { url, pid: process.id(), password: PASSWORD.to_owned() };
+        let service = Service::new(url, process.id(), PASSWORD.to_owned());
         Self { process, service }
     }
 }

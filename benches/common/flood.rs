@@ -58,20 +58,6 @@ pub struct Honest {
     pub log_ins: Vec<Duration>,
 }
 
-impl Honest {
-    pub fn success(&self) -> f64 {
-        1.0 - self.failed.len() as f64 / self.asked as f64
-    }
-}
-
-/// The `part`, like 0.5 or 0.99, of the sorted times.
-pub fn quantile(times: &[Duration], part: f64) -> Duration {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    let place = (times.len() as f64 * part) as usize;
-    times.get(place.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
-}
-
 /// What came of it.
 pub struct Outcome {
     pub before: Honest,
@@ -88,6 +74,8 @@ pub struct Service {
     pub url: String,
     pub pid: u32,
     pub password: String,
+    /// The device cookie of each honest client.
+    devices: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 fn client(address: IpAddr, keep: usize) -> Client {
@@ -97,6 +85,10 @@ fn client(address: IpAddr, keep: usize) -> Client {
 }
 
 impl Service {
+    pub fn new(url: String, pid: u32, password: String) -> Self {
+        Self { url, pid, password, devices: Arc::default() }
+    }
+
     fn address(&self) -> SocketAddr {
         self.url.split("://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap()
     }
@@ -108,6 +100,27 @@ impl Service {
         let status = answer.status();
         let body = answer.json().await.map_err(|error| cause(&error))?;
         if status == 200 { Ok(body) } else { Err(status.as_u16().to_string()) }
+    }
+
+    /// As a browser, which keeps its cookies: the session's, and the device's
+    /// for the next log-in.
+    async fn log_in_as_browser(&self, client: &Client, name: &str) -> Result<String, String> {
+        let device = self.devices.lock().unwrap().get(name).cloned().unwrap_or_default();
+        let body = json!({ "username": name, "password": self.password });
+        let request = client.post(format!("{}/login", self.url)).header("cookie", device).json(&body);
+        let answer = request.send().await.map_err(|error| cause(&error))?;
+        if answer.status() != 200 {
+            return Err(format!("{} at log-in", answer.status().as_u16()));
+        }
+        let (mut session, mut device) = (String::new(), String::new());
+        for cookie in answer.headers().get_all("set-cookie") {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+            let kept = if pair.starts_with("__Host-device") { &mut device } else { &mut session };
+            *kept = pair;
+        }
+        answer.bytes().await.map_err(|error| cause(&error))?;
+        self.devices.lock().unwrap().insert(name.to_owned(), device);
+        Ok(session.split_once('=').map(|(_, token)| token.to_owned()).unwrap_or_default())
     }
 
     async fn show(&self, client: &Client, token: &str) -> Result<(), String> {
@@ -160,9 +173,9 @@ impl Service {
             let due = last_log_in.is_none_or(|at| at.elapsed() >= Duration::from_millis(500));
             let answer = if due && seen.asked % 4 == 1 {
                 last_log_in = Some(asked);
-                let answer = self.log_in(&client, name, &self.password).await;
+                let answer = self.log_in_as_browser(&client, name).await;
                 seen.log_ins.push(asked.elapsed());
-                answer.map(|body| token = body["token"].as_str().map(str::to_owned))
+                answer.map(|new| token = Some(new))
             } else {
                 let answer = self.show(&client, token.as_deref().unwrap_or("")).await;
                 seen.requests.push(asked.elapsed());

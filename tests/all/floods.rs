@@ -29,7 +29,7 @@ fn home() -> Home {
 }
 
 fn service(running: &Running) -> Service {
-    Service { url: running.url.clone(), pid: running.pid(), password: PASSWORD.to_owned() }
+    Service::new(running.url.clone(), running.pid(), PASSWORD.to_owned())
 }
 
 async fn survives(flood: Flood) -> Outcome {
