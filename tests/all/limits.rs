@@ -518,7 +518,9 @@ async fn guesses_at_once_get_no_more_tries() {
         said.push(guess.await.unwrap());
     }
     said.sort_unstable();
-    assert_eq!(said, [vec![401; 3], vec![429; 27]].concat());
+    assert_eq!(said.iter().filter(|code| **code == 401).count(), 3, "{said:?}");
+    // Too soon; or one address has as many at once as it may have.
+    assert!(said[3..].iter().all(|code| [429, 503].contains(code)), "{said:?}");
     assert_eq!(serve.log().matches("password refused").count(), 3);
 }
 
