@@ -64,9 +64,10 @@ fn main() {
         "after",
     ];
     let text = format!(
-        "{} (a shared virtual machine, on which other work ran at the same time). {} s each before and during; \
+        "{}: a shared virtual machine, on which other work ran at the same time; {} build. {} s each before and during; \
          {} honest clients at addresses of their own, {} flooding ones at one.\n\n{}\n{}",
         machine(),
+        if cfg!(debug_assertions) { "a development" } else { "a release" },
         SIZE.time.as_secs(),
         HONEST.len(),
         SIZE.clients,
