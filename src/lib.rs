@@ -39,10 +39,13 @@
 //! `docs/` has the specification, the threat model and how to run it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod anomaly;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod cli;
 pub mod danger;
+#[cfg(feature = "server")]
+mod edge;
 mod error;
 pub mod event;
 #[cfg(any(feature = "issuer", feature = "sync"))]
@@ -54,9 +57,14 @@ mod id;
 #[cfg(feature = "issuer")]
 pub mod issuer;
 pub mod key;
+mod network;
+#[cfg(feature = "sync")]
+mod outbound;
 mod policy;
 #[cfg(feature = "proof")]
 pub mod proof;
+#[cfg(feature = "sync")]
+pub mod renew;
 pub mod replay;
 pub mod revocation;
 #[cfg(feature = "server")]
@@ -81,6 +89,8 @@ pub use key::{KeyDir, SigningKey};
 pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
 #[cfg(feature = "proof")]
 pub use proof::{ProofRequest, ProofVerifier};
+#[cfg(feature = "sync")]
+pub use renew::RenewClient;
 pub use replay::NonceCache;
 pub use revocation::RevocationList;
 #[cfg(any(feature = "axum", feature = "sync"))]
@@ -92,6 +102,6 @@ pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
 /// The README's Rust is compiled by `cargo test`.
-#[cfg(all(doctest, feature = "axum"))]
+#[cfg(all(doctest, feature = "axum", feature = "sync"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

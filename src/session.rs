@@ -6,13 +6,17 @@ mod ended;
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use crate::error::Rejection;
 use crate::id::{KeyId, SessionId, TokenId};
 use crate::time::UnixTime;
+#[cfg(feature = "axum")]
+use crate::time::{Clock, SystemClock};
 use crate::verify::{CachedToken, VerifiedToken};
 use crate::wire::app;
 use crate::wire::claims::Claims;
@@ -87,6 +91,12 @@ impl<C> Session<C> {
 
     pub(crate) fn all_claims(&self) -> &Claims {
         self.token().claims()
+    }
+
+    /// A clone, seen with other claims.
+    #[cfg(feature = "axum")]
+    pub(crate) fn seen_with<D>(&self) -> Session<D> {
+        Session { token: self.token.clone(), lifeline: self.lifeline.clone(), kind: PhantomData }
     }
 
     /// The session seen with other claims.
@@ -164,6 +174,25 @@ impl<C> Session<C> {
     #[must_use]
     pub fn auth_time(&self) -> UnixTime {
         self.all_claims().session.auth_time
+    }
+
+    /// Whether the user gave credentials at most `age` ago, in whole seconds: for
+    /// what a session alone should not be enough for.
+    ///
+    /// # Errors
+    /// [`Rejection::ReauthenticationRequired`]
+    pub fn authenticated_within(&self, age: Duration, now: UnixTime) -> Result<(), Rejection> {
+        let auth_time = self.auth_time();
+        if now.since(auth_time) <= age {
+            return Ok(());
+        }
+        Err(Rejection::ReauthenticationRequired { auth_time, now, max_age_secs: age.as_secs() })
+    }
+
+    /// The present, by the clock of the verifier that admitted it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn now(&self) -> UnixTime {
+        self.lifeline.as_ref().map_or_else(|| SystemClock.now(), |lifeline| lifeline.now())
     }
 
     /// How often the session has been renewed.

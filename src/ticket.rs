@@ -21,6 +21,16 @@ use crate::wire::cose::Typ;
 pub struct TicketVerifier {
     verifier: Verifier,
     nonces: NonceCache,
+    paths: Paths,
+}
+
+/// Which tickets are redeemed, by their path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Paths {
+    /// Those for the request's path, and those for no path in particular.
+    Any,
+    /// Only those for the request's path.
+    Named,
 }
 
 impl TicketVerifier {
@@ -28,7 +38,15 @@ impl TicketVerifier {
     /// audience redeems none: every ticket names one.)
     #[must_use]
     pub const fn new(verifier: Verifier, nonces: NonceCache) -> Self {
-        Self { verifier, nonces }
+        Self { verifier, nonces, paths: Paths::Any }
+    }
+
+    /// Refuses tickets that name no path: for where a ticket opens more than
+    /// one made for elsewhere should, such as a whole session.
+    #[must_use]
+    pub const fn with_path_only(mut self) -> Self {
+        self.paths = Paths::Named;
+        self
     }
 
     /// Verifies and admits a ticket, and uses it up. `path` is the path of the
@@ -82,6 +100,10 @@ impl TicketVerifier {
         let unverified = UnverifiedToken::decode_as(ticket, Typ::Ticket)?;
         let verified = self.verifier.signed(&unverified, now)?;
         self.verifier.policy().admit_ticket(verified.key_id(), verified.claims(), path, now)?;
+        if self.paths == Paths::Named && verified.claims().path().is_none() {
+            let found = verified.claims().audience().map(Into::into);
+            return Err(Rejection::WrongAudience { expected: Some(path.into()), found });
+        }
         Ok(verified)
     }
 

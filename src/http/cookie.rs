@@ -23,7 +23,6 @@ pub(crate) fn set(headers: &mut HeaderMap, token: &str, max_age: Duration) {
 
 /// Sets the device cookie. It says who logged in here and gives nothing to who
 /// has it, but it is nobody else's either.
-#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the login service sets it"))]
 pub(crate) fn set_device(headers: &mut HeaderMap, value: &str, max_age: Duration) {
     let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
     let cookie = Cookie::build((DEVICE_COOKIE, value)).path("/").secure(true).http_only(true);
@@ -32,9 +31,55 @@ pub(crate) fn set_device(headers: &mut HeaderMap, value: &str, max_age: Duration
     append(headers, &cookie.build());
 }
 
+/// Puts a renewed token into a response of some service: unless that sets the
+/// session cookie itself (it logs out, say), and whatever it said of caching.
+#[cfg(feature = "sync")]
+pub(crate) fn renew(headers: &mut HeaderMap, token: &str, max_age: Duration) {
+    let is_ours = |value: &HeaderValue| {
+        let name = value.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.trim_ascii() == SESSION_COOKIE.as_bytes()
+    };
+    if headers.get_all(SET_COOKIE).iter().any(is_ours) {
+        return;
+    }
+    // RFC 9213 and its precursors: to some caches these say more than
+    // Cache-Control does.
+    let targeted: Vec<_> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.ends_with("cdn-cache-control") || name == "surrogate-control" || name == "x-accel-expires"
+        })
+        .cloned()
+        .collect();
+    for name in targeted {
+        headers.remove(name);
+    }
+    headers.remove(http::header::EXPIRES);
+    set(headers, token, max_age);
+}
+
 /// Makes the browser forget the session cookie.
 pub(crate) fn clear(headers: &mut HeaderMap) {
     append(headers, &attributes("").max_age(time::Duration::ZERO).build());
+}
+
+/// Sets another cookie than the session's, which no link from elsewhere sends.
+#[cfg(feature = "server")]
+pub(crate) fn set_strict(headers: &mut HeaderMap, name: &str, value: &str, max_age: Duration) {
+    let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+    append(headers, &strict(name, value).max_age(time::Duration::seconds(max_age)).build());
+}
+
+/// Makes the browser forget it.
+#[cfg(feature = "server")]
+pub(crate) fn clear_strict(headers: &mut HeaderMap, name: &str) {
+    append(headers, &strict(name, "").max_age(time::Duration::ZERO).build());
+}
+
+#[cfg(feature = "server")]
+fn strict<'a>(name: &'a str, value: &'a str) -> cookie::CookieBuilder<'a> {
+    Cookie::build((name, value)).path("/").secure(true).http_only(true).same_site(SameSite::Strict)
 }
 
 /// Lax and not Strict, so that a link from elsewhere finds its user logged in;

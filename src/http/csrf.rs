@@ -5,7 +5,9 @@
 //! older ones, `Origin`), and no page can make it lie.
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+
+use crate::error::ConfigError;
 
 /// A request that came from another site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,22 +19,66 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// Passes `Sec-Fetch-Site: same-origin` and `none` (typed or bookmarked). When
-/// that is absent, `Origin` must be the host asked; with neither it is not a
-/// browser and passes, since then no browser added a cookie.
+/// Passes the host's own pages alone: [`Origins::check`].
 pub(crate) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), CrossSite> {
-    let passes = if let Some(site) = headers.get("sec-fetch-site") {
-        site == "same-origin" || site == "none"
-    } else if let Some(origin) = headers.get(ORIGIN) {
-        let host = uri
-            .authority()
-            .map(http::uri::Authority::as_str)
-            .or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()));
-        host.is_some_and(|host| origin.to_str().is_ok_and(|origin| same_host(origin, host)))
-    } else {
-        true
-    };
-    if passes { Ok(()) } else { Err(CrossSite) }
+    Origins::default().check(headers, uri)
+}
+
+/// The other origins whose pages may make requests that change something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins(Vec<HeaderValue>);
+
+impl Origins {
+    /// # Errors
+    /// [`ConfigError::Builder`] if it is not an origin as browsers write it:
+    /// nothing else could ever equal theirs.
+    pub(crate) fn allow(&mut self, origin: &str) -> Result<(), ConfigError> {
+        const NO_ORIGIN: ConfigError = ConfigError::Builder(
+            "an origin is a scheme, a host and perhaps a port, in lower case and without a path, \
+             like \"https://app.example\"",
+        );
+        let uri: Uri = origin.parse().map_err(|_| NO_ORIGIN)?;
+        let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(NO_ORIGIN);
+        };
+        let default = if scheme == "https" { "443" } else { "80" };
+        let plain = format!("{scheme}://{authority}") == origin
+            && origin == origin.to_ascii_lowercase()
+            && !authority.as_str().contains('@')
+            && authority.port().is_none_or(|port| port.as_str() != default && port.as_str() != "");
+        let value = HeaderValue::try_from(origin).map_err(|_| NO_ORIGIN)?;
+        if !plain {
+            return Err(NO_ORIGIN);
+        }
+        self.0.push(value);
+        Ok(())
+    }
+
+    /// Passes `Sec-Fetch-Site: same-origin` and `none` (typed or bookmarked).
+    /// When that is absent, `Origin` must be the host asked; with neither it is
+    /// not a browser and passes, since then no browser added a cookie. An
+    /// `Origin` that was allowed passes always.
+    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), CrossSite> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let origin = origins.next();
+        // Two of either were not written by a browser.
+        if origins.next().is_some() || headers.get_all("sec-fetch-site").iter().nth(1).is_some() {
+            return Err(CrossSite);
+        }
+        let passes = origin.is_some_and(|origin| self.0.contains(origin))
+            || if let Some(site) = headers.get("sec-fetch-site") {
+                site == "same-origin" || site == "none"
+            } else if let Some(origin) = origin {
+                let host = uri
+                    .authority()
+                    .map(http::uri::Authority::as_str)
+                    .or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()));
+                host.is_some_and(|host| origin.to_str().is_ok_and(|origin| same_host(origin, host)))
+            } else {
+                true
+            };
+        if passes { Ok(()) } else { Err(CrossSite) }
+    }
 }
 
 /// Whether an origin (RFC 6454 §6.2) is of this host and port. The scheme is
@@ -51,12 +97,85 @@ fn same_host(origin: &str, host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn verdict(pairs: &[(&'static str, &'static str)]) -> bool {
+    fn verdict_of(origins: &Origins, pairs: &[(&'static str, &'static str)]) -> bool {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        check(&headers, &Uri::from_static("/login")).is_ok()
+        origins.check(&headers, &Uri::from_static("/login")).is_ok()
+    }
+
+    fn verdict(pairs: &[(&'static str, &'static str)]) -> bool {
+        verdict_of(&Origins::default(), pairs)
+    }
+
+    #[test]
+    fn an_allowed_origin_is_compared_exactly() {
+        let mut origins = Origins::default();
+        origins.allow("https://app.example").unwrap();
+        origins.allow("http://localhost:3000").unwrap();
+        for (pass, origin) in [
+            (true, "https://app.example"),
+            (true, "http://localhost:3000"),
+            (false, "http://app.example"),
+            (false, "https://app.example:8443"),
+            (false, "https://app.example:443"),
+            (false, "https://APP.example"),
+            (false, "https://app.example."),
+            (false, "https://app.example.evil.example"),
+            (false, "https://evil-app.example"),
+            (false, "https://x.app.example"),
+            (false, "https://app.example/"),
+            (false, "https://app.example, https://app.example"),
+            (false, "http://localhost"),
+            (false, "http://localhost:30000"),
+            (false, "null"),
+            (false, ""),
+        ] {
+            for site in ["same-site", "cross-site"] {
+                assert_eq!(
+                    verdict_of(&origins, &[("sec-fetch-site", site), ("origin", origin)]),
+                    pass,
+                    "{origin}"
+                );
+            }
+            assert_eq!(
+                verdict_of(&origins, &[("host", "api.example"), ("origin", origin)]),
+                pass,
+                "{origin}"
+            );
+        }
+        // The page said who it is, or the browser did not say.
+        assert!(!verdict_of(&origins, &[("sec-fetch-site", "cross-site")]));
+        assert!(!verdict_of(
+            &origins,
+            &[("origin", "https://app.example"), ("origin", "https://evil.example")]
+        ));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_not_allowed() {
+        for text in [
+            "",
+            "*",
+            "null",
+            "app.example",
+            "//app.example",
+            "https://",
+            "https://app.example/",
+            "https://app.example/x",
+            "https://app.example?",
+            "https://app.example:443",
+            "https://app.example:",
+            "http://app.example:80",
+            "https://App.example",
+            "HTTPS://app.example",
+            "https://u@app.example",
+            "https://*.example ",
+            "ftp://app.example",
+        ] {
+            assert!(Origins::default().allow(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]
@@ -79,6 +198,10 @@ mod tests {
             (false, &[("host", "a.example"), ("origin", "https://a.example.evil.example")]),
             (false, &[("host", "a.example"), ("origin", "null")]),
             (false, &[("origin", "https://a.example")]),
+            // Nor what is said twice.
+            (false, &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]),
+            (false, &[("sec-fetch-site", "same-origin, cross-site")]),
+            (false, &[("sec-fetch-site", "")]),
         ] {
             assert_eq!(verdict(headers), pass, "{headers:?}");
         }

@@ -2,15 +2,25 @@
 //! and what a refused client is told.
 
 mod client_address;
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod cookie;
 pub(crate) mod credential;
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod csrf;
 mod extract;
 mod layer;
 pub mod problem;
+#[cfg(feature = "proof")]
+pub(crate) mod proof;
+mod ticket;
 
-pub use client_address::{TrustedProxies, network_of};
+pub use client_address::TrustedProxies;
 pub use cookie::SESSION_COOKIE;
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
-pub use layer::{ResponseFuture, SessionLayer, SessionService};
+pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionService};
+#[cfg(feature = "proof")]
+pub use proof::RequestProofs;
+pub use ticket::{TicketFuture, TicketLayer, TicketService};
+
+pub use crate::network::network_of;

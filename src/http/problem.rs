@@ -6,7 +6,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-/// A problem document of type `about:blank` (RFC 9457 §4.2.1).
+/// The type of a problem that another log-in solves. Clients tell by it that
+/// they are to reauthenticate, and need not understand `WWW-Authenticate`.
+pub const REAUTHENTICATION_REQUIRED: &str = "tag:hallpass,2026:reauthentication-required";
+
+/// A problem document, of type `about:blank` (RFC 9457 §4.2.1) unless a program
+/// can do something about it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -14,6 +19,9 @@ pub struct Problem {
     title: &'static str,
     status: u16,
     detail: &'static str,
+    /// The oldest log-in that is taken, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u64>,
 }
 
 impl Problem {
@@ -21,7 +29,7 @@ impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, detail: &'static str) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { kind: "about:blank", title, status: status.as_u16(), detail }
+        Self { kind: "about:blank", title, status: status.as_u16(), detail, max_age: None }
     }
 
     /// 401: no session, or none that is accepted. Never says which.
@@ -35,6 +43,21 @@ impl Problem {
     pub fn cross_site() -> Self {
         Self::new(StatusCode::FORBIDDEN, "This request was made by another site, so it is refused.")
     }
+
+    /// 403: the session is good, and not for this.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "This session may not do this.")
+    }
+
+    /// 401: the session is good, and its log-in longer ago than `max_age`
+    /// seconds. `POST /reauthenticate` at the issuer helps.
+    #[must_use]
+    pub fn reauthentication_required(max_age: u64) -> Self {
+        let detail = "This needs a more recent log-in. Give your password again and try again.";
+        let problem = Self::new(StatusCode::UNAUTHORIZED, detail);
+        Self { kind: REAUTHENTICATION_REQUIRED, max_age: Some(max_age), ..problem }
+    }
 }
 
 impl IntoResponse for Problem {
@@ -47,8 +70,17 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED.as_u16() {
-            // RFC 9110 §11.6.1: a 401 must say how to authenticate.
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            // RFC 9110 §11.6.1: a 401 must say how to authenticate; RFC 9470 §3,
+            // that what there is was too long ago.
+            let challenge = match self.max_age {
+                None => HeaderValue::from_static("Bearer"),
+                Some(max_age) => HeaderValue::try_from(format!(
+                    "Bearer error=\"insufficient_user_authentication\", \
+                     error_description=\"More recent authentication is required\", max_age=\"{max_age}\""
+                ))
+                .unwrap_or(HeaderValue::from_static("Bearer")),
+            };
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         response
     }

@@ -200,7 +200,7 @@ impl Minter {
     /// A session's last token has the largest generation; it must fit too. A
     /// generation takes a second at least, and a session at most 400 days: so
     /// it has four bytes, and the first one none.
-    fn check_room(&self, first_payload: usize) -> Result<(), ConfigError> {
+    pub(super) fn check_room(&self, first_payload: usize) -> Result<(), ConfigError> {
         let characters = text::encoded_len(cose::session_token_len(first_payload + 4));
         if characters > self.max_characters {
             return Err(ConfigError::TokenTooLong { characters, limit: self.max_characters });

@@ -1,5 +1,6 @@
 //! The login service's half: sessions started, renewed and revoked.
 
+mod child;
 mod in_process;
 pub mod ledger;
 mod mint;

@@ -15,7 +15,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::id::{KeyId, SessionId};
 use crate::time::UnixTime;
@@ -112,6 +112,12 @@ impl RevocationList {
     #[must_use]
     pub fn check(&self, sid: &SessionId, subject: &str, key: KeyId, started: UnixTime) -> Option<RevokedBy> {
         self.0.current.load().check(sid, subject, key, started)
+    }
+
+    /// The list at this moment, for all that one request asks of it. Not to be
+    /// kept: there are few such places a thread before they get dear.
+    pub(crate) fn current(&self) -> Current {
+        Current(self.0.current.load())
     }
 
     /// The time at which the list was known to be complete: the signed time
@@ -282,6 +288,27 @@ pub struct Subscription {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subscription")
+    }
+}
+
+/// A [`RevocationList`] while a request is judged.
+pub(crate) struct Current(Guard<Arc<State>>);
+
+impl Current {
+    /// See [`RevocationList::check`].
+    pub(crate) fn check(
+        &self,
+        sid: &SessionId,
+        subject: &str,
+        key: KeyId,
+        started: UnixTime,
+    ) -> Option<RevokedBy> {
+        self.0.check(sid, subject, key, started)
+    }
+
+    /// See [`RevocationList::as_of`].
+    pub(crate) fn as_of(&self) -> Option<UnixTime> {
+        self.0.as_of
     }
 }
 

@@ -1,36 +1,47 @@
 //! What every route of the issuer shares.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
-use crate::http::{Credential, SESSION_COOKIE, TrustedProxies};
+use crate::http::{Credential, TrustedProxies, proof};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
+use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::webhook::Webhook;
+use crate::server::asked::{Asked, Refused};
 use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
+use crate::server::edges::Edges;
 use crate::server::events::Events;
+use crate::server::hosts::{Audiences, Hosts};
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
+use crate::server::metrics::Timed;
+use crate::server::operators::Operators;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
-use crate::verifier::Verifier;
 
 /// The store that the program is built with.
-pub(crate) type Engine = SqliteStore;
+pub(crate) type Engine = Timed<SqliteStore>;
 
 /// The issuer while it runs.
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) events: Events,
     pub(crate) keyring: Keyring,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
+    pub(crate) operators: Operators<Engine>,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) edge_anomalies: EdgeAnomalies,
+    pub(crate) edges: Edges,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -45,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) service_credential: SharedCredential,
     /// What an operator shows in order to revoke.
     pub(crate) operator_credential: SharedCredential,
+    /// What an edge shows in order to report.
+    pub(crate) edge_credential: SharedCredential,
     /// Content-Security-Policy of the pages.
     pub(crate) page_policy: HeaderValue,
 }
@@ -52,7 +65,9 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(config: &Config, secure_transport: bool) -> Result<Self, ConfigError> {
         // Browsers hold the redirect after a form to form-action too.
-        let targets = config.return_origins.join(" ");
+        let hosts = config.hosts.iter().map(|host| &host.origin);
+        let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(String::as_str).collect();
+        let targets = targets.join(" ");
         let policy = format!(
             "default-src 'none'; style-src 'self'; form-action 'self' {targets}; \
              base-uri 'none'; frame-ancestors 'none'"
@@ -64,6 +79,7 @@ impl Settings {
             secure_transport,
             service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
             operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
+            edge_credential: SharedCredential::from_env("HALLPASS_EDGE_TOKEN")?,
             page_policy: HeaderValue::try_from(policy)
                 .map_err(|_| ConfigError::Builder("return_origins must be plain ASCII"))?,
         })
@@ -102,8 +118,13 @@ impl App {
     }
 
     /// Who asks, through the proxies that are trusted.
-    pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
-        Client::new(self.settings.trusted_proxies.client(peer.ip(), headers), headers)
+    pub(crate) fn client(&self, asked: &Asked) -> Client {
+        Client::new(self.client_address(asked), &asked.headers)
+    }
+
+    /// From where, likewise.
+    pub(crate) fn client_address(&self, asked: &Asked) -> IpAddr {
+        self.settings.trusted_proxies.client(asked.peer(), &asked.headers)
     }
 
     /// A user's live sessions, the newest first.
@@ -112,32 +133,52 @@ impl App {
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)
     }
 
-    /// Ends a session after the grace, so that requests under way end well.
-    pub(crate) fn end_later(self: &Arc<Self>, session: Session, client: Client) {
-        let app = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(app.service.grace()).await;
-            if let Err(error) = app.service.log_out(&session, &client, app.now()).await {
-                tracing::error!(%error, "the session before a reauthentication could not be ended");
-            }
-        });
+    /// The session of a request. Why it has none is for the log and for the
+    /// challenge.
+    pub(crate) fn session(&self, asked: &Asked) -> Result<Session, Refused> {
+        self.admitted(asked, Audiences::Own)
     }
 
-    /// The session of a request, if it has one. Why not is for the log alone.
-    pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
-        let credential = match Credential::find(headers, SESSION_COOKIE) {
-            Ok(credential) => credential?,
-            Err(error) => {
-                tracing::info!(%error, "request refused");
-                return None;
-            }
-        };
-        match self.verifier.verify(credential.token(), self.now()) {
-            Ok(session) => Some(session),
-            Err(rejection) => {
-                self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), self.now()));
-                None
-            }
+    /// The same where an edge may ask on its user's behalf.
+    pub(crate) fn session_of_any_host(&self, asked: &Asked) -> Result<Session, Refused> {
+        self.admitted(asked, Audiences::AnyHost)
+    }
+
+    /// The session of a request that changes something, which another site's
+    /// page must not have made.
+    pub(crate) fn acting(&self, asked: &Asked) -> Result<Session, Refused> {
+        let by_cookie = !matches!(asked.credential(), Ok(Some(Credential::Bearer(_) | Credential::Dpop(_))));
+        if by_cookie && asked.is_cross_site() {
+            return Err(Refused::CrossSite);
         }
+        self.session(asked)
+    }
+
+    /// The key that a log-in's proof is for, if it comes with one; not used up.
+    pub(crate) fn binding(&self, asked: &Asked) -> Result<Option<NewBinding>, ProofError> {
+        if !proof::is_there(&asked.headers) {
+            return Ok(None);
+        }
+        let proofs = self.hosts.proofs();
+        proofs.with(asked.head(), |request| proofs.proofs().check_log_in(request, self.now())).map(Some)
+    }
+
+    fn admitted(&self, asked: &Asked, audiences: Audiences) -> Result<Session, Refused> {
+        let credential = asked.credential().map_err(|error| {
+            tracing::info!(%error, "request refused");
+            Refused::NoToken
+        })?;
+        let credential = credential.ok_or(Refused::NoToken)?;
+        let now = self.now();
+        let admitted = self.hosts.admit(credential, asked.head(), audiences, now);
+        self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
+        if let Ok(session) = &admitted {
+            self.events.watch.used(session.id(), self.client_address(asked), now);
+        }
+        admitted.map_err(|rejection| {
+            let address = self.client_address(asked);
+            self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));
+            Refused::Rejected(rejection)
+        })
     }
 }

@@ -9,7 +9,9 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
 use crate::server::limits::LimitsTable;
+use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -17,6 +19,9 @@ use crate::server::limits::LimitsTable;
 pub struct Config {
     /// Where the issuer's paths start, like `/.hallpass`; empty for the root.
     pub base_path: String,
+    /// Where clients see the issuer, like `https://login.example`: what the
+    /// proofs of clients with keys name. Where they ask unless given.
+    pub public_origin: Option<String>,
     /// Origins besides the issuer's own that log-in may lead back to, like
     /// `https://app.example`.
     pub return_origins: Vec<String>,
@@ -29,6 +34,14 @@ pub struct Config {
     pub tokens: TokensTable,
     /// How much anybody may ask for.
     pub limits: LimitsTable,
+    /// From when on something is an anomaly, and what is done then.
+    pub anomalies: AnomaliesTable,
+    /// Where anomalies are posted.
+    pub webhook: WebhookTable,
+    /// Edges on other hosts that log-in leads on to.
+    pub hosts: Vec<HostTable>,
+    /// What is remembered for speed.
+    pub cache: CacheTable,
 }
 
 /// `[lifetimes]`: durations like `"15m"` or `"90s"`.
@@ -64,6 +77,45 @@ pub struct TokensTable {
     pub max_characters: Option<usize>,
 }
 
+/// `[[hosts]]`: an edge on another host, which a `__Host-` cookie of this one
+/// does not reach.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostTable {
+    /// Its origin, like `https://b.example`.
+    pub origin: String,
+    /// `aud` of its tokens, which no other host's have.
+    pub audience: Box<str>,
+    /// Where the edge's own paths start on it.
+    #[serde(default = "edge_base_path")]
+    pub base_path: String,
+}
+
+fn edge_base_path() -> String {
+    "/.hallpass".to_owned()
+}
+
+/// `[cache]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheTable {
+    /// Most memory for verified tokens, in MiB; 0 for none.
+    pub tokens_mib: Option<usize>,
+}
+
+impl CacheTable {
+    /// # Errors
+    /// [`ConfigError::Builder`] for more than a machine has.
+    pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
+        match self.tokens_mib {
+            None => Ok(verifier),
+            Some(0) => Ok(verifier.without_token_cache()),
+            Some(mib @ 1..=65_536) => Ok(verifier.token_cache(mib << 20)),
+            Some(_) => Err(ConfigError::Builder("cache.tokens_mib is at most 65536")),
+        }
+    }
+}
+
 impl Config {
     /// # Errors
     /// [`ConfigError::File`] with the line that is wrong.
@@ -71,21 +123,40 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|why| files::error(path, why))?;
         let config: Self = toml::from_str(&text).map_err(|why| files::error(path, why))?;
         config.check().map_err(|why| files::error(path, why))?;
+        config.anomalies.rules().map_err(|why| files::error(path, why))?;
+        config.anomalies.actions().map_err(|why| files::error(path, why))?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), String> {
-        let path = &self.base_path;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-        if !path.is_empty() && (!path.starts_with('/') || path.ends_with('/') || !path.chars().all(plain)) {
-            return Err(format!("base_path is {path:?}, and must be like \"/.hallpass\""));
-        }
-        for origin in &self.return_origins {
+        check_base_path(&self.base_path)?;
+        let public = self.public_origin.iter().map(|origin| ("public_origin", origin));
+        let origins = public.chain(self.return_origins.iter().map(|origin| ("return_origins", origin)));
+        for (key, origin) in origins.chain(self.hosts.iter().map(|host| ("hosts", &host.origin))) {
             let same = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
             if !same {
                 return Err(format!(
-                    "return_origins has {origin:?}, and must have origins like \"https://app.example\""
+                    "{key} has {origin:?}, which is no origin; write it like \"https://app.example\""
                 ));
+            }
+        }
+        for (at, host) in self.hosts.iter().enumerate() {
+            check_base_path(&host.base_path)?;
+            let audience = &host.audience;
+            if audience.is_empty() || audience.len() > 255 || audience.contains(char::is_control) {
+                return Err(format!("the audience of {} has 1 to 255 bytes", host.origin));
+            }
+            // Its tokens would be tokens of this issuer, or of the other host.
+            let taken = self.tokens.audience.as_ref() == Some(audience)
+                || self.hosts[..at].iter().any(|other| other.audience == *audience);
+            if taken {
+                return Err(format!(
+                    "{} needs an audience of its own, and {audience:?} is taken",
+                    host.origin
+                ));
+            }
+            if self.hosts[..at].iter().any(|other| other.origin == host.origin) {
+                return Err(format!("the host {} is there twice", host.origin));
             }
         }
         self.limits.check()
@@ -118,7 +189,15 @@ impl Config {
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn check_base_path(path: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    if !path.is_empty() && (!path.starts_with('/') || path.ends_with('/') || !path.chars().all(plain)) {
+        return Err(format!("base_path is {path:?}, and must be like \"/.hallpass\""));
+    }
+    Ok(())
+}
+
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
         .map(Some)

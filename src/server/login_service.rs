@@ -9,24 +9,28 @@ use http::{HeaderMap, header};
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink, Limit};
 use crate::http::cookie::DEVICE_COOKIE;
-use crate::http::{credential, network_of};
+use crate::http::proof::RequestHead;
+use crate::http::{Credential, credential, network_of};
 use crate::id::{SessionId, Subject, SubjectHash};
 use crate::issuer::store::{
     Attempt, AttemptKey, AuditEvent, CapScope, DeviceId, MadeRoom, Revoked, SessionRecord, Store, StoreError,
     Target,
 };
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
+use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::throttle::Throttle;
 use crate::server::events::Events;
+use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::limits::{Limited, Limits};
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
+use crate::server::tickets::LiveTickets;
 use crate::session::Session;
 use crate::time::UnixTime;
-use crate::verifier::Verifier;
 
 /// How often a log-in that a revocation overtook is minted again.
-const START_ATTEMPTS: usize = 3;
+pub(super) const START_ATTEMPTS: usize = 3;
 
 /// When to come again if there are too many sessions: some may have ended.
 const SESSIONS_RETRY: Duration = Duration::from_mins(1);
@@ -72,13 +76,23 @@ impl Client {
         self.own_address.then_some(self.address)
     }
 
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The record of a session that this client was just given.
+    pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
+        let record = SessionRecord::new(session)?;
+        Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
+    }
+
     /// For the log and whoever else listens.
-    const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
+    pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
     /// For the audit trail.
-    fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(crate) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -95,12 +109,18 @@ pub(crate) enum LogInError {
     /// Wrong name or password, or a disabled user: which, only the log knows.
     #[error("wrong user name or password")]
     Refused,
+    /// The network was throttled after an anomaly.
+    #[error("log-ins from this network are refused for {} s", .0.as_secs())]
+    Throttled(Duration),
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
     /// Too many attempts: no password was looked at; or too many new sessions.
     #[error("too many attempts ({})", .0.limit.name())]
     Limited(Limited),
+    /// The proof that should bind the session to a key.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -113,8 +133,9 @@ struct Start<'a> {
     claims: &'a serde_json::Value,
     auth_time: UnixTime,
     ends: Option<UnixTime>,
+    bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
-    /// The session that ends when this one has started.
+    /// The session that this one takes the place of.
     replaces: Option<SessionId>,
 }
 
@@ -123,30 +144,38 @@ pub(crate) struct LoginService<S> {
     pub(crate) store: Arc<S>,
     pub(crate) revocations: Follower<S>,
     pub(crate) minter: Minter,
-    pub(crate) verifier: Verifier,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
     pub(crate) limits: Limits,
+    pub(crate) throttle: Throttle,
+    pub(crate) live_tickets: LiveTickets,
 }
 
 impl<S: Store> LoginService<S> {
     /// Checks the password and starts a session with a new id, whatever token
-    /// the client may have come with.
+    /// the client may have come with; bound to the key of `binding`, if there
+    /// is one.
     pub(crate) async fn log_in(
         &self,
         name: &str,
         password: Password,
+        binding: Option<NewBinding>,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
         let user = self.authenticate(name, password, None, client, now).await?;
+        // Used up only now: a stranger's proofs must not fill the cache.
+        let accept = |binding| self.hosts.proofs().proofs().accept(binding, now);
+        let bound_to = binding.map(accept).transpose()?;
         let claims = user.claims.unwrap_or_default();
         let start = Start {
             subject: &user.name,
             claims: &claims,
             auth_time: now,
             ends: None,
+            bound_to,
             password_version: Some(user.password_version),
             replaces: None,
         };
@@ -162,13 +191,21 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, password_version: None, replaces: None };
+        let start = Start {
+            subject,
+            claims,
+            auth_time,
+            ends: None,
+            bound_to: None,
+            password_version: None,
+            replaces: None,
+        };
         self.start(&start, client, now).await
     }
 
     /// A new session with the same end, authenticated now, with the claims
-    /// that the user has now. The caller revokes the old one after the grace,
-    /// so that requests under way end well.
+    /// that the user has now. The old one ends after the grace, so that
+    /// requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -183,15 +220,20 @@ impl<S: Store> LoginService<S> {
             claims: &claims,
             auth_time: now,
             ends: Some(session.ends_at()),
+            bound_to: session.bound_to().copied(),
             password_version: Some(user.password_version),
             replaces: Some(session.id()),
         };
         self.start(&start, client, now).await
     }
 
-    /// How long the session before a reauthentication lives on.
-    pub(crate) const fn grace(&self) -> Duration {
-        self.minter.lifetimes().renewal_grace()
+    /// Ends the sessions that a reauthentication replaced a grace ago. To be
+    /// called every second or so.
+    pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
+        if self.store.end_replaced(now).await?.is_some() {
+            self.catch_up(now).await;
+        }
+        Ok(())
     }
 
     /// Whether this is the password of the session's user.
@@ -221,7 +263,7 @@ impl<S: Store> LoginService<S> {
 
     /// Who this is. Every limit is looked at before the password, and all of it
     /// is the same for a name that nobody has.
-    async fn authenticate(
+    pub(crate) async fn authenticate(
         &self,
         name: &str,
         password: Password,
@@ -235,6 +277,11 @@ impl<S: Store> LoginService<S> {
                 .record(client.happened(EventKind::LogInLimited(limited.limit), now).of(tried.clone()));
             LogInError::Limited(limited)
         };
+        if let Some(wait) = self.throttle.refused(client.address, now) {
+            let kind = EventKind::LogInLimited(Limit::Address);
+            self.events.record(client.happened(kind, now).of(Subject::new(name).ok()));
+            return Err(LogInError::Throttled(wait));
+        }
         self.limits.attempt(client.address).map_err(limited)?;
         let admitted = self.passwords.admit(network_of(client.address)).map_err(|_| {
             limited(self.limits.hit(Limit::PasswordWork, Duration::ZERO));
@@ -317,13 +364,14 @@ impl<S: Store> LoginService<S> {
                 started,
                 auth_time: start.auth_time,
                 ends: start.ends,
-                bound_to: None,
+                bound_to: start.bound_to,
             };
             let token = self.minter.start(keys.newest(), &new, now)?;
             let session = token.session();
-            let mut record = SessionRecord::new(session)?
-                .client(Some(client.address.to_string()), client.user_agent.as_deref());
+            let mut record = client.record(session)?;
             record.password_version = start.password_version;
+            let grace = self.minter.lifetimes().renewal_grace();
+            record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             let caps = self.limits.caps(address, start.replaces);
             match self.store.insert_session_within(record, caps, Some(event), now).await {
@@ -348,20 +396,26 @@ impl<S: Store> LoginService<S> {
     /// The successor of a token, or the token itself while it is not due.
     pub(crate) async fn renew(
         &self,
-        text: &str,
+        shown: Credential<'_>,
+        head: RequestHead<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.verifier.verify_for_renewal(text, now)?;
+        let token = self.hosts.admit_for_renewal(shown, head, now).inspect_err(|why| {
+            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
+        })?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
-        self.verifier.check_revoked(&token, now)?;
+        self.hosts.own().check_revoked(&token, now)?;
         let keys =
             self.keyring.signing_keys(&self.revocations.revoked_keys(), now).map_err(RenewError::Mint)?;
         let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
         request.address = Some(client.address.to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
-        let renewal = issuer::answer(outcome, text, token, &keys, &request);
+        let renewal = issuer::answer(outcome, shown.token(), token, &keys, &request);
+        if renewal.is_ok() {
+            self.events.verdict(Ok(()));
+        }
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let event = client.happened(EventKind::SessionRenewed, now);
@@ -388,24 +442,31 @@ impl<S: Store> LoginService<S> {
         event: Option<AuditEvent>,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
+        let of = target.name();
         let revoked = self.store.revoke(target, event, now).await?;
+        if revoked.added > 0 {
+            self.events.metrics.revoked(of);
+        }
         self.catch_up(now).await;
         Ok(revoked)
     }
 
-    /// Ends a session.
+    /// Ends a session, with what it hangs on and what hangs on it: whoever logs
+    /// out at one host is logged out at all of them.
     pub(crate) async fn log_out(
         &self,
         session: &Session,
         client: &Client,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        let target = Target::Session { id: session.id(), ends: Some(session.ends_at()) };
+        let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
-        self.revoke(target, Some(event), now).await.map(drop)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(session.id()));
+        Ok(())
     }
 
-    /// Ends another session of the same user; whether it was theirs.
+    /// Ends another session of the same user, on all hosts; whether it was theirs.
     pub(crate) async fn end_session(
         &self,
         session: &Session,
@@ -417,9 +478,11 @@ impl<S: Store> LoginService<S> {
         let Some(record) = found.filter(|record| record.subject.as_str() == session.subject()) else {
             return Ok(false);
         };
-        let target = Target::Session { id, ends: Some(record.ends) };
+        let target = Target::Family { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
-        self.revoke(target, Some(event), now).await.map(|_| true)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(id));
+        Ok(true)
     }
 
     /// Ends every other session of the same user.

@@ -97,6 +97,7 @@ pub struct Busy;
 /// a core at a time, a short queue, the rest refused.
 #[derive(Clone, Debug)]
 pub struct PasswordChecker {
+    cores: usize,
     working: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     /// The memory of those at work, kept for the next: what the allocator is
@@ -112,6 +113,13 @@ pub struct PasswordChecker {
 
 /// One network has at most this part of all places, so that the others find one.
 const SHARE: usize = 4;
+/// How many passwords are being hashed and wait for it, and how many may.
+pub(crate) struct PasswordLoad {
+    pub(crate) working: usize,
+    pub(crate) most_working: usize,
+    pub(crate) waiting: usize,
+    pub(crate) most_waiting: usize,
+}
 
 /// How many checks may wait for each one at work: at some 30 ms each, waiting
 /// takes about half a second at most.
@@ -123,6 +131,7 @@ impl PasswordChecker {
     pub fn new() -> Result<Self, String> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
+            cores,
             working: Arc::new(Semaphore::new(cores)),
             admitted: Arc::new(Semaphore::new(cores * (QUEUE + 1))),
             memory: Arc::default(),
@@ -145,6 +154,20 @@ impl PasswordChecker {
         }
         *count += 1;
         Ok(Admitted { _permit: permit, network, networks: Arc::clone(&self.networks) })
+    }
+
+    /// How busy it is.
+    pub(crate) fn load(&self) -> PasswordLoad {
+        let most_working = self.cores;
+        let working = most_working.saturating_sub(self.working.available_permits());
+        let most_admitted = most_working * (QUEUE + 1);
+        let admitted = most_admitted.saturating_sub(self.admitted.available_permits());
+        PasswordLoad {
+            working,
+            most_working,
+            waiting: admitted.saturating_sub(working),
+            most_waiting: most_admitted - most_working,
+        }
     }
 
     /// Whether `password` is the one behind `hash`; false for no hash, after

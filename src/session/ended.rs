@@ -75,6 +75,11 @@ impl Lifeline {
         }
     }
 
+    #[cfg(feature = "axum")]
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
     /// What a request with this token would be told now.
     fn verdict(&self, token: &VerifiedToken, now: UnixTime) -> Option<Ended> {
         let key_id = token.key_id();

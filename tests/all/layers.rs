@@ -6,16 +6,22 @@ use std::process::Command;
 
 /// The layers from the bottom up, each with what it must not know.
 const LAYERS: &[(&[&str], &str)] = &[
-    (&["error", "time", "id", "event", "files"], "plain values; they may use each other and nothing else"),
+    (
+        &["error", "time", "id", "event", "files", "network"],
+        "plain values; they may use each other and nothing else",
+    ),
+    (&["anomaly"], "what of all that happens is worth a person's time, whoever it happens to"),
     (&["wire"], "bytes and structures: no keys, no clock, no policy"),
     (&["key"], "keys, without what they are used for"),
     (&["verify"], "the signature alone: nothing of a claim is believed here"),
+    (&["outbound"], "requests to the issuer, whatever for"),
     (&["revocation"], "what is denied, whoever asks"),
     (&["replay", "proof"], "nonces and proofs of possession, whoever asks"),
     (&["policy"], "pure decisions over what is verified"),
     (&["session"], "what was admitted"),
     (&["verifier", "danger"], "the edge in one call; looking inside"),
     (&["ticket"], "tickets, redeemed once"),
+    (&["renew"], "renewal as an edge does it, whatever asked"),
     (&["issuer"], "sessions and tokens, without HTTP"),
     (&["http"], "HTTP for any application, without the service"),
     (&["server"], "the login service"),

@@ -25,22 +25,22 @@ fn at(seconds: u64) -> UnixTime {
     UnixTime::from_secs(BASE + seconds).unwrap()
 }
 
-fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// An API client with a key.
-enum Client {
+pub(crate) enum Client {
     P256(Box<p256::ecdsa::SigningKey>),
     Ed25519(Box<ed25519_dalek::SigningKey>),
 }
 
 impl Client {
-    fn p256(seed: u8) -> Self {
+    pub(crate) fn p256(seed: u8) -> Self {
         Self::P256(Box::new(p256::ecdsa::SigningKey::from_slice(&[seed; 32]).unwrap()))
     }
 
-    fn ed25519(seed: u8) -> Self {
+    pub(crate) fn ed25519(seed: u8) -> Self {
         Self::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(&[seed; 32])))
     }
 
@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         let alg = match self {
             Self::P256(_) => "ES256",
             Self::Ed25519(_) => "EdDSA",
@@ -88,7 +88,7 @@ impl Client {
         Sha256::digest(bytes).into()
     }
 
-    fn sign(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn sign(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", b64(header), b64(claims));
         let signature = match self {
             Self::P256(key) => {
@@ -752,13 +752,13 @@ proptest! {
 }
 
 /// A client made of `dpop` or `jose`, in Node.
-struct NodeClient {
+pub(crate) struct NodeClient {
     child: Child,
     answers: BufReader<std::process::ChildStdout>,
 }
 
 impl NodeClient {
-    fn new(peers: &std::path::Path, library: &str, alg: &str) -> Self {
+    pub(crate) fn new(peers: &std::path::Path, library: &str, alg: &str) -> Self {
         let mut child = Command::new("node")
             .arg(peers.join("dpop_client.mjs"))
             .args([library, alg])
@@ -770,7 +770,7 @@ impl NodeClient {
         Self { child, answers }
     }
 
-    fn prove(&mut self, question: &Value) -> String {
+    pub(crate) fn prove(&mut self, question: &Value) -> String {
         writeln!(self.child.stdin.as_mut().unwrap(), "{question}").unwrap();
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
@@ -786,7 +786,7 @@ impl Drop for NodeClient {
     }
 }
 
-fn node_peers() -> Option<PathBuf> {
+pub(crate) fn node_peers() -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let peers = root.join("target/node-peers");
     let node = Command::new("node").arg("--version").stdout(Stdio::null()).status();

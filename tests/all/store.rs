@@ -36,6 +36,7 @@ fn record(n: u8, subject: &Subject, started: UnixTime) -> SessionRecord {
         id: id(n),
         subject: subject.clone(),
         parent: None,
+        replaces: None,
         audience: Some("shop".to_owned()),
         address: Some("192.0.2.1".to_owned()),
         user_agent: Some("curl".to_owned()),
@@ -108,6 +109,7 @@ async fn conformance<S: Store, G, F: AsyncFn() -> (S, G)>(open: F) {
     renewal(&open().await.0).await;
     revocation_of_each_kind(&open().await.0).await;
     others(&open().await.0).await;
+    replaced(&open().await.0).await;
     same_second(&open().await.0).await;
     the_feed(&open().await.0).await;
     wrong_clock(&open().await.0).await;
@@ -234,6 +236,18 @@ async fn children<S: Store>(store: &S) {
         store.insert_session(child_of(4, 1, at(50)), None, at(50)).await,
         Err(StoreError::ParentOver)
     ));
+
+    // From below: what one log-in led to, and no other.
+    for (n, parent) in [(10, None), (11, Some(10)), (12, Some(11)), (13, Some(10)), (14, None)] {
+        let member = SessionRecord { parent: parent.map(id), ..record(n, &alice(), at(60)) };
+        store.insert_session(member, None, at(60)).await.unwrap();
+    }
+    let ended = store.revoke(Target::Family { id: id(12), ends: None }, None, at(61)).await.unwrap();
+    assert_eq!(ended.added, 4);
+    let other = store.find_session(id(14)).await.unwrap().unwrap();
+    assert_eq!(store.renew(request(&other, 0, other.started, at(62))).await.unwrap(), Outcome::Keep);
+    let alone = store.revoke(Target::Family { id: id(15), ends: None }, None, at(63)).await.unwrap();
+    assert_eq!(alone.added, 1, "one that the store does not know");
 }
 
 async fn renewal<S: Store>(store: &S) {
@@ -338,6 +352,26 @@ async fn others<S: Store>(store: &S) {
     assert_eq!(live, [id(3), id(2), id(1)], "the log-in that it hangs on stays");
     assert_eq!(store.count_live_sessions(&bob(), at(10)).await.unwrap(), 1);
     assert_eq!(store.revoke(target, None, at(11)).await.unwrap().added, 0);
+}
+
+/// What a reauthentication replaced is revoked when its time comes, and its
+/// children hang on the new session.
+async fn replaced<S: Store>(store: &S) {
+    store.insert_session(record(1, &alice(), at(1)), None, at(1)).await.unwrap();
+    let ends = at(HOUR);
+    let child = SessionRecord { parent: Some(id(1)), ends, ..record(2, &alice(), at(2)) };
+    store.insert_session(child, None, at(2)).await.unwrap();
+    let new = SessionRecord { replaces: Some((id(1), at(60))), ..record(3, &alice(), at(3)) };
+    store.insert_session(new, None, at(3)).await.unwrap();
+    assert_eq!(store.end_replaced(at(59)).await.unwrap(), None);
+    assert_eq!(store.end_replaced(at(60)).await.unwrap().unwrap().added, 1);
+    assert_eq!(store.end_replaced(at(60)).await.unwrap(), None);
+    let live = async || -> Vec<_> {
+        store.live_sessions(&alice(), at(60)).await.unwrap().iter().map(|session| session.id).collect()
+    };
+    assert_eq!(live().await, [id(3), id(2)]);
+    store.revoke(Target::Session { id: id(3), ends: None }, None, at(61)).await.unwrap();
+    assert_eq!(live().await, []);
 }
 
 /// Revoke, log in, revoke, all in one second of the clock.

@@ -200,6 +200,12 @@ pub trait Store: Send + Sync + 'static {
         now: UnixTime,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
+    /// Revokes sessions that a reauthentication has
+    /// [replaced](SessionRecord::replaces) and whose time has come; `None` if
+    /// there were none.
+    fn end_replaced(&self, now: UnixTime)
+    -> impl Future<Output = Result<Option<Revoked>, StoreError>> + Send;
+
     /// What was revoked after `after`; all there is if that is of another
     /// epoch or from the future. What was forgotten since has ended.
     fn revocations_after(&self, after: Position) -> impl Future<Output = Result<Changes, StoreError>> + Send;

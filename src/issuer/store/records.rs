@@ -112,6 +112,9 @@ pub struct SessionRecord {
     /// The [`User::password_version`] that was logged in with; `None` for
     /// other credentials. Looked at when the session is inserted, not kept.
     pub password_version: Option<u64>,
+    /// The session that this one takes the place of, and when that is to be
+    /// revoked. Its children become this one's.
+    pub replaces: Option<(SessionId, UnixTime)>,
 }
 
 impl SessionRecord {
@@ -137,6 +140,7 @@ impl SessionRecord {
             ends: session.ends_at(),
             row: Row::first(session),
             password_version: None,
+            replaces: None,
         })
     }
 
@@ -161,6 +165,14 @@ pub enum Target {
         /// store. Otherwise the store knows, or takes the latest end possible.
         ends: Option<UnixTime>,
     },
+    /// The session that a session hangs on, and all that hangs on that: what
+    /// one log-in led to, on whatever host.
+    Family {
+        /// Any of them.
+        id: SessionId,
+        /// When it ends, as for [`Target::Session`].
+        ends: Option<UnixTime>,
+    },
     /// Every session of a subject but one, with their children: "end the
     /// others".
     OtherSessions {
@@ -175,6 +187,21 @@ pub enum Target {
     Key(KeyId),
     /// Every session started so far.
     All,
+}
+
+impl Target {
+    /// The stable name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Session { .. } => "session",
+            Self::Family { .. } => "family",
+            Self::OtherSessions { .. } => "other_sessions",
+            Self::Subject(_) => "subject",
+            Self::Key(_) => "key",
+            Self::All => "all",
+        }
+    }
 }
 
 /// What came of a revocation.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 use tokio::time::timeout;
 
-use super::SyncError;
 use super::events::EventReader;
+use super::{EdgeReport, SyncError};
 use crate::error::{ConfigError, Malformed};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
+use crate::outbound::{self, BodyError, Outbound};
 use crate::revocation::feed::{FeedPart, FeedParts, MEDIA_TYPE, next_part, part_from_text};
 use crate::revocation::{Feed, FeedError, FeedKeys, Position};
 use crate::time::Clock;
@@ -24,10 +25,12 @@ const EVENTS_OR_FEED: &str = "text/event-stream, application/hallpass-feed+cbor-
 const LARGE_PART: usize = 64 * 1024;
 
 /// The way to one issuer.
+#[derive(Clone)]
 pub(super) struct Http {
-    client: Client,
+    issuer: Outbound,
     revocations: Url,
     feed_keys: Url,
+    report: Url,
     pub(super) timeout: Duration,
     max_feed_bytes: usize,
 }
@@ -52,29 +55,12 @@ impl Http {
         timeout: Duration,
         max_feed_bytes: usize,
     ) -> Result<Self, ConfigError> {
-        const NO_URL: ConfigError =
-            ConfigError::Builder("the issuer is an http(s) URL like https://login.example");
-        let base = issuer.trim_end_matches('/');
-        let at = |path: &str| {
-            let url = Url::parse(&format!("{base}{path}")).map_err(|_| NO_URL)?;
-            let usable = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.has_host();
-            if usable { Ok(url) } else { Err(NO_URL) }
-        };
-        // Set twice, the first stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut client = Client::builder()
-            .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10).min(timeout))
-            // The issuer has one address. A redirect leads to another.
-            .redirect(reqwest::redirect::Policy::none());
-        if !roots.is_empty() {
-            client = client.tls_certs_merge(roots);
-        }
-        let client = client.build().map_err(|why| ConfigError::Serve(format!("no HTTP client: {why}")))?;
+        let issuer = Outbound::new(issuer, roots, Duration::from_secs(10).min(timeout))?;
         Ok(Self {
-            client,
-            revocations: at("/revocations")?,
-            feed_keys: at("/.well-known/hallpass/feed-keys")?,
+            revocations: issuer.at("/revocations"),
+            feed_keys: issuer.at("/.well-known/hallpass/feed-keys"),
+            report: issuer.at("/edges/report"),
+            issuer,
             timeout,
             max_feed_bytes,
         })
@@ -82,32 +68,28 @@ impl Http {
 
     /// Whether nobody between here and the issuer can change what it says.
     pub(super) fn is_private(&self) -> bool {
-        let loopback = match self.revocations.host_str() {
-            Some("localhost") => true,
-            Some(host) => host
-                .trim_matches(['[', ']'])
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback()),
-            None => false,
-        };
-        self.revocations.scheme() == "https" || loopback
+        self.issuer.is_private()
     }
 
     /// The feed keys that the issuer says it has.
     pub(super) async fn feed_keys(&self) -> Result<FeedKeys, SyncError> {
         let read = async {
-            let mut response = self.client.get(self.feed_keys.clone()).send().await.map_err(broken)?;
+            let response = self.issuer.client().get(self.feed_keys.clone()).send().await.map_err(broken)?;
             is_ok(&response)?;
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(broken)? {
-                body.extend_from_slice(&chunk);
-                if body.len() > MAX_KEY_SET_BYTES {
-                    return Err(SyncError::TooLarge { limit: MAX_KEY_SET_BYTES });
-                }
-            }
+            let body = outbound::body(response, MAX_KEY_SET_BYTES).await.map_err(|why| match why {
+                BodyError::Broken(why) => broken(why),
+                BodyError::TooLarge => SyncError::TooLarge { limit: MAX_KEY_SET_BYTES },
+            })?;
             FeedKeys::from_bytes(&body).map_err(|why| SyncError::FeedKeys(why.to_string()))
         };
         self.in_time(read).await
+    }
+
+    /// Tells the issuer how this edge stands.
+    pub(super) async fn report(&self, report: &EdgeReport, credential: &str) -> Result<(), SyncError> {
+        let request = self.issuer.client().post(self.report.clone()).bearer_auth(credential).json(report);
+        let answer = self.in_time(async { request.send().await.map_err(broken) }).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(SyncError::Status(answer.status().as_u16())) }
     }
 
     /// Asks; `None` if nothing has changed.
@@ -125,7 +107,7 @@ impl Http {
             Ask::Events(_) => EVENTS_OR_FEED,
             _ => MEDIA_TYPE,
         };
-        let mut request = self.client.get(url).header(ACCEPT, accept);
+        let mut request = self.issuer.client().get(url).header(ACCEPT, accept);
         if let Ask::Snapshot(Some(etag)) = what {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -271,12 +253,6 @@ impl From<Malformed> for SyncError {
     }
 }
 
-/// The innermost reason, which is the one that says something.
 fn broken(error: reqwest::Error) -> SyncError {
-    let error = error.without_url();
-    let mut reason: &dyn std::error::Error = &error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    SyncError::Unreachable(reason.to_string())
+    SyncError::Unreachable(outbound::reason(error))
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::events::EventReader;
 use super::*;
+use crate::outbound::Backoff;
 use crate::revocation::feed::MAX_PART_TEXT;
 
 fn events(chunks: &[&[u8]]) -> Result<Vec<String>, SyncError> {

@@ -1,40 +1,45 @@
 //! `POST /login`, `/renew`, `/reauthenticate` and `/logout`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::body::{Body, wants_page};
+use super::openapi::{Always, BadBody, CrossSite, NoSession, RenewAnswer, SessionAnswer, TooMany};
 use super::pages;
-use crate::event::Limit;
+use crate::error::Rejection;
+use crate::event::{Event, EventKind, EventSink as _, Limit};
 use crate::http::problem::Problem;
-use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::http::{Credential, cookie};
 use crate::id::SubjectHash;
 use crate::issuer::store::StoreError;
 use crate::issuer::{IssuedToken, RenewError};
 use crate::server::app::App;
+use crate::server::asked::{Asked, Refused};
 use crate::server::limits::{DEVICE_LIFETIME, Limited};
 use crate::server::login_service::{Client, LogInError};
 use crate::server::password::Password;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct LogIn {
     username: String,
+    #[schema(value_type = String, format = Password)]
     password: Password,
-    #[serde(default)]
-    transport: Transport,
+    /// A cookie unless said otherwise; with a proof, bearer.
+    #[schema(inline)]
+    transport: Option<Transport>,
     /// Where the browser goes afterwards.
     return_to: Option<String>,
 }
 
 /// How the token travels.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Transport {
     #[default]
@@ -47,27 +52,38 @@ impl Transport {
     const fn of(credential: Credential<'_>) -> Self {
         match credential {
             Credential::Cookie(_) => Self::Cookie,
-            Credential::Bearer(_) => Self::Bearer,
+            Credential::Bearer(_) | Credential::Dpop(_) => Self::Bearer,
         }
     }
 }
 
-pub(super) async fn log_in(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    Body(form): Body<LogIn>,
-) -> Response {
+/// Logs in
+#[utoipa::path(
+    post, path = "/login", tag = "sessions",
+    request_body(content((LogIn = "application/json"), (LogIn = "application/x-www-form-urlencoded"))),
+    responses((status = 200, description = "The session, and its cookie unless the token was asked for", body = SessionAnswer), (status = 303, description = "For a browser: on to where it came from"), NoSession, CrossSite, BadBody, TooMany, Always)
+)]
+pub(super) async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<LogIn>) -> Response {
     // Log-in too: else another site could log its visitor in as somebody else
     // and read what they then enter.
-    if csrf::check(&headers, &uri).is_err() {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
-    let page = wants_page(&headers);
-    match app.service.log_in(&form.username, form.password, &client, app.now()).await {
-        Ok(token) if page && form.transport == Transport::Cookie => {
+    let binding = match app.binding(&asked) {
+        Ok(binding) => binding,
+        Err(error) => return problem(&error.into()),
+    };
+    let by_default = if binding.is_some() { Transport::Bearer } else { Transport::Cookie };
+    let transport = form.transport.unwrap_or(by_default);
+    if binding.is_some() && transport == Transport::Cookie {
+        // No browser makes a proof for each request that it adds its cookie to.
+        let detail = "A session that is bound to a key has no cookie. Ask for \"transport\":\"bearer\".";
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
+    }
+    let client = app.client(&asked);
+    let page = wants_page(&asked.headers);
+    match app.service.log_in(&form.username, form.password, binding, &client, app.now()).await {
+        Ok(token) if page && transport == Transport::Cookie => {
             let target = app.settings.return_target(form.return_to.as_deref());
             with_device(
                 &app,
@@ -77,8 +93,8 @@ pub(super) async fn log_in(
             )
         }
         Ok(token) => {
-            let response = answer(&app, &token, form.transport, json!({}));
-            if form.transport == Transport::Cookie {
+            let response = answer(&app, &token, transport, json!({}));
+            if transport == Transport::Cookie {
                 with_device(&app, &token, &client, response)
             } else {
                 response
@@ -89,49 +105,56 @@ pub(super) async fn log_in(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Reauthenticate {
+    #[schema(value_type = String, format = Password)]
     password: Password,
 }
 
+/// A new session with the same end, for a password given now
+#[utoipa::path(
+    post, path = "/reauthenticate", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    request_body(content((Reauthenticate = "application/json"), (Reauthenticate = "application/x-www-form-urlencoded"))),
+    responses((status = 200, body = SessionAnswer), NoSession, CrossSite, BadBody, TooMany, Always)
+)]
 pub(super) async fn reauthenticate(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
+    asked: Asked,
     Body(form): Body<Reauthenticate>,
 ) -> Response {
-    let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE) else {
+    let Ok(Some(credential)) = asked.credential() else {
         return Problem::unauthorized().into_response();
     };
-    if csrf::check(&headers, &uri).is_err() {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
-    let client = app.client(peer, &headers);
+    let session = match app.session(&asked) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let client = app.client(&asked);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
-        Ok(token) => {
-            app.end_later(session, client);
-            answer(&app, &token, Transport::of(credential), json!({}))
-        }
+        Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
         Err(error) => problem(&error),
     }
 }
 
-pub(super) async fn renew(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE) else {
+/// The token to use from now on
+#[utoipa::path(
+    post, path = "/renew", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 200, body = RenewAnswer), NoSession, CrossSite, Always)
+)]
+pub(super) async fn renew(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    let Ok(Some(credential)) = asked.credential() else {
         return Problem::unauthorized().into_response();
     };
-    if matches!(credential, Credential::Cookie(_)) && csrf::check(&headers, &uri).is_err() {
+    if matches!(credential, Credential::Cookie(_)) && asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
-    match app.service.renew(credential.token(), &client, app.now()).await {
+    let client = app.client(&asked);
+    match app.service.renew(credential, asked.head(), &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
             answer(&app, &renewal.token, Transport::of(credential), renewed)
@@ -140,12 +163,13 @@ pub(super) async fn renew(
             tracing::error!(%error, "renewal failed");
             unavailable("The session could not be renewed. Try again.")
         }
-        Err(error) => {
-            if let RenewError::Refused(rejection) = &error {
-                tracing::info!(reason = %rejection.reason(), "renewal refused");
-            }
-            Problem::unauthorized().into_response()
+        Err(RenewError::Refused(rejection)) => {
+            let (reason, address) = (rejection.reason(), app.client_address(&asked));
+            app.events.verdict(Err(reason));
+            app.events.record(Event::new(EventKind::TokenRefused(reason), app.now()).from(address));
+            Refused::Rejected(rejection).into_response()
         }
+        Err(RenewError::Reuse { .. }) => Problem::unauthorized().into_response(),
     }
 }
 
@@ -161,6 +185,10 @@ pub(super) fn answer(
     match transport {
         Transport::Bearer => {
             body["token"] = token.as_str().into();
+            if token.session().bound_to().is_some() {
+                // How it is to be shown (RFC 9449 §5).
+                body["token_type"] = "DPoP".into();
+            }
             no_store(Json(body).into_response())
         }
         Transport::Cookie => with_cookie(app, token, Json(body).into_response()),
@@ -191,8 +219,8 @@ pub(super) fn no_store(mut response: Response) -> Response {
 impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
-            Self::Refused | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
-            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused | Self::Proof(_) | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
+            Self::Limited(_) | Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -202,6 +230,7 @@ impl LogInError {
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             Self::Limited(limited) => Some(limited.retry_after.as_secs().into()),
+            Self::Throttled(wait) => Some(wait.as_secs().into()),
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(HeaderValue::from_static("2")),
             _ => None,
         }
@@ -234,6 +263,8 @@ impl LogInError {
                 "There are too many sessions. Log out where you don't need one, or try again later."
             }
             Self::Limited(_) => "Too many attempts to log in. Try again later.",
+            Self::Proof(_) => "The proof of the key is refused. Make another, with the nonce of this answer.",
+            Self::Throttled(_) => "Log-ins from your network are refused for a while. Try again later.",
             Self::Busy => "Too many people are logging in. Try again in a moment.",
             Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
             Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
@@ -246,6 +277,9 @@ pub(super) fn problem(error: &LogInError) -> Response {
         tracing::error!(%error, "log-in failed");
     }
     let mut response = Problem::new(error.status(), error.advice()).into_response();
+    if let LogInError::Proof(why) = error {
+        response.extensions_mut().insert(Rejection::from(*why));
+    }
     if let Some(after) = error.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, after);
     }
@@ -260,24 +294,31 @@ pub(super) fn unavailable(detail: &'static str) -> Response {
 
 /// Ends the session, and makes the browser forget it. Answers the same whether
 /// there was one: whoever wants to be logged out is.
-pub(super) async fn log_out(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    if csrf::check(&headers, &uri).is_err() {
+#[utoipa::path(
+    post, path = "/logout", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 204, description = "Logged out, whether there was a session or not"), (status = 303, description = "For a browser: the log-in page"), NoSession, CrossSite, Always)
+)]
+pub(super) async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    if asked.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(peer, &headers);
-    if let Some(session) = app.session(&headers)
+    let client = app.client(&asked);
+    let session = app.session_of_any_host(&asked);
+    if let Err(Refused::Rejected(rejection @ (Rejection::ProofRequired { .. } | Rejection::Replayed))) =
+        session
+    {
+        // A session that lives on, and a client that can try again.
+        return Refused::Rejected(rejection).into_response();
+    }
+    if let Ok(session) = session
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         // Not "logged out" while a copy of the token still works.
         tracing::error!(%error, "log-out could not be recorded");
         return unavailable("Log-out could not be recorded. Try again.");
     }
-    let mut response = if wants_page(&headers) {
+    let mut response = if wants_page(&asked.headers) {
         Redirect::to(&format!("{}/", app.settings.base_path)).into_response()
     } else {
         StatusCode::NO_CONTENT.into_response()

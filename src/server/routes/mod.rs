@@ -13,17 +13,25 @@ use http::{HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use self::openapi::Always;
+use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::issuer::store::Store;
 use crate::server::app::App;
+use crate::server::request::{panicked, watched};
 
 pub(crate) mod admin;
 mod body;
+mod edges;
+mod hop;
 mod keys;
 mod login;
+mod openapi;
+mod ops;
 mod pages;
 mod revocations;
 mod sessions;
+mod tickets;
 
 /// Largest request body, in bytes: a log-in with the longest name and password
 /// fits several times.
@@ -32,7 +40,7 @@ const MAX_BODY: usize = 16 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every route, under the configured base path.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: &Arc<App>) -> Router {
     let routes = Router::new()
         .route("/", get(pages::login))
         .route("/account", get(pages::account))
@@ -41,6 +49,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/renew", post(login::renew))
         .route("/reauthenticate", post(login::reauthenticate))
         .route("/logout", post(login::log_out))
+        .route("/hop", get(hop::hop))
+        .route("/tickets", post(tickets::issue))
+        .route("/tickets/redeem", post(hop::redeem))
         .route("/session", get(sessions::show))
         .route("/sessions", get(sessions::list).post(sessions::start))
         .route("/sessions/{id}", delete(sessions::end))
@@ -48,10 +59,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/account/end", post(pages::end))
         .route("/account/end-others", post(pages::end_others))
         .route("/revocations", get(revocations::feed))
+        .route("/edges/report", post(edges::report))
         .route("/.well-known/hallpass/feed-keys", get(keys::feed))
         .route("/.well-known/hallpass/keys", get(keys::cose))
         .route("/.well-known/jwks.json", get(keys::jwks))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/openapi.json", get(openapi::show))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready));
     let hsts = app.settings.secure_transport;
     let base_path = app.settings.base_path.clone();
@@ -59,12 +72,34 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
         })
-        .with_state(app);
-    let routes = if base_path.is_empty() { routes } else { Router::new().nest(&base_path, routes) };
-    guarded(routes, hsts)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), answer_proofs))
+        .with_state(Arc::clone(app));
+    let routes = if base_path.is_empty() {
+        routes
+    } else {
+        // Nested, "/" is the base path alone; everything leads to the one with
+        // a slash after it.
+        let front =
+            Router::new().route(&format!("{base_path}/"), get(pages::login)).with_state(Arc::clone(app));
+        front.nest(&base_path, routes)
+    };
+    watched(guarded(routes, hsts), app)
 }
 
-/// Ready while the store answers.
+/// Whether it runs
+#[utoipa::path(
+    get, path = "/healthz", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String))
+)]
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+/// Whether it can work: the store answers
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String), Always)
+)]
 async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.service.store.position().await {
         Ok(_) => "ready\n".into_response(),
@@ -75,13 +110,21 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
+/// What a client that makes proofs is told beside every answer.
+async fn answer_proofs(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let mut response = next.run(request).await;
+    let rejection = response.extensions_mut().remove::<Rejection>();
+    app.hosts.proofs().answered(response, &headers, rejection.as_ref(), app.now())
+}
+
 /// What holds for every route: bounded bodies, bounded time, careful browsers.
 fn guarded(routes: Router, hsts: bool) -> Router {
     routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(move |request, next| security_headers(request, next, hsts)))
 }
 

@@ -1,31 +1,33 @@
 //! Pages for people. They work without JavaScript, and there is none.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{ConnectInfo, Form, Query, State};
+use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::login::problem;
+use super::openapi::{Always, BadBody, CrossSite, NoSession, TooMany};
 use super::sessions;
 use crate::http::cookie;
 use crate::http::problem::Problem;
 use crate::issuer::store::SessionRecord;
 use crate::server::app::{App, Settings};
+use crate::server::asked::Asked;
 use crate::server::login_service::LogInError;
 use crate::server::password::Password;
 use crate::session::Session;
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LogInPage<'a> {
-    base_path: &'a str,
-    username: &'a str,
-    return_to: Option<&'a str>,
-    error: Option<&'a str>,
+pub(super) struct LogInPage<'a> {
+    pub(super) base_path: &'a str,
+    pub(super) username: &'a str,
+    pub(super) return_to: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
 }
 
 #[derive(Template)]
@@ -40,14 +42,31 @@ struct AccountPage<'a> {
 #[derive(Deserialize)]
 pub(super) struct LogInQuery {
     return_to: Option<String>,
+    /// The oldest log-in, in seconds, that will do where the browser wants to
+    /// go: an older session is not sent back there, which would refuse it again.
+    max_age: Option<u64>,
 }
 
+/// The log-in page
+#[utoipa::path(
+    get, path = "/", tag = "pages",
+    params(
+        ("return_to" = Option<String>, Query, description = "Where the browser goes afterwards"),
+        ("max_age" = Option<u64>, Query, description = "The oldest log-in that will do there, in seconds"),
+    ),
+    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "Whoever is logged in already"), (status = 400, description = "The query can't be understood"), Always)
+)]
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Query(query): Query<LogInQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Response {
-    if app.session(&headers).is_some() {
+    let recent = |session: &Session| {
+        let age = app.now().since(session.auth_time()).as_secs();
+        // Zero: whatever the log-in page has, it is not good there.
+        query.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age)
+    };
+    if app.session(&asked).is_ok_and(|session| recent(&session)) {
         let target = app.settings.return_target(query.return_to.as_deref());
         return private(Redirect::to(&target).into_response());
     }
@@ -86,10 +105,16 @@ fn log_in_page(
     )
 }
 
-pub(super) async fn account(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    match app.session(&headers) {
-        Some(session) => account_page(&app, &session, None).await,
-        None => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
+/// The user's sessions
+#[utoipa::path(
+    get, path = "/account", tag = "pages",
+    security((), ("cookie" = [])),
+    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "The log-in page"), Always)
+)]
+pub(super) async fn account(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    match app.session(&asked) {
+        Ok(session) => account_page(&app, &session, None).await,
+        Err(_) => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
     }
 }
 
@@ -111,24 +136,24 @@ async fn account_page(app: &App, session: &Session, error: Option<(StatusCode, &
     response
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct End {
     session_id: String,
 }
 
-/// Ends one of the user's sessions and shows the rest.
-pub(super) async fn end(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    Form(form): Form<End>,
-) -> Response {
-    let session = match sessions::acting(&app, &headers, &uri) {
+/// Ends one of the user's sessions and shows the rest
+#[utoipa::path(
+    post, path = "/account/end", tag = "pages",
+    security(("cookie" = [])),
+    request_body(content = End, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, Always)
+)]
+pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -> Response {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     if let Ok(id) = form.session_id.parse()
         && let Err(error) = app.service.end_session(&session, id, &client, app.now()).await
     {
@@ -138,24 +163,29 @@ pub(super) async fn end(
     private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct EndOthers {
+    #[schema(value_type = String, format = Password)]
     password: Password,
 }
 
-/// Ends all the user's other sessions, after asking for the password again.
+/// Ends all the user's other sessions, after asking for the password again
+#[utoipa::path(
+    post, path = "/account/end-others", tag = "pages",
+    security(("cookie" = [])),
+    request_body(content = EndOthers, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, TooMany, Always)
+)]
 pub(super) async fn end_others(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
+    asked: Asked,
     Form(form): Form<EndOthers>,
 ) -> Response {
-    let session = match sessions::acting(&app, &headers, &uri) {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     match sessions::end_others(&app, &session, Some(form.password), &client).await {
         Ok(_) => private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()),
         Err(sessions::EndOthers::Failed(LogInError::Refused) | sessions::EndOthers::PasswordNeeded) => {
@@ -166,6 +196,11 @@ pub(super) async fn end_others(
     }
 }
 
+/// The pages' style sheet
+#[utoipa::path(
+    get, path = "/style.css", tag = "pages",
+    responses((status = 200, content_type = "text/css", body = String), Always)
+)]
 pub(super) async fn style() -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")],
@@ -184,7 +219,7 @@ fn page(settings: &Settings, template: &impl Template) -> Response {
     response
 }
 
-fn private(mut response: Response) -> Response {
+pub(super) fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cookie::vary_on_cookie(headers);

@@ -14,8 +14,10 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument as _;
 
 use super::login::unavailable;
+use super::openapi::Always;
 use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
 use crate::server::app::App;
@@ -34,6 +36,16 @@ pub(super) struct Known {
     wait: Option<u64>,
 }
 
+/// The signed feed of revocations and session keys
+#[utoipa::path(
+    get, path = "/revocations", tag = "edges",
+    params(
+        ("after" = Option<u64>, Query, description = "The sequence that the edge has"),
+        ("epoch" = Option<u64>, Query, description = "The epoch that the edge has; another one gets a snapshot"),
+        ("wait" = Option<u64>, Query, description = "0 asks for an answer at once"),
+    ),
+    responses((status = 200, description = "A CBOR sequence of signed parts, or an event for each", content((Vec<u8> = "application/hallpass-feed"), (String = "text/event-stream"))), (status = 304, description = "As the ETag says"), (status = 400, description = "The query can't be understood"), Always)
+)]
 pub(super) async fn feed(
     State(app): State<Arc<App>>,
     Query(query): Query<Known>,
@@ -53,6 +65,7 @@ pub(super) async fn feed(
     }
     if query.wait != Some(0) && known == Some(newest) {
         // Whatever comes of it, the answer says how things are then.
+        let _waiting = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;
     }
@@ -89,7 +102,8 @@ fn respond(signed: &Signed, asked: &HeaderMap) -> Response {
 fn stream(app: Arc<App>, mut known: Option<Position>) -> impl Stream<Item = Result<Event, Infallible>> {
     // Bounded: an edge that doesn't read is waited for, not stored up for.
     let (send, events) = mpsc::channel(4);
-    tokio::spawn(async move {
+    let feed = async move {
+        let _connected = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         loop {
             positions.mark_unchanged();
@@ -109,6 +123,7 @@ fn stream(app: Arc<App>, mut known: Option<Position>) -> impl Stream<Item = Resu
                 _ = timeout(RESIGN, positions.changed()) => {}
             }
         }
-    });
+    };
+    tokio::spawn(feed.in_current_span());
     ReceiverStream::new(events)
 }

@@ -2,24 +2,28 @@
 //! `DELETE /sessions/{id}`, `POST /sessions/revoke-others`; and
 //! `POST /sessions`, by which another log-in starts one.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::body::Body;
 use super::login::{Transport, answer, no_store, problem, unavailable};
+use super::openapi::{
+    Always, BadBody, CrossSite, NoSession, Problem as Problem_, RevokedOthers, SessionAnswer, SessionList,
+    ShownSession, TooMany,
+};
 use crate::http::problem::Problem;
-use crate::http::{Credential, SESSION_COOKIE, csrf};
 use crate::id::{SessionId, Subject};
 use crate::server::app::App;
+use crate::server::asked::Asked;
 use crate::server::login_service::{Client, LogInError};
 use crate::server::password::Password;
 use crate::session::Session;
@@ -29,15 +33,30 @@ use crate::time::UnixTime;
 /// without giving it again (ASVS 5.0 7.5.2).
 const FRESH: Duration = Duration::from_mins(5);
 
-pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    no_store(match app.session(&headers) {
-        Some(session) => Json(json!({ "session": session })).into_response(),
-        None => Problem::unauthorized().into_response(),
+/// The session of this request
+#[utoipa::path(
+    get, path = "/session", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 200, body = ShownSession), NoSession, Always)
+)]
+pub(super) async fn show(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    no_store(match app.session_of_any_host(&asked) {
+        Ok(session) => Json(json!({ "session": session })).into_response(),
+        Err(refusal) => refusal.into_response(),
     })
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let Some(session) = app.session(&headers) else { return Problem::unauthorized().into_response() };
+/// The user's live sessions
+#[utoipa::path(
+    get, path = "/sessions", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 200, body = SessionList), NoSession, Always)
+)]
+pub(super) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Response {
+    let session = match app.session(&asked) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.into_response(),
+    };
     match app.sessions_of(&session).await {
         Ok(records) => {
             let sessions: Vec<_> = records
@@ -60,29 +79,20 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
     }
 }
 
-/// The session of a request that changes something, which another site's page
-/// must not have made.
-pub(super) fn acting(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Session, Problem> {
-    let by_cookie = !matches!(Credential::find(headers, SESSION_COOKIE), Ok(Some(Credential::Bearer(_))));
-    if by_cookie && csrf::check(headers, uri).is_err() {
-        return Err(Problem::cross_site());
-    }
-    app.session(headers).ok_or_else(Problem::unauthorized)
-}
-
-pub(super) async fn end(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(id): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let session = match acting(&app, &headers, &uri) {
+/// Ends one of the user's sessions
+#[utoipa::path(
+    delete, path = "/sessions/{id}", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    params(("id" = String, Path, description = "The session's id")),
+    responses((status = 204, description = "Ended"), (status = 404, description = "No such session of this user", body = Problem_, content_type = "application/problem+json"), NoSession, CrossSite, Always)
+)]
+pub(super) async fn end(State(app): State<Arc<App>>, Path(id): Path<String>, asked: Asked) -> Response {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
     let Ok(id) = id.parse::<SessionId>() else { return not_yours() };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     match app.service.end_session(&session, id, &client, app.now()).await {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => not_yours(),
@@ -98,19 +108,21 @@ fn not_yours() -> Response {
     Problem::new(StatusCode::NOT_FOUND, "You have no such session.").into_response()
 }
 
-#[derive(Deserialize)]
-struct RevokeOthers {
+#[derive(Deserialize, ToSchema)]
+pub(super) struct RevokeOthers {
+    #[schema(value_type = Option<String>, format = Password)]
     password: Option<Password>,
 }
 
-pub(super) async fn revoke_others(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let session = match acting(&app, &headers, &uri) {
+/// Ends the user's other sessions
+#[utoipa::path(
+    post, path = "/sessions/revoke-others", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    request_body(content = Option<RevokeOthers>, description = "Not needed in the first five minutes after the password was given"),
+    responses((status = 200, body = RevokedOthers), NoSession, CrossSite, (status = 422, description = "The body is neither empty nor JSON with a password", body = Problem_, content_type = "application/problem+json"), (status = 413, description = "Over 16 KiB"), TooMany, Always)
+)]
+pub(super) async fn revoke_others(State(app): State<Arc<App>>, asked: Asked, body: Bytes) -> Response {
+    let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
@@ -124,7 +136,7 @@ pub(super) async fn revoke_others(
             }
         },
     };
-    let client = app.client(peer, &headers);
+    let client = app.client(&asked);
     match end_others(&app, &session, password, &client).await {
         Ok(ended) => no_store(Json(json!({ "revoked": ended })).into_response()),
         Err(EndOthers::PasswordNeeded) => {
@@ -164,7 +176,7 @@ pub(super) async fn end_others(
 
 /// What another log-in (OIDC, a framework's own) says of somebody whom it has
 /// authenticated.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LoggedInElsewhere {
     subject: String,
@@ -173,39 +185,46 @@ pub(super) struct LoggedInElsewhere {
     /// When, in RFC 3339; now unless given.
     auth_time: Option<String>,
     /// The user's address and agent, for the list of sessions.
+    #[schema(value_type = Option<String>)]
     address: Option<std::net::IpAddr>,
     user_agent: Option<String>,
 }
 
+/// Starts a session for somebody whom another log-in has authenticated
+#[utoipa::path(
+    post, path = "/sessions", tag = "sessions",
+    security(("service" = [])),
+    request_body = LoggedInElsewhere,
+    responses((status = 200, body = SessionAnswer), NoSession, BadBody, TooMany, Always)
+)]
 pub(super) async fn start(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Body(asked): Body<LoggedInElsewhere>,
+    asked: Asked,
+    Body(user): Body<LoggedInElsewhere>,
 ) -> Response {
-    if !app.settings.service_credential.admits(&headers) {
-        tracing::warn!(event = "authn_login_fail", address = %peer.ip(), "service credential refused");
+    if !app.settings.service_credential.admits(&asked.headers) {
+        tracing::warn!(event = "authn_login_fail", address = %asked.peer(), "service credential refused");
         return Problem::new(StatusCode::UNAUTHORIZED, "This needs the service credential.").into_response();
     }
     let now = app.now();
-    let auth_time = match asked.auth_time.as_deref().map(UnixTime::parse_rfc3339) {
+    let auth_time = match user.auth_time.as_deref().map(UnixTime::parse_rfc3339) {
         None => Some(now),
         // Not from the future: a token could not say so.
         Some(at) => at.map(|at| at.min(now)),
     };
-    let (Ok(subject), Some(auth_time)) = (Subject::new(asked.subject), auth_time) else {
+    let (Ok(subject), Some(auth_time)) = (Subject::new(user.subject), auth_time) else {
         return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The subject or the auth_time can't be used.")
             .into_response();
     };
-    let mut user = HeaderMap::new();
-    if let Some(agent) = asked.user_agent.and_then(|agent| agent.try_into().ok()) {
-        user.insert(header::USER_AGENT, agent);
+    let mut headers = HeaderMap::new();
+    if let Some(agent) = user.user_agent.and_then(|agent| agent.try_into().ok()) {
+        headers.insert(header::USER_AGENT, agent);
     }
-    let client = match asked.address {
-        Some(address) => Client::new(address, &user),
-        None => Client::new(peer.ip(), &user).by_service(),
+    let client = match user.address {
+        Some(address) => Client::new(address, &headers),
+        None => Client::new(asked.peer(), &headers).by_service(),
     };
-    match app.service.log_in_elsewhere(&subject, &asked.claims, auth_time, &client, now).await {
+    match app.service.log_in_elsewhere(&subject, &user.claims, auth_time, &client, now).await {
         Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
         Err(error) => problem(&error),
     }

@@ -75,6 +75,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         last_renewal: time(row.try_get("last_renewal")?),
         ends: time(row.try_get("ends")?),
         row: ledger_row(row)?,
+        replaces: None,
         password_version: None,
     })
 }

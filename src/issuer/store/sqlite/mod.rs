@@ -349,6 +349,21 @@ impl Store for SqliteStore {
         })
     }
 
+    async fn end_replaced(&self, now: UnixTime) -> Result<Option<Revoked>, StoreError> {
+        // Asked every second, and hardly ever is there something to write.
+        let due = sqlx::query("SELECT 1 FROM replaced WHERE at <= ?1 LIMIT 1")
+            .bind(secs(now))
+            .fetch_optional(&self.readers)
+            .await?;
+        if due.is_none() {
+            return Ok(None);
+        }
+        in_transaction!(self, tx, async {
+            let added = sessions::end_replaced(tx, now).await?;
+            revoked(tx, added).await.map(Some)
+        })
+    }
+
     async fn revocations_after(&self, after: Position) -> Result<Changes, StoreError> {
         self.changes(Some(after)).await
     }

@@ -31,6 +31,11 @@ const AHEAD: Duration = Lifetimes::MAX_LEEWAY;
 pub(super) async fn revoke(tx: &mut Tx, target: &Target, now: UnixTime) -> Result<u64, StoreError> {
     match target {
         Target::Session { id, ends } => session(tx, *id, *ends, now).await,
+        Target::Family { id, ends } => {
+            let root = root(tx, *id).await?;
+            let ends = if root == *id { *ends } else { None };
+            session(tx, root, ends, now).await
+        }
         Target::OtherSessions { subject, except } => others(tx, subject, *except, now).await,
         Target::Subject(subject) => started_so_far(tx, Some(subject), now).await,
         Target::All => started_so_far(tx, None, now).await,
@@ -106,21 +111,27 @@ async fn add_session(tx: &mut Tx, id: SessionId, ends: UnixTime, now: UnixTime) 
     Ok(1)
 }
 
-/// All but `except`, what hangs on it and what it hangs on.
-async fn others(tx: &mut Tx, subject: &Subject, except: SessionId, now: UnixTime) -> Result<u64, StoreError> {
-    let mut root = except;
+/// The session that `id` hangs on, if need be by way of others.
+async fn root(tx: &mut Tx, id: SessionId) -> Result<SessionId, StoreError> {
+    let mut root = id;
     let mut seen = HashSet::from([root]);
     loop {
         let parent: Option<Option<Vec<u8>>> = sqlx::query_scalar("SELECT parent FROM sessions WHERE id = ?1")
             .bind(&root.as_bytes()[..])
             .fetch_optional(tx.read())
             .await?;
-        let Some(parent) = parent.flatten() else { break };
+        let Some(parent) = parent.flatten() else { return Ok(root) };
         root = session_id(&parent)?;
         if !seen.insert(root) {
-            break;
+            return Ok(root);
         }
     }
+}
+
+/// All but `except`, what hangs on it and what it hangs on.
+async fn others(tx: &mut Tx, subject: &Subject, except: SessionId, now: UnixTime) -> Result<u64, StoreError> {
+    let root = root(tx, except).await?;
+    let mut seen = HashSet::from([except, root]);
     seen.extend(family(tx, root).await?.iter().map(|member| member.id));
     let all = sqlx::query("SELECT id, subject, started, ends FROM sessions WHERE subject = ?1")
         .bind(subject.as_str())

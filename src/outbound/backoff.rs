@@ -7,25 +7,25 @@ use rand::RngExt;
 /// Doubling waits with jitter, so that the edges of a whole fleet do not come
 /// back to a restarted issuer in step.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest: longest.max(first), next: first }
     }
 
     /// Between half of the step and all of it; the next step is twice as long.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let step = self.next;
         self.next = step.saturating_mul(2).min(self.longest);
         step.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
 }

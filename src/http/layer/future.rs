@@ -1,0 +1,149 @@
+//! The response, as it becomes one. Named, so that a request allocates nothing
+//! for it.
+
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use axum::response::Response;
+use http::{HeaderName, HeaderValue};
+use pin_project_lite::pin_project;
+#[cfg(feature = "sync")]
+use tokio::task::JoinHandle;
+
+use crate::http::cookie;
+#[cfg(feature = "sync")]
+use crate::renew::{Begun, Renewed, Successor};
+#[cfg(feature = "sync")]
+use crate::time::UnixTime;
+
+/// RFC 9449 §8.2.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
+pin_project! {
+    /// The response of a [`SessionService`](super::SessionService).
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        kind: Kind<F>,
+        // For a client that makes proofs.
+        nonce: Option<HeaderValue>,
+    }
+}
+
+#[cfg(not(feature = "sync"))]
+pin_project! {
+    #[project = KindProj]
+    #[derive(Debug)]
+    enum Kind<F> {
+        Inner { #[pin] future: F },
+        Refused { response: Option<Response> },
+    }
+}
+
+#[cfg(feature = "sync")]
+pin_project! {
+    #[project = KindProj]
+    #[derive(Debug)]
+    enum Kind<F> {
+        Inner { #[pin] future: F },
+        /// The response is kept while the issuer is waited for.
+        Renewing { #[pin] future: F, response: Option<Response>, renewal: Renewal },
+        Refused { response: Option<Response> },
+    }
+}
+
+/// The new token, or the task that waits for it.
+#[cfg(feature = "sync")]
+#[derive(Debug)]
+pub(super) struct Renewal {
+    state: State,
+    now: UnixTime,
+}
+
+#[cfg(feature = "sync")]
+#[derive(Debug)]
+enum State {
+    Done(Option<Renewed>),
+    /// A task, since its handle has a name and the wait has none. Only requests
+    /// that come while the issuer is asked have one.
+    Waiting(JoinHandle<Successor>),
+}
+
+#[cfg(feature = "sync")]
+impl Renewal {
+    /// `None` if the token is not renewed.
+    pub(super) fn begin(begun: Begun, now: UnixTime) -> Option<Self> {
+        let state = match begun {
+            Begun::Known(Successor::Renewed(renewed)) => State::Done(Some(renewed)),
+            Begun::Known(_) => return None,
+            Begun::Waiting(waiting) => State::Waiting(tokio::spawn(waiting.wait())),
+        };
+        Some(Self { state, now })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Renewed>> {
+        match &mut self.state {
+            State::Done(renewed) => Poll::Ready(renewed.take()),
+            State::Waiting(task) => Poll::Ready(match ready!(Pin::new(task).poll(cx)) {
+                Ok(Successor::Renewed(renewed)) => Some(renewed),
+                _ => None,
+            }),
+        }
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) const fn inner(future: F) -> Self {
+        Self { kind: Kind::Inner { future }, nonce: None }
+    }
+
+    pub(super) const fn refused(response: Response) -> Self {
+        Self { kind: Kind::Refused { response: Some(response) }, nonce: None }
+    }
+
+    /// The same with a `DPoP-Nonce`.
+    pub(super) fn nonce(self, nonce: Option<HeaderValue>) -> Self {
+        Self { nonce, ..self }
+    }
+
+    #[cfg(feature = "sync")]
+    pub(super) const fn renewing(future: F, renewal: Renewal) -> Self {
+        Self { kind: Kind::Renewing { future, response: None, renewal }, nonce: None }
+    }
+}
+
+impl<F, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let done = match this.kind.project() {
+            KindProj::Inner { future } => Some(ready!(future.poll(cx))?),
+            KindProj::Refused { response } => response.take(),
+            #[cfg(feature = "sync")]
+            KindProj::Renewing { future, response, renewal } => {
+                if response.is_none() {
+                    *response = Some(ready!(future.poll(cx))?);
+                }
+                let renewed = ready!(renewal.poll(cx));
+                let mut done = response.take();
+                if let (Some(response), Some(renewed)) = (&mut done, renewed) {
+                    let max_age = renewed.session().expires_at().since(renewal.now);
+                    cookie::renew(response.headers_mut(), renewed.as_str(), max_age);
+                }
+                done
+            }
+        };
+        // Polled again after it was ready, which a future may answer as it likes.
+        let Some(mut response) = done else { return Poll::Pending };
+        // What is shown depends on who asks.
+        cookie::vary_on_cookie(response.headers_mut());
+        if let Some(nonce) = this.nonce.take() {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+        }
+        Poll::Ready(Ok(response))
+    }
+}

@@ -1,0 +1,210 @@
+//! Requests that are refused: why, who hears of it, and what they are told.
+
+use core::fmt::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::ConnectInfo;
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CACHE_CONTROL, LOCATION};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+
+use crate::error::{ConfigError, Rejection};
+use crate::event::{Event, EventKind, EventSink};
+use crate::http::client_address::TrustedProxies;
+use crate::http::credential::CredentialError;
+use crate::http::problem::Problem;
+use crate::session::Session;
+use crate::time::UnixTime;
+
+/// Why a request was refused: in the extensions of the response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It carries no token.
+    #[error("no token")]
+    NoToken,
+    /// It carries two.
+    #[error(transparent)]
+    Ambiguous(CredentialError),
+    /// A page of another site made the browser send it.
+    #[error("made by a page of another site")]
+    CrossSite,
+    /// Its token was refused, or is too old a log-in for this route.
+    #[error(transparent)]
+    Rejected(Rejection),
+    /// Its session is good, and its claims do not allow this.
+    #[error("the session's claims do not allow this")]
+    Forbidden,
+}
+
+impl Refusal {
+    /// The rejection of the token, if it was that.
+    #[must_use]
+    pub const fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection),
+            _ => None,
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        match self {
+            Self::CrossSite => Problem::cross_site(),
+            Self::Forbidden => Problem::forbidden(),
+            Self::Rejected(Rejection::ReauthenticationRequired { max_age_secs, .. }) => {
+                Problem::reauthentication_required(*max_age_secs)
+            }
+            _ => Problem::unauthorized(),
+        }
+    }
+
+    /// What a new log-in must fulfil to help; `None` if none would.
+    const fn log_in(&self) -> Option<LogIn> {
+        match self {
+            Self::NoToken => Some(LogIn::AnySession),
+            Self::Rejected(rejection) => match rejection {
+                Rejection::ReauthenticationRequired { max_age_secs, .. } => {
+                    Some(LogIn::Within(*max_age_secs))
+                }
+                // No log-in makes these go away.
+                Rejection::RevocationsStale { .. } | Rejection::Capacity => None,
+                // The log-in page may find nothing wrong with this token, and
+                // would send the browser back at once.
+                _ => Some(LogIn::Within(0)),
+            },
+            // Two cookies: the planted one stays.
+            Self::Ambiguous(_) | Self::CrossSite | Self::Forbidden => None,
+        }
+    }
+}
+
+/// What the log-in page is told.
+#[derive(Clone, Copy)]
+enum LogIn {
+    AnySession,
+    /// Not longer ago than this, in seconds.
+    Within(u64),
+}
+
+/// How a layer answers what it refuses, and whom it tells.
+#[derive(Clone, Default)]
+pub(super) struct Answers {
+    pub(super) log_in: Option<Arc<str>>,
+    pub(super) proxies: TrustedProxies,
+    pub(super) events: Option<Arc<dyn EventSink>>,
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers")
+            .field("log_in", &self.log_in)
+            .field("proxies", &self.proxies)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Answers {
+    /// Leaves them for a [`Demand`](super::Demand) further in, if they say more
+    /// than that does on its own.
+    pub(super) fn leave<B>(self: &Arc<Self>, request: &mut Request<B>) {
+        if self.log_in.is_some() || self.events.is_some() {
+            request.extensions_mut().insert(Arc::clone(self));
+        }
+    }
+
+    /// Who asks, if the server told.
+    pub(super) fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+        Some(self.proxies.client(peer.0.ip(), request.headers()))
+    }
+
+    /// Tells whoever listens that a token was refused; `session` is whose it
+    /// is, where that is known.
+    pub(super) fn record<B>(
+        &self,
+        refusal: &Refusal,
+        request: &Request<B>,
+        session: Option<&Session>,
+        now: UnixTime,
+    ) {
+        let (Some(sink), Refusal::Rejected(rejection)) = (&self.events, refusal) else { return };
+        let mut event = Event::new(EventKind::TokenRefused(rejection.reason()), now);
+        event.address = self.client(request);
+        event.session = session.map(Session::id);
+        sink.record(event);
+    }
+
+    /// Tells of a refusal and answers it.
+    pub(super) fn refuse<B>(
+        &self,
+        refusal: Refusal,
+        request: &Request<B>,
+        session: Option<&Session>,
+        now: UnixTime,
+    ) -> Response {
+        self.record(&refusal, request, session, now);
+        self.answer(refusal, request)
+    }
+
+    fn answer<B>(&self, refusal: Refusal, request: &Request<B>) -> Response {
+        let page = self.log_in.as_deref().filter(|_| is_navigation(request));
+        let mut response = match (page, refusal.log_in()) {
+            (Some(page), Some(log_in)) => redirect(page, log_in, request.uri()),
+            _ => refusal.problem().into_response(),
+        };
+        response.extensions_mut().insert(refusal);
+        response
+    }
+}
+
+/// A path of the same host.
+pub(super) fn log_in_path(path: &str) -> Result<Arc<str>, ConfigError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    if !path.starts_with('/') || path.starts_with("//") || !path.chars().all(plain) {
+        return Err(ConfigError::Builder("log-in is at a path of the same host, like \"/.hallpass/\""));
+    }
+    Ok(path.into())
+}
+
+/// A browser that goes to a page, and that a person looks at (Fetch Metadata,
+/// `Sec-Fetch-Mode`; older ones say that they want HTML).
+fn is_navigation<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return false;
+    }
+    match headers.get("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        None => headers
+            .get(ACCEPT)
+            .and_then(|accept| accept.to_str().ok())
+            .is_some_and(|accept| accept.split([',', ';']).any(|kind| kind.trim() == "text/html")),
+    }
+}
+
+fn redirect(page: &str, log_in: LogIn, wanted: &Uri) -> Response {
+    let mut target = format!("{page}?return_to=");
+    let wanted = wanted.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    // Two slashes would be another host.
+    let wanted = if wanted.starts_with("//") { "/" } else { wanted };
+    for byte in wanted.bytes() {
+        // RFC 3986 §2.3, and the slash, which needs no escape in a query.
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            target.push(char::from(byte));
+        } else {
+            let _ = write!(target, "%{byte:02X}");
+        }
+    }
+    if let LogIn::Within(seconds) = log_in {
+        let _ = write!(target, "&max_age={seconds}");
+    }
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // All of it is ASCII by now.
+    if let Ok(target) = HeaderValue::try_from(target) {
+        headers.insert(LOCATION, target);
+    }
+    response
+}

@@ -1,0 +1,273 @@
+//! Proofs of possession over HTTP (RFC 9449): which URI the client meant, and
+//! what it is told when a proof is refused.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, OriginalUri};
+use axum::response::Response;
+use http::header::{HOST, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+
+use crate::error::{ConfigError, Rejection};
+use crate::http::client_address::TrustedProxies;
+use crate::http::credential::Credential;
+use crate::proof::{ProofRequest, ProofVerifier, wants_nonce};
+use crate::session::Session;
+use crate::time::UnixTime;
+use crate::verifier::Verifier;
+
+static DPOP: HeaderName = HeaderName::from_static("dpop");
+static DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The algorithms of proofs, as a challenge names them (RFC 9449 §7.1).
+const ALGORITHMS: &str = "ES256 EdDSA Ed25519";
+
+/// Checks the proofs of HTTP requests. Clones share the nonces.
+#[derive(Clone, Debug)]
+pub struct RequestProofs {
+    proofs: ProofVerifier,
+    seen_at: SeenAt,
+}
+
+/// Where clients see this service: what a proof's `htu` begins with.
+#[derive(Clone, Debug)]
+enum SeenAt {
+    /// Always here.
+    Origin(Arc<str>),
+    /// Where the request says, or a trusted proxy that it came through.
+    Asked { scheme: &'static str, proxies: TrustedProxies },
+}
+
+/// What of a request a proof is about, and where to look for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestHead<'a> {
+    pub(crate) method: &'a Method,
+    /// As it was sent: nesting routers shorten it.
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    /// The peer's address, if it is known.
+    pub(crate) peer: Option<IpAddr>,
+}
+
+impl RequestProofs {
+    /// For a service whose clients see it at `origin`, like
+    /// `https://shop.example`. A proof for another origin is refused whatever
+    /// the request says of its host.
+    ///
+    /// # Errors
+    /// [`ConfigError::Builder`] for what is no http(s) origin.
+    pub fn at_origin(proofs: ProofVerifier, origin: &str) -> Result<Self, ConfigError> {
+        let wrong = ConfigError::Builder("an origin is like https://shop.example, without a path");
+        let uri: Uri =
+            origin.parse().map_err(|_| ConfigError::Builder("an origin is like https://shop.example"))?;
+        let http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/") && !origin.ends_with('/');
+        if !http || !bare || uri.host().is_none_or(str::is_empty) {
+            return Err(wrong);
+        }
+        Ok(Self { proofs, seen_at: SeenAt::Origin(origin.into()) })
+    }
+
+    /// For a service that clients see where they ask it, over https if
+    /// `encrypted`; behind `proxies`, where those say (`X-Forwarded-Proto` and
+    /// `X-Forwarded-Host`).
+    ///
+    /// The host is then what the client says it is, so only the server's nonces
+    /// keep another service's proofs out; [`RequestProofs::at_origin`] does
+    /// too.
+    #[must_use]
+    pub const fn where_asked(proofs: ProofVerifier, encrypted: bool, proxies: TrustedProxies) -> Self {
+        let scheme = if encrypted { "https" } else { "http" };
+        Self { proofs, seen_at: SeenAt::Asked { scheme, proxies } }
+    }
+
+    /// The proofs themselves.
+    #[must_use]
+    pub const fn proofs(&self) -> &ProofVerifier {
+        &self.proofs
+    }
+
+    /// Hands on what a request's proof is to be checked against.
+    pub(crate) fn with<T>(&self, head: RequestHead<'_>, check: impl FnOnce(&ProofRequest<'_>) -> T) -> T {
+        // A header that is there twice is refused further in; no more are looked at.
+        let dpop: Vec<&[u8]> =
+            head.headers.get_all(&DPOP).iter().take(2).map(HeaderValue::as_bytes).collect();
+        let uri = format!("{}{}", self.origin(head), head.uri.path());
+        check(&ProofRequest { dpop: &dpop, method: head.method.as_str(), uri: &uri })
+    }
+
+    fn origin(&self, head: RequestHead<'_>) -> String {
+        let (mut scheme, proxies) = match &self.seen_at {
+            SeenAt::Origin(origin) => return origin.to_string(),
+            SeenAt::Asked { scheme, proxies } => (*scheme, proxies),
+        };
+        let text = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let mut host = head.uri.authority().map(http::uri::Authority::as_str).or_else(|| text(&HOST));
+        if head.peer.is_some_and(|peer| proxies.contains(peer)) {
+            // What the nearest proxy wrote is on the right.
+            let last = |name| text(name).and_then(|value| value.rsplit(',').next()).map(str::trim);
+            scheme = match last(&X_FORWARDED_PROTO) {
+                Some("https") => "https",
+                Some("http") => "http",
+                _ => scheme,
+            };
+            host = last(&X_FORWARDED_HOST).or(host);
+        }
+        // Without a host the URI is none, and no proof is for it.
+        format!("{scheme}://{}", host.unwrap_or_default())
+    }
+
+    /// Verifies and admits a token that was sent as `Authorization: DPoP`. Such
+    /// a token is bound to a key and comes with a proof (RFC 9449 §7.1).
+    pub(crate) fn verify(
+        &self,
+        verifier: &Verifier,
+        token: &str,
+        head: RequestHead<'_>,
+        now: UnixTime,
+    ) -> Result<Session, Rejection> {
+        let session: Session =
+            self.with(head, |request| verifier.verify_bound(token, request, &self.proofs, now))?;
+        if session.bound_to().is_none() {
+            return Err(NOT_BOUND);
+        }
+        Ok(session)
+    }
+
+    /// A `DPoP-Nonce` for the client's next proof (RFC 9449 §8.2: also beside
+    /// what was granted).
+    pub(crate) fn nonce(&self, now: UnixTime) -> Option<HeaderValue> {
+        self.proofs.nonce(now)?.try_into().ok()
+    }
+
+    /// The answer to a request with these headers: a client that makes proofs,
+    /// or should, is told what to put into the next, and why this one was
+    /// refused.
+    pub(crate) fn answered(
+        &self,
+        mut response: Response,
+        request: &HeaderMap,
+        rejection: Option<&Rejection>,
+        now: UnixTime,
+    ) -> Response {
+        if !is_meant(request) && !matches!(rejection, Some(Rejection::ProofRequired { .. })) {
+            return response;
+        }
+        if let Some(nonce) = self.nonce(now) {
+            response.headers_mut().insert(&DPOP_NONCE, nonce);
+        }
+        // What asks for another log-in has said so (RFC 9470).
+        let reauthenticate = matches!(rejection, Some(Rejection::ReauthenticationRequired { .. }));
+        if response.status() == StatusCode::UNAUTHORIZED && !reauthenticate {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge(rejection));
+        }
+        response
+    }
+}
+
+impl<'a> RequestHead<'a> {
+    /// Of a request that routers may have shortened.
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        let original = request.extensions().get::<OriginalUri>();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Self {
+            method: request.method(),
+            uri: original.map_or(request.uri(), |uri| &uri.0),
+            headers: request.headers(),
+            peer: peer.map(|peer| peer.0.ip()),
+        }
+    }
+}
+
+/// A token without a key where one with a key is expected.
+pub(crate) const NOT_BOUND: Rejection = Rejection::ProofRequired { detail: "not_bound" };
+
+/// Whether a request is from a client that makes proofs.
+pub(crate) fn is_meant(headers: &HeaderMap) -> bool {
+    headers.contains_key(&DPOP) || matches!(Credential::find(headers, ""), Ok(Some(Credential::Dpop(_))))
+}
+
+/// Whether there is a proof at all.
+pub(crate) fn is_there(headers: &HeaderMap) -> bool {
+    headers.contains_key(&DPOP)
+}
+
+/// RFC 9449 §7.1 and §9. What exactly is wrong with a token or proof goes to
+/// the log; whether another nonce helps, the client must know.
+fn challenge(rejection: Option<&Rejection>) -> HeaderValue {
+    let error = match rejection {
+        None => None,
+        Some(rejection) if wants_nonce(rejection) => Some("use_dpop_nonce"),
+        Some(Rejection::ProofRequired { .. } | Rejection::Replayed) => Some("invalid_dpop_proof"),
+        Some(_) => Some("invalid_token"),
+    };
+    let value = match error {
+        Some(error) => format!("DPoP error=\"{error}\", algs=\"{ALGORITHMS}\""),
+        None => format!("DPoP algs=\"{ALGORITHMS}\""),
+    };
+    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("DPoP"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::ServerNonces;
+    use crate::replay::NonceCache;
+
+    fn proofs() -> ProofVerifier {
+        ProofVerifier::new(NonceCache::new(UnixTime::EPOCH), ServerNonces::with_secret("x", [1; 32]))
+    }
+
+    fn uri(proofs: &RequestProofs, uri: &str, peer: &str, pairs: &[(&'static str, &'static str)]) -> String {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let (uri, peer) = (uri.parse().unwrap(), peer.parse().ok());
+        let head = RequestHead { method: &Method::GET, uri: &uri, headers: &headers, peer };
+        proofs.with(head, |request| request.uri.to_owned())
+    }
+
+    #[test]
+    fn the_uri_is_where_the_client_sees_the_service() {
+        let lan = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+        let asked = RequestProofs::where_asked(proofs(), false, lan);
+        let forwarded =
+            [("host", "inner"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil, a.example")];
+        for (sent, peer, headers, expected) in [
+            ("/x?y", "192.0.2.1", &[("host", "a.example:8080")][..], "http://a.example:8080/x"),
+            ("https://b.example/x", "192.0.2.1", &[("host", "a.example")], "http://b.example/x"),
+            ("/x", "192.0.2.1", &forwarded, "http://inner/x"),
+            ("/x", "10.0.0.1", &forwarded, "https://a.example/x"),
+            ("/x", "10.0.0.1", &[("host", "inner"), ("x-forwarded-proto", "ftp")], "http://inner/x"),
+            ("/x", "nowhere", &[], "http:///x"),
+        ] {
+            assert_eq!(uri(&asked, sent, peer, headers), expected);
+        }
+        let fixed = RequestProofs::at_origin(proofs(), "https://a.example").unwrap();
+        assert_eq!(uri(&fixed, "/x?y", "10.0.0.1", &forwarded), "https://a.example/x");
+        for origin in
+            ["", "a.example", "https://a.example/", "https://a.example/x", "ftp://a.example", "https://"]
+        {
+            assert!(RequestProofs::at_origin(proofs(), origin).is_err(), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_says_whether_a_nonce_helps() {
+        let said = |rejection: Option<Rejection>| challenge(rejection.as_ref()).to_str().unwrap().to_owned();
+        assert!(said(None).starts_with("DPoP algs="));
+        for (rejection, error) in [
+            (Rejection::ProofRequired { detail: "nonce_missing" }, "use_dpop_nonce"),
+            (Rejection::ProofRequired { detail: "nonce_not_current" }, "use_dpop_nonce"),
+            (Rejection::ProofRequired { detail: "uri" }, "invalid_dpop_proof"),
+            (Rejection::Replayed, "invalid_dpop_proof"),
+            (Rejection::Revoked { by: "session" }, "invalid_token"),
+        ] {
+            assert!(said(Some(rejection)).starts_with(&format!("DPoP error=\"{error}\"")));
+        }
+    }
+}

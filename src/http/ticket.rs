@@ -1,0 +1,209 @@
+//! The tower layer for tickets: single-use tokens in the query, for what can
+//! carry no header: a WebSocket hand-shake, a download link.
+
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, REFERRER_POLICY};
+use http::{HeaderValue, Request, Uri};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::error::Rejection;
+use crate::http::problem::Problem;
+#[cfg(feature = "proof")]
+use crate::http::proof::{RequestHead, RequestProofs};
+use crate::session::Session;
+use crate::ticket::TicketVerifier;
+use crate::time::{Clock, SystemClock};
+
+/// Lets a request through that brings a ticket in its query (`?ticket=…`), once
+/// for each ticket, with the ticket's [`Session`] where the extractor finds it.
+/// The path is compared with the ticket's, if it names one.
+///
+/// No cookie and no other credential is looked at: the ticket is what the
+/// request is allowed by, so a page of another site gains nothing by it.
+#[derive(Clone, Debug)]
+pub struct TicketLayer<K = SystemClock> {
+    tickets: TicketVerifier,
+    #[cfg(feature = "proof")]
+    proofs: Option<RequestProofs>,
+    clock: K,
+}
+
+impl TicketLayer {
+    /// A layer that redeems tickets.
+    #[must_use]
+    pub const fn new(tickets: TicketVerifier) -> Self {
+        Self {
+            tickets,
+            #[cfg(feature = "proof")]
+            proofs: None,
+            clock: SystemClock,
+        }
+    }
+}
+
+impl<K> TicketLayer<K> {
+    /// Takes tickets of sessions that are bound to a key too, with the proof of
+    /// that key. Without this they are refused.
+    #[cfg(feature = "proof")]
+    #[must_use]
+    pub fn proofs(mut self, proofs: RequestProofs) -> Self {
+        self.proofs = Some(proofs);
+        self
+    }
+
+    /// Reads the time from another clock.
+    #[must_use]
+    pub fn with_clock<L: Clock>(self, clock: L) -> TicketLayer<L> {
+        TicketLayer {
+            tickets: self.tickets,
+            #[cfg(feature = "proof")]
+            proofs: self.proofs,
+            clock,
+        }
+    }
+}
+
+impl<K: Clock> TicketLayer<K> {
+    fn redeem<B>(&self, request: &Request<B>) -> Result<Session, Option<Rejection>> {
+        // Nested routers shorten the path; the ticket is for the one that the
+        // client asks for.
+        let uri =
+            request.extensions().get::<axum::extract::OriginalUri>().map_or(request.uri(), |uri| &uri.0);
+        let ticket = ticket(uri).ok_or(None)?;
+        let now = self.clock.now();
+        #[cfg(feature = "proof")]
+        if let Some(proofs) = &self.proofs {
+            return proofs
+                .with(RequestHead::of(request), |asked| {
+                    self.tickets.redeem_bound(ticket, uri.path(), asked, proofs.proofs(), now)
+                })
+                .map_err(Some);
+        }
+        self.tickets.redeem(ticket, uri.path(), now).map_err(Some)
+    }
+}
+
+/// The one ticket in a query. It is base64url: nothing of it is escaped.
+fn ticket(uri: &Uri) -> Option<&str> {
+    let pairs = uri.query()?.split('&');
+    let mut tickets = pairs.filter_map(|pair| pair.strip_prefix("ticket="));
+    tickets.next().filter(|_| tickets.next().is_none())
+}
+
+impl<S, K: Clone> Layer<S> for TicketLayer<K> {
+    type Service = TicketService<S, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        TicketService { inner, layer: self.clone() }
+    }
+}
+
+/// The service that [`TicketLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct TicketService<S, K = SystemClock> {
+    inner: S,
+    layer: TicketLayer<K>,
+}
+
+impl<S, K, B> Service<Request<B>> for TicketService<S, K>
+where
+    S: Service<Request<B>, Response = Response>,
+    K: Clock,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = TicketFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.layer.redeem(&request) {
+            Ok(session) => {
+                request.extensions_mut().insert(session);
+                TicketFuture { kind: Kind::Inner { future: self.inner.call(request) } }
+            }
+            Err(rejection) => {
+                let response = Problem::unauthorized().into_response();
+                #[cfg(feature = "proof")]
+                let response = match &self.layer.proofs {
+                    Some(proofs) => {
+                        let now = self.layer.clock.now();
+                        proofs.answered(response, request.headers(), rejection.as_ref(), now)
+                    }
+                    None => response,
+                };
+                let mut response = response;
+                if let Some(rejection) = rejection {
+                    response.extensions_mut().insert(rejection);
+                }
+                TicketFuture { kind: Kind::Refused { response: Some(response) } }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The response of a [`TicketService`].
+    #[derive(Debug)]
+    pub struct TicketFuture<F> {
+        #[pin]
+        kind: Kind<F>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    #[derive(Debug)]
+    enum Kind<F> {
+        Inner { #[pin] future: F },
+        Refused { response: Option<Response> },
+    }
+}
+
+impl<F, E> Future for TicketFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = match self.project().kind.project() {
+            KindProj::Inner { future } => ready!(future.poll(cx))?,
+            KindProj::Refused { response } => match response.take() {
+                Some(response) => response,
+                None => return Poll::Pending,
+            },
+        };
+        let headers = response.headers_mut();
+        // What one ticket opened is not for whoever comes with the same URL.
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+        Poll::Ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticket;
+
+    #[test]
+    fn one_ticket_in_the_query() {
+        for (uri, expected) in [
+            ("/x?ticket=abc", Some("abc")),
+            ("/x?a=b&ticket=abc&c", Some("abc")),
+            ("/x?ticket=", Some("")),
+            ("/x?ticket=abc&ticket=abc", None),
+            ("/x?tickets=abc", None),
+            ("/x?ticket", None),
+            ("/x", None),
+        ] {
+            assert_eq!(ticket(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
+}

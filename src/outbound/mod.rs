@@ -1,0 +1,110 @@
+//! Requests to the issuer: one address, no redirects, TLS by rustls, and
+//! everything that comes back bounded in size.
+
+mod backoff;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, Response, Url};
+
+use crate::error::ConfigError;
+
+pub(crate) use self::backoff::Backoff;
+
+/// Where one issuer is, and the connections to it.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    client: Client,
+    base: Url,
+}
+
+impl Outbound {
+    /// The issuer at this URL, its base path included, which `roots` vouch for
+    /// besides those of the system.
+    pub(crate) fn new(
+        issuer: &str,
+        roots: Vec<Certificate>,
+        connect_timeout: Duration,
+    ) -> Result<Self, ConfigError> {
+        const NO_URL: ConfigError =
+            ConfigError::Builder("the issuer is an http(s) URL like https://login.example");
+        let base = Url::parse(issuer).map_err(|_| NO_URL)?;
+        let usable = matches!(base.scheme(), "http" | "https")
+            && base.query().is_none()
+            && base.fragment().is_none()
+            && base.has_host();
+        if !usable {
+            return Err(NO_URL);
+        }
+        // Set twice, the first stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut client = Client::builder()
+            .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(connect_timeout)
+            // The issuer has one address. A redirect leads to another.
+            .redirect(reqwest::redirect::Policy::none());
+        if !roots.is_empty() {
+            client = client.tls_certs_merge(roots);
+        }
+        let client = client.build().map_err(|why| ConfigError::Serve(format!("no HTTP client: {why}")))?;
+        Ok(Self { client, base })
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The issuer's address for `path`, which starts with a slash.
+    pub(crate) fn at(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Whether nobody between here and the issuer can read or change what is
+    /// said.
+    pub(crate) fn is_private(&self) -> bool {
+        let loopback = match self.base.host_str() {
+            Some("localhost") => true,
+            Some(host) => {
+                host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            None => false,
+        };
+        self.base.scheme() == "https" || loopback
+    }
+}
+
+/// A certificate authority in PEM.
+pub(crate) fn root_certificate(pem: &[u8]) -> Result<Certificate, ConfigError> {
+    Certificate::from_pem(pem).map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))
+}
+
+/// Why a body was not read.
+pub(crate) enum BodyError {
+    Broken(reqwest::Error),
+    TooLarge,
+}
+
+/// The body, if it has at most `most` bytes.
+pub(crate) async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > most {
+            return Err(BodyError::TooLarge);
+        }
+    }
+    Ok(body)
+}
+
+/// The innermost reason, which is the one that says something.
+pub(crate) fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut reason: &dyn std::error::Error = &error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason.to_string()
+}

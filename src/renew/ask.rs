@@ -1,0 +1,161 @@
+//! One question to the issuer, and what its answer means.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::memory::Known;
+use super::{Renewed, Shared, Successor};
+use crate::outbound::{self, BodyError};
+use crate::session::Session;
+use crate::time::UnixTime;
+
+/// Longest answer, in bytes: the longest token, and the session with its claims
+/// beside it.
+const MAX_ANSWER: usize = 64 * 1024;
+/// How long a token that was refused is not asked about again.
+const AFTER_REFUSAL: Duration = Duration::from_secs(10);
+/// Least time between two questions about a token that is not due.
+const AFTER_NOT_DUE: Duration = Duration::from_secs(2);
+
+/// What the issuer answers, as far as it is read.
+#[derive(Deserialize)]
+struct Answer {
+    token: String,
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The issuer does not renew this token.
+    Refused,
+    /// The answer's token is not admitted here: of a key that is not known here
+    /// yet, for example. Other tokens may fare better.
+    Unusable(String),
+    /// The issuer is not well.
+    Broken(String),
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Broken(outbound::reason(error))
+    }
+}
+
+/// A question that is about to be asked.
+pub(super) struct Asking {
+    pub(super) shared: Arc<Shared>,
+    pub(super) text: Arc<str>,
+    pub(super) session: Session,
+    pub(super) due_at: Option<UnixTime>,
+    pub(super) client: Option<IpAddr>,
+    pub(super) sender: watch::Sender<Option<Successor>>,
+}
+
+impl Asking {
+    pub(super) async fn run(self) {
+        let (shared, counters) = (&self.shared, &self.shared.counters);
+        let answer = timeout(shared.timeout, self.ask()).await.unwrap_or_else(|_| {
+            Err(Failure::Broken(format!("no answer within {} ms", shared.timeout.as_millis())))
+        });
+        let now = shared.clock.now();
+        if !matches!(answer, Err(Failure::Broken(_))) {
+            shared.answered();
+        }
+        let (counter, known, successor) = match answer.and_then(|token| self.next(token, now)) {
+            Ok(Some(next)) => {
+                let until = now.saturating_add(shared.remember);
+                let known = Known::Renewed { text: Arc::clone(&self.text), next: next.clone(), until };
+                (&counters.renewed, Some(known), Successor::Renewed(next))
+            }
+            Ok(None) => {
+                (&counters.not_due, Some(Known::NotDue { again: self.again(now) }), Successor::NotDue)
+            }
+            Err(Failure::Refused) => {
+                tracing::info!(session = %self.session.id().short_hash(), "the issuer refused a renewal");
+                (&counters.refused, Some(not(Successor::Refused)), Successor::Refused)
+            }
+            Err(Failure::Unusable(why)) => {
+                tracing::warn!(%why, "a renewed token can't be used here");
+                (&counters.failed, Some(not(Successor::Unavailable)), Successor::Unavailable)
+            }
+            Err(Failure::Broken(why)) => {
+                tracing::warn!(%why, "the issuer could not be asked for a renewal");
+                shared.failed();
+                (&counters.failed, None, Successor::Unavailable)
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let mut place = shared.memory.of(self.session.token_id());
+        match known {
+            Some(known) => place.put(known),
+            None => place.forget(),
+        }
+        drop(place);
+        // What is remembered comes first, so that nobody asks in between.
+        self.sender.send_replace(Some(successor));
+    }
+
+    /// The token that the issuer answers.
+    async fn ask(&self) -> Result<String, Failure> {
+        let issuer = &self.shared.issuer;
+        let mut request = issuer.client().post(issuer.at("/renew")).bearer_auth(&self.text);
+        if let Some(client) = self.client {
+            request = request.header("x-forwarded-for", client.to_string());
+        }
+        let response = request.send().await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => return Err(Failure::Refused),
+            status => return Err(Failure::Broken(format!("status {}", status.as_u16()))),
+        }
+        let body = outbound::body(response, MAX_ANSWER).await.map_err(|why| match why {
+            BodyError::Broken(why) => why.into(),
+            BodyError::TooLarge => Failure::Broken(format!("more than {MAX_ANSWER} bytes")),
+        })?;
+        // The error would quote the answer.
+        let answer: Answer = serde_json::from_slice(&body)
+            .map_err(|_| Failure::Broken("the answer is no renewal".to_owned()))?;
+        Ok(answer.token)
+    }
+
+    /// The successor; `None` if the token itself came back. Nothing goes to the
+    /// browser that this edge would not admit from it, or of another session.
+    fn next(&self, token: String, now: UnixTime) -> Result<Option<Renewed>, Failure> {
+        if *token == *self.text {
+            return Ok(None);
+        }
+        let session: Session = self
+            .shared
+            .verifier
+            .verify(&token, now)
+            .map_err(|rejection| Failure::Unusable(rejection.to_string()))?;
+        let follows = session.id() == self.session.id()
+            && session.subject() == self.session.subject()
+            && session.generation() > self.session.generation();
+        if !follows {
+            return Err(Failure::Unusable("it does not follow the one that was sent".to_owned()));
+        }
+        Ok(Some(Renewed(Arc::new((token.into(), session)))))
+    }
+
+    /// When to ask about a token that was not due: once it seems due here, and
+    /// from then on after half of the time that it has left.
+    fn again(&self, now: UnixTime) -> UnixTime {
+        let expires = self.session.expires_at();
+        match self.due_at {
+            None => expires,
+            Some(due_at) if now < due_at => due_at,
+            Some(_) => now.saturating_add((expires.since(now) / 2).max(AFTER_NOT_DUE)),
+        }
+    }
+}
+
+fn not(said: Successor) -> Known {
+    Known::Not { said, again: Instant::now() + AFTER_REFUSAL }
+}

@@ -1,0 +1,419 @@
+//! Renewal as an edge does it: an edge has no signing key, so when a token is
+//! due it asks the issuer.
+//!
+//! The issuer is asked once per token, however many requests wait. A request
+//! waits a moment ([`patience`](RenewClientBuilder::patience)) and is then served
+//! with the token that it has; the answer is there for the next one. A renewed
+//! token is posted to the issuer once more, in the background, when it is first
+//! seen in use: from then on its predecessor is evidence of theft.
+//!
+//! For cookies alone: whoever holds a bearer token renews it.
+
+mod ask;
+mod memory;
+
+use core::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
+
+use self::ask::Asking;
+use self::memory::{Known, Memory};
+use crate::error::ConfigError;
+use crate::outbound::{self, Backoff, Outbound};
+use crate::session::Session;
+use crate::time::{Clock, SystemClock, UnixTime};
+use crate::verifier::Verifier;
+
+/// Requests to the issuer at a time. What comes beyond them is served with the
+/// token that it has, and tried again.
+const MOST_AT_ONCE: usize = 64;
+
+/// A token that the issuer has renewed another one into. It has been verified
+/// and admitted here.
+#[derive(Clone)]
+pub struct Renewed(Arc<(Box<str>, Session)>);
+
+impl Renewed {
+    /// The token's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+
+    /// The session as the token has it.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.0.1
+    }
+}
+
+impl fmt::Debug for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Renewed({:?})", self.session())
+    }
+}
+
+/// What becomes of a token. In every case but the first the request is served
+/// with the token that it came with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Successor {
+    /// It was renewed into this one, which the browser is to be given.
+    Renewed(Renewed),
+    /// It is young enough.
+    NotDue,
+    /// The answer is late. It will be there for a later request.
+    Late,
+    /// The issuer does not renew it: it knows of a revocation that has not got
+    /// here yet, for example.
+    Refused,
+    /// The issuer can't be asked at the moment.
+    Unavailable,
+}
+
+/// What is known at once.
+#[derive(Debug)]
+#[must_use]
+pub enum Begun {
+    /// This.
+    Known(Successor),
+    /// The issuer is being asked, whether this is waited for or not.
+    Waiting(Waiting),
+}
+
+/// An answer that will come.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Waiting {
+    answer: watch::Receiver<Option<Successor>>,
+    until: Instant,
+}
+
+impl Waiting {
+    /// The answer, or [`Successor::Late`] when patience is over.
+    pub async fn wait(mut self) -> Successor {
+        match timeout_at(self.until, self.answer.wait_for(Option::is_some)).await {
+            Ok(Ok(answer)) => answer.clone().unwrap_or(Successor::Unavailable),
+            Ok(Err(_)) => Successor::Unavailable,
+            Err(_) => Successor::Late,
+        }
+    }
+}
+
+/// How renewals have gone, since the client was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RenewCounts {
+    /// Requests to the issuer.
+    pub asked: u64,
+    /// Answered with a new token.
+    pub renewed: u64,
+    /// Answered with the same token: not due yet, or a renewed one's
+    /// confirmation.
+    pub not_due: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Not answered, or not with a token that is any good.
+    pub failed: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    asked: AtomicU64,
+    renewed: AtomicU64,
+    not_due: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Renews the tokens of cookies at one issuer. Clones are of the same client.
+///
+/// ```no_run
+/// # fn example(verifier: hallpass::Verifier) -> Result<(), hallpass::ConfigError> {
+/// let renewal = hallpass::RenewClient::builder("https://login.example", verifier).build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct RenewClient(Arc<Shared>);
+
+struct Shared {
+    issuer: Outbound,
+    verifier: Verifier,
+    clock: Arc<dyn Clock>,
+    renew_after: Option<Duration>,
+    patience: Duration,
+    timeout: Duration,
+    remember: Duration,
+    memory: Memory,
+    room: Arc<Semaphore>,
+    /// When an issuer that failed may be asked again.
+    pause: Mutex<Pause>,
+    counters: Counters,
+}
+
+struct Pause {
+    backoff: Backoff,
+    until: Option<Instant>,
+}
+
+impl RenewClient {
+    /// A client of the issuer at this URL, its base path included. `verifier`
+    /// admits what comes back, as it will when the browser presents it.
+    pub fn builder(issuer: impl Into<String>, verifier: Verifier) -> RenewClientBuilder {
+        RenewClientBuilder {
+            issuer: issuer.into(),
+            verifier,
+            renew_after: None,
+            patience: Duration::from_millis(500),
+            timeout: Duration::from_secs(5),
+            remember: Duration::from_secs(30),
+            capacity: 100_000,
+            back_off: (Duration::from_millis(500), Duration::from_secs(30)),
+            plain_http: false,
+            root_certificates: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// What `token` of the admitted `session` was or is to be renewed into,
+    /// after at most the client's patience. For each request with a cookie: it
+    /// is also how a renewed token's first use is noticed. `client` is who
+    /// asks, for the issuer's record of the session; the issuer believes it if
+    /// this edge is among its `trusted_proxies`.
+    ///
+    /// Must be called in a tokio runtime. Dropping the future stops nothing.
+    pub async fn successor<C>(&self, token: &str, session: &Session<C>, client: Option<IpAddr>) -> Successor {
+        match self.begin(token, session, client) {
+            Begun::Known(successor) => successor,
+            Begun::Waiting(waiting) => waiting.wait().await,
+        }
+    }
+
+    /// [`RenewClient::successor`] in two steps, so that the request can be
+    /// served while the issuer is asked.
+    pub fn begin<C>(&self, token: &str, session: &Session<C>, client: Option<IpAddr>) -> Begun {
+        self.begin_for(token, session, || client)
+    }
+
+    /// `client` is asked for only if the issuer is.
+    pub(crate) fn begin_for<C>(
+        &self,
+        token: &str,
+        session: &Session<C>,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Begun {
+        let shared = &self.0;
+        let now = shared.clock.now();
+        let due_at = shared.due_at(session);
+        let due = due_at.is_some_and(|at| at <= now);
+        // Renewing a bound session takes a proof, which only its client can make.
+        if session.bound_to().is_some() || (!due && session.generation() == 0) {
+            return Begun::Known(Successor::NotDue);
+        }
+        let mut memory = shared.memory.of(session.token_id());
+        if let Some(begun) = memory.get(token, due, now) {
+            return begun;
+        }
+        // For a confirmation nobody waits.
+        let unless_due = |begun| if due { begun } else { Begun::Known(Successor::NotDue) };
+        let room = if shared.is_paused() { None } else { Arc::clone(&shared.room).try_acquire_owned().ok() };
+        let Some(room) = room else { return unless_due(Begun::Known(Successor::Unavailable)) };
+        let (sender, answer) = watch::channel(None);
+        let waiting = Waiting { answer, until: Instant::now() + shared.patience };
+        let text = Arc::<str>::from(token);
+        memory.put(Known::Asked { text: Arc::clone(&text), waiting: waiting.clone() });
+        drop(memory);
+        shared.counters.asked.fetch_add(1, Ordering::Relaxed);
+        let session = session.clone().with_claims();
+        let asking = Asking { shared: Arc::clone(shared), text, session, due_at, client: client(), sender };
+        // Not in this request's future: the browser may hang up.
+        tokio::spawn(async move {
+            asking.run().await;
+            drop(room);
+        });
+        unless_due(Begun::Waiting(waiting))
+    }
+
+    /// How it is going.
+    #[must_use]
+    pub fn counts(&self) -> RenewCounts {
+        let Counters { asked, renewed, not_due, refused, failed } = &self.0.counters;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RenewCounts {
+            asked: load(asked),
+            renewed: load(renewed),
+            not_due: load(not_due),
+            refused: load(refused),
+            failed: load(failed),
+        }
+    }
+}
+
+impl Shared {
+    /// From when on the issuer is asked about this token; `None` if it can't be
+    /// renewed, since it ends with its session.
+    fn due_at<C>(&self, session: &Session<C>) -> Option<UnixTime> {
+        let (issued, expires) = (session.issued_at(), session.expires_at());
+        let after = self.renew_after.unwrap_or_else(|| expires.since(issued) / 2);
+        (expires < session.ends_at()).then(|| issued.saturating_add(after))
+    }
+
+    fn is_paused(&self) -> bool {
+        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// After a failure nobody is asked for a while. What failed besides, at the
+    /// same time, makes that no longer.
+    fn failed(&self) {
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if pause.until.is_none_or(|until| until <= now) {
+            pause.until = Some(now + pause.backoff.next());
+        }
+    }
+
+    fn answered(&self) {
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        if pause.until.take().is_some() {
+            pause.backoff.reset();
+        }
+    }
+}
+
+impl fmt::Debug for RenewClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RenewClient").field(&self.counts()).finish()
+    }
+}
+
+/// Builds a [`RenewClient`].
+#[must_use]
+pub struct RenewClientBuilder {
+    issuer: String,
+    verifier: Verifier,
+    renew_after: Option<Duration>,
+    patience: Duration,
+    timeout: Duration,
+    remember: Duration,
+    capacity: usize,
+    back_off: (Duration, Duration),
+    plain_http: bool,
+    root_certificates: Vec<reqwest::Certificate>,
+    clock: Arc<dyn Clock>,
+}
+
+impl RenewClientBuilder {
+    /// The age, in whole seconds, at which the issuer is asked about a token;
+    /// half of its max age unless said otherwise. The issuer's own
+    /// `renew_after` decides: asked too early, it says so, and is asked again
+    /// after half of the time that is left.
+    pub const fn renew_after(mut self, age: Duration) -> Self {
+        self.renew_after = Some(age);
+        self
+    }
+
+    /// How long requests wait for the issuer's answer, counted from when it was
+    /// asked, before they are served with the token that they have. Default
+    /// 500 ms; zero never waits.
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How long the issuer may take to answer before it counts as failed.
+    /// Default 5 s.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long a successor is given for the old token without asking the
+    /// issuer, in whole seconds: for requests that were under way and for
+    /// answers that were lost. At most the issuer's `renewal_grace`, since for
+    /// as long a stolen old token isn't noticed. Default 30 s.
+    pub const fn remember(mut self, duration: Duration) -> Self {
+        self.remember = duration;
+        self
+    }
+
+    /// Of how many tokens is remembered what the issuer said, the least
+    /// recently used leaving first; at least 1,000. Default 100,000, some
+    /// 15 MB when full.
+    pub const fn capacity(mut self, tokens: usize) -> Self {
+        self.capacity = tokens;
+        self
+    }
+
+    /// Waits before an issuer that failed is asked again, before jitter: the
+    /// first, and the longest. Default 500 ms and 30 s.
+    pub const fn back_off(mut self, first: Duration, longest: Duration) -> Self {
+        self.back_off = (first, longest);
+        self
+    }
+
+    /// Trusts this certificate authority (PEM) for TLS too.
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`] if it is no certificate.
+    pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
+        self.root_certificates.push(outbound::root_certificate(pem)?);
+        Ok(self)
+    }
+
+    /// Sends tokens over plain HTTP to an issuer on another machine. Whoever
+    /// can listen in between can use them: for a network that is encrypted by
+    /// other means.
+    pub const fn over_plain_http(mut self) -> Self {
+        self.plain_http = true;
+        self
+    }
+
+    /// Reads the time from another clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// # Errors
+    /// [`ConfigError::Builder`] if the URL is none, or is plain HTTP to another
+    /// machine, or the capacity is under 1,000.
+    pub fn build(self) -> Result<RenewClient, ConfigError> {
+        let connect = Duration::from_secs(10).min(self.timeout);
+        let issuer = Outbound::new(&self.issuer, self.root_certificates, connect)?;
+        if !issuer.is_private() && !self.plain_http {
+            return Err(ConfigError::Builder(
+                "tokens are sent to the issuer over https alone; where the network is encrypted by \
+                 other means, say .over_plain_http()",
+            ));
+        }
+        if self.capacity < memory::LEAST {
+            return Err(ConfigError::Builder("a renewal client remembers at least 1000 tokens"));
+        }
+        let backoff = Backoff::new(self.back_off.0, self.back_off.1);
+        Ok(RenewClient(Arc::new(Shared {
+            issuer,
+            verifier: self.verifier,
+            clock: self.clock,
+            renew_after: self.renew_after,
+            patience: self.patience,
+            timeout: self.timeout,
+            remember: self.remember,
+            memory: Memory::new(self.capacity),
+            room: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            pause: Mutex::new(Pause { backoff, until: None }),
+            counters: Counters::default(),
+        })))
+    }
+}
+
+impl fmt::Debug for RenewClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RenewClientBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+//! `GET /hop` and `POST /tickets/redeem`: from this host to another.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::body::Body;
+use super::login::{Transport, answer, problem};
+use super::openapi::{Always, BadBody, NoSession, Problem as Problem_, SessionAnswer, TooMany};
+use super::pages::private;
+use super::tickets;
+use crate::event::{Event, EventKind, EventSink};
+use crate::http::problem::Problem;
+use crate::server::app::App;
+use crate::server::asked::Asked;
+use crate::server::tickets::HopError;
+
+/// Longest state, in characters.
+const MAX_STATE: usize = 256;
+
+#[derive(Deserialize)]
+pub(super) struct Hop {
+    /// The host, as an origin.
+    origin: String,
+    /// What the edge will compare with its cookie.
+    state: String,
+}
+
+/// Takes the user's session to another host; whoever has none logs in first
+#[utoipa::path(
+    get, path = "/hop", tag = "tickets",
+    security((), ("cookie" = [])),
+    params(
+        ("origin" = String, Query, description = "The host, as an origin"),
+        ("state" = String, Query, max_length = 256, pattern = "^[A-Za-z0-9._~-]+$",
+            description = "What the edge will compare with its cookie"),
+    ),
+    responses((status = 303, description = "To the host with a ticket, or to the log-in page"), (status = 400, description = "An unknown host, or a state that can't be used", body = Problem_, content_type = "application/problem+json"), NoSession, TooMany, Always)
+)]
+pub(super) async fn hop(State(app): State<Arc<App>>, Query(hop): Query<Hop>, asked: Asked) -> Response {
+    let Some(host) = app.hosts.at(&hop.origin) else {
+        let detail = "This login service does not know the host that you came from.";
+        return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+    };
+    if !is_state(&hop.state) {
+        return Problem::new(StatusCode::BAD_REQUEST, "The state can't be used. Start again at the host.")
+            .into_response();
+    }
+    let base = &app.settings.base_path;
+    let Ok(session) = app.session(&asked) else {
+        let origin: String = url::form_urlencoded::byte_serialize(hop.origin.as_bytes()).collect();
+        let back = format!("{base}/hop?origin={origin}&state={}", hop.state);
+        let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
+        return private(Redirect::to(&format!("{base}/?return_to={back}")).into_response());
+    };
+    match app.service.hop(&session, host, &app.client(&asked), app.now()) {
+        Ok(ticket) => {
+            let (origin, callback) = (&host.origin, host.callback());
+            let to = format!("{origin}{callback}?ticket={}&state={}", ticket.as_str(), hop.state);
+            private(Redirect::to(&to).into_response())
+        }
+        // Not back to where the browser came from, which would send it here
+        // again.
+        Err(error) => tickets::refused(&error),
+    }
+}
+
+/// What needs no escape in a URI (RFC 3986 §2.3).
+fn is_state(state: &str) -> bool {
+    (1..=MAX_STATE).contains(&state.len())
+        && state.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redeem {
+    ticket: String,
+    /// The audience of the edge that asks.
+    audience: String,
+}
+
+/// A child session for the edge that the browser brought a ticket to
+#[utoipa::path(
+    post, path = "/tickets/redeem", tag = "tickets",
+    request_body = Redeem,
+    responses((status = 200, body = SessionAnswer), NoSession, BadBody, Always)
+)]
+pub(super) async fn redeem(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    Body(redeem): Body<Redeem>,
+) -> Response {
+    let Some(host) = app.hosts.of(&redeem.audience) else { return refused() };
+    let now = app.now();
+    match app.service.land(&redeem.ticket, host, &app.client(&asked), now).await {
+        Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
+        Err(HopError::Refused(rejection)) => {
+            let event = Event::new(EventKind::TokenRefused(rejection.reason()), now);
+            app.events.record(event.from(app.client_address(&asked)));
+            refused()
+        }
+        Err(HopError::Start(error)) => problem(&error),
+    }
+}
+
+/// The same whatever is wrong with a ticket.
+fn refused() -> Response {
+    let detail = "This ticket opens nothing here, or not any more. Start again at the host.";
+    Problem::new(StatusCode::UNAUTHORIZED, detail).into_response()
+}
