@@ -27,7 +27,7 @@ pub(super) struct LogInPage<'a> {
     pub(super) base_path: &'a str,
     pub(super) username: &'a str,
     pub(super) return_to: Option<&'a str>,
-    pub(super) error: Option<&'static str>,
+    pub(super) error: Option<&'a str>,
 }
 
 #[derive(Template)]
@@ -80,8 +80,11 @@ pub(super) fn log_in_again(
     return_to: Option<&str>,
     error: &LogInError,
 ) -> Response {
-    let mut response = log_in_page(&app.settings, username, return_to, Some(error.advice()));
+    let mut response = log_in_page(&app.settings, username, return_to, Some(&error.advice_on_page()));
     *response.status_mut() = error.status();
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after);
+    }
     response
 }
 
@@ -89,7 +92,7 @@ fn log_in_page(
     settings: &Settings,
     username: &str,
     return_to: Option<&str>,
-    error: Option<&'static str>,
+    error: Option<&str>,
 ) -> Response {
     page(
         settings,
