@@ -1,73 +1,166 @@
-//! What one use of a nonce costs, on one thread and on two: by the clock, and
-//! of the processor's time, which other processes disturb less (Linux only).
+//! What one use of a nonce costs on one thread and on two that use the same
+//! cache, beside an LRU cache behind one lock, which is no nonce cache (full, it
+//! forgets what may not be used again) but what one would first think of.
+//!
+//! `benches/run nonce`
 
-#![expect(clippy::cast_precision_loss, clippy::expect_used, reason = "prints rough numbers")]
+#![expect(clippy::cast_precision_loss, clippy::unwrap_used, reason = "prints rough numbers")]
 
-use std::hint::black_box;
+mod common;
+
+use std::hint::{black_box, spin_loop};
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{machine, publish, rounds, show, table};
 use hallpass::replay::{NonceSettings, Purpose, SingleUse};
 use hallpass::{NonceCache, SessionId, UnixTime};
+use lru::LruCache;
 
-/// Live at any time for each thread, and uses by each: ten generations come
-/// and go.
+/// Live at any time for each thread.
 const LIVE: usize = 100_000;
-const USES: usize = 1_000_000;
+/// How long a nonce lives, in seconds.
+const LIFE: usize = 60;
+/// Uses between two looks at the clock: so few that a busy machine seldom
+/// takes a CPU away in the middle.
+const BURST: usize = 2_000;
+/// Bursts of one cache in a row, so that it is in the CPU's caches for most.
+const ROW: usize = 25;
+const START: u64 = 1_800_000_000;
 
 fn mixed(n: usize) -> [u8; 16] {
     (n as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_le_bytes()
 }
 
-/// Nanoseconds that this thread has run so far.
-fn running() -> f64 {
-    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    schedstat.split(' ').next().and_then(|run| run.parse().ok()).unwrap_or(f64::NAN)
+/// Something that both threads use.
+trait Cache: Sync {
+    fn admit(&self, used: &SingleUse, now: UnixTime) -> bool;
 }
 
-/// Nanoseconds a use, as a thread sees it: by the clock, and running.
-fn run(threads: usize) -> [f64; 2] {
-    let start = UnixTime::saturating_from_secs(1_800_000_000);
-    let settings = NonceSettings { tickets: threads * LIVE * 2, proofs: 1 };
-    let cache = NonceCache::with_settings(settings, start).expect("a capacity in range");
-    let began = Instant::now();
-    let work = |thread: usize| {
-        let before = running();
-        for n in 0..USES {
-            let now = start.saturating_add(Duration::from_secs(100 + (n * 60 / LIVE) as u64));
-            let used = SingleUse {
-                session: SessionId::from_bytes(mixed(n / 8 * 2 + thread)),
-                nonce: mixed(n * 2 + thread),
-                issued: now,
-                until: now.saturating_add(Duration::from_mins(1)),
-            };
-            let verdict = cache.admit(Purpose::Ticket, &used, Duration::from_secs(5), now);
-            // The threads' clocks drift apart; what is over is refused.
-            black_box(verdict).ok();
-        }
-        running() - before
-    };
-    let ran = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads)
-            .map(|thread| {
-                let work = &work;
-                scope.spawn(move || work(thread))
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("no panic")).fold(0.0, f64::max)
-    });
-    [began.elapsed().as_nanos() as f64, ran].map(|took| took / USES as f64)
+impl Cache for NonceCache {
+    fn admit(&self, used: &SingleUse, now: UnixTime) -> bool {
+        NonceCache::admit(self, Purpose::Ticket, used, Duration::from_secs(5), now).is_ok()
+    }
 }
+
+impl Cache for Mutex<LruCache<[u8; 16], UnixTime>> {
+    fn admit(&self, used: &SingleUse, _: UnixTime) -> bool {
+        self.lock().unwrap().put(used.nonce, used.until).is_none()
+    }
+}
+
+struct Bench<'a> {
+    name: &'static str,
+    cache: &'a dyn Cache,
+    /// How many threads use it at the same time.
+    threads: usize,
+}
+
+/// Waits for the other thread without going to sleep, so that both begin at once.
+#[derive(Default)]
+struct Barrier(AtomicUsize);
+
+impl Barrier {
+    fn wait(&self, turn: usize) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        while self.0.load(Ordering::Acquire) < 2 * (turn + 1) {
+            spin_loop();
+        }
+    }
+}
+
+/// One thread's bursts of one bench.
+type Bursts = Vec<(Instant, Instant)>;
 
 fn main() {
-    for threads in [1, 2] {
-        let took: Vec<_> = (0..9).map(|_| run(threads)).collect();
-        for (column, what) in ["by the clock", "running"].into_iter().enumerate() {
-            let mut took: Vec<_> = took.iter().map(|row| row[column]).collect();
-            took.sort_by(f64::total_cmp);
-            println!(
-                "{threads} thread(s), {what}: {:.0} ns a use ({:.0} to {:.0})",
-                took[4], took[0], took[8]
-            );
+    let caches = || {
+        let settings = NonceSettings { tickets: 4 * LIVE, proofs: 1 };
+        NonceCache::with_settings(settings, UnixTime::saturating_from_secs(START)).unwrap()
+    };
+    let (alone, shared) = (caches(), caches());
+    let lru = || Mutex::new(LruCache::new(NonZeroUsize::new(2 * LIVE).unwrap()));
+    let (lru_alone, lru_shared) = (lru(), lru());
+    let (name, other) = ("**hallpass**", "`lru` behind one lock");
+    let benches = [
+        Bench { name, cache: &alone, threads: 1 },
+        Bench { name, cache: &shared, threads: 2 },
+        Bench { name: other, cache: &lru_alone, threads: 1 },
+        Bench { name: other, cache: &lru_shared, threads: 2 },
+    ];
+    let rounds = rounds(20);
+    let barrier = Barrier::default();
+    let [ours, theirs] = thread::scope(|scope| {
+        let other = scope.spawn(|| work(1, &benches, rounds, &barrier));
+        [work(0, &benches, rounds, &barrier), other.join().unwrap()]
+    });
+    let rows: Vec<_> = benches
+        .iter()
+        .zip(ours.iter().zip(&theirs))
+        .map(|(bench, (ours, theirs))| {
+            let mut times: Vec<f64> =
+                ours.iter().zip(theirs).filter_map(|(a, b)| each(bench.threads, *a, *b)).collect();
+            times.sort_by(f64::total_cmp);
+            assert!(!times.is_empty(), "this machine never ran two threads at a time");
+            let [low, median, high] = [10, 50, 90].map(|share| show(times[times.len() * share / 100]));
+            vec![
+                bench.name.to_owned(),
+                bench.threads.to_string(),
+                median,
+                format!("{low} to {high}"),
+                times.len().to_string(),
+            ]
+        })
+        .collect();
+    let head = ["", "threads", "a use, median", "8 of 10 are", "bursts"];
+    publish("nonce", &format!("{}.\n\n{}", machine(), table(&head, &rows)));
+}
+
+/// Nanoseconds a use, unless the two threads were not running at the same time.
+fn each(threads: usize, ours: (Instant, Instant), theirs: (Instant, Instant)) -> Option<f64> {
+    if threads == 1 {
+        return Some((ours.1 - ours.0).as_nanos() as f64 / BURST as f64);
+    }
+    let longest = (ours.1 - ours.0).max(theirs.1 - theirs.0);
+    let together = ours.1.min(theirs.1).saturating_duration_since(ours.0.max(theirs.0));
+    (together * 10 > longest * 8).then(|| longest.as_nanos() as f64 / BURST as f64)
+}
+
+fn work(thread: usize, benches: &[Bench<'_>], rounds: usize, barrier: &Barrier) -> Vec<Bursts> {
+    let mut done: Vec<Bursts> = benches.iter().map(|_| Vec::new()).collect();
+    let mut turn = 0;
+    // First as much as is live at a time, and once more to have all things grown.
+    let warm = 2 * LIVE / (BURST * ROW);
+    for round in 0..warm + rounds {
+        for (bench, done) in benches.iter().zip(&mut done) {
+            for n in round * ROW..(round + 1) * ROW {
+                barrier.wait(turn);
+                turn += 1;
+                let begun = Instant::now();
+                if thread < bench.threads {
+                    burst(thread, bench, n);
+                }
+                if round >= warm {
+                    done.push((begun, Instant::now()));
+                }
+            }
         }
+    }
+    done
+}
+
+fn burst(thread: usize, bench: &Bench<'_>, round: usize) {
+    for n in round * BURST..(round + 1) * BURST {
+        let now = UnixTime::saturating_from_secs(START + 100 + (n * LIFE / LIVE) as u64);
+        let used = SingleUse {
+            // Each session uses eight.
+            session: SessionId::from_bytes(mixed(n / 8 * 2 + thread)),
+            nonce: mixed(n * 2 + thread),
+            issued: now,
+            until: now.saturating_add(Duration::from_secs(LIFE as u64)),
+        };
+        assert!(bench.cache.admit(black_box(&used), now), "it must be accepted to be measured");
     }
 }

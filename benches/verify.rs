@@ -1,5 +1,5 @@
-//! What a verification costs: cold, hot, refused, with more keys and with more
-//! revoked sessions; relative to `ed25519_dalek`'s `verify_strict` of a message
+//! What a verification costs: cold, hot, refused, with more keys; what the feed
+//! costs with more edges; relative to `ed25519_dalek`'s `verify_strict` of a message
 //! of the same length, interleaved in one process, medians.
 //!
 //! `benches/run verify`
@@ -16,13 +16,14 @@ mod common;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use common::{Task, interleave, machine, publish, rounds, show, table};
+use common::plot::plot;
+use common::{Task, interleave, machine, median, publish, rounds, show, table};
 use ed25519_dalek::Signer;
 use hallpass::revocation::feed::{NewFeed, SessionKey};
 use hallpass::revocation::{Entry, Feed, FeedKeys, Position, RevocationList};
 use hallpass::{
-    Algorithm, KeyId, KeySet, KeyUse, Lifetimes, LiveKeys, Minter, NewSession, Session, SessionId,
-    SigningKey, Subject, UnixTime, Verifier, VerifierBuilder,
+    Algorithm, KeySet, KeyUse, Lifetimes, LiveKeys, Minter, NewSession, Session, SessionId, SigningKey,
+    Subject, UnixTime, Verifier, VerifierBuilder,
 };
 
 const NOW: UnixTime = UnixTime::saturating_from_secs(1_790_000_000);
@@ -32,8 +33,8 @@ const RUN: u32 = 8;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let sections: [(&str, fn()); 5] =
-        [("verify", verify), ("garbage", garbage), ("keys", keys), ("revoked", revoked), ("edges", edges)];
+    let sections: [(&str, fn()); 4] =
+        [("verify", verify), ("garbage", garbage), ("keys", keys), ("edges", edges)];
     for (name, section) in sections {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             section();
@@ -81,13 +82,11 @@ fn strict() -> Task<'static> {
 }
 
 /// Rows of median and ratio to the first task.
-fn rows(tasks: &mut [Task<'_>]) -> Vec<Vec<String>> {
-    let base = tasks[0].median();
-    let row = |task: &mut Task<'_>| {
-        let median = task.median();
-        vec![task.name.clone(), show(median), format!("{:.4}", median / base)]
+fn rows(tasks: &[Task<'_>]) -> Vec<Vec<String>> {
+    let row = |task: &Task<'_>| {
+        vec![task.name.clone(), show(task.median()), format!("{:.4}", task.ratio(&tasks[0]))]
     };
-    tasks.iter_mut().map(row).collect()
+    tasks.iter().map(row).collect()
 }
 
 const HEAD: &[&str] = &["", "median", "of `verify_strict`"];
@@ -102,6 +101,7 @@ fn verify() {
     let hot = verifier(&keys).revocations(list.clone()).build().unwrap();
     let entering = verifier(&keys).revocations(list).token_cache(1 << 16).build().unwrap();
     let others: Vec<_> = (0..4096).map(|_| token(&minter, &keys[0], NOW)).collect();
+    let cores = std::thread::available_parallelism().unwrap();
     let mut tasks = vec![
         strict(),
         Task::each("cold, no revocation list", RUN, |i| bare.verify::<()>(&tokens[i % TOKENS], NOW).is_ok()),
@@ -116,15 +116,22 @@ fn verify() {
             assert!(sessions.iter().all(Result::is_ok));
             took.as_secs_f64() * 1e9 / 64.0
         }),
+        Task::timed("`verify_many_on` all cores, 4,096 tokens, each", || {
+            let start = Instant::now();
+            let sessions: Vec<Result<Session, _>> = cold.verify_many_on(cores, black_box(&others), NOW);
+            let took = start.elapsed();
+            assert!(sessions.iter().all(Result::is_ok));
+            took.as_secs_f64() * 1e9 / others.len() as f64
+        }),
         Task::each("hot, one token", 64 * RUN, |_| hot.verify::<()>(&tokens[0], NOW).is_ok()),
         Task::each("hot, 64 tokens in turn", 64 * RUN, |i| {
             hot.verify::<()>(&tokens[i % TOKENS], NOW).is_ok()
         }),
     ];
-    interleave(&mut tasks, rounds(400));
+    interleave(&mut tasks, rounds(1_000));
     let counts = entering.token_cache_counts().unwrap();
     assert_eq!(counts.hits, 0, "nothing was hot by accident");
-    publish("verify", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&mut tasks))));
+    publish("verify", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&tasks))));
 }
 
 fn garbage() {
@@ -145,6 +152,7 @@ fn garbage() {
         ("a JWT", "malformed", format!("{}.{}.{}", "A".repeat(48), "A".repeat(200), "A".repeat(86))),
         ("base64url, not CBOR", "malformed", good.chars().rev().collect()),
         ("not the shortest length", "malformed", longer_length(&good)),
+        ("a ticket", "wrong_type", ticket(&right, &keys[0])),
         ("unknown kid", "unknown_key", other(12)),
         ("forged: a claim changed", "bad_signature", other(60)),
         ("forged: s changed", "bad_signature", other(180)),
@@ -163,9 +171,21 @@ fn garbage() {
         let name = format!("{name} (`{reason}`)");
         tasks.push(Task::each(name, 2 * RUN, move |_| verifier.verify::<()>(black_box(text), NOW).is_err()));
     }
-    interleave(&mut tasks, rounds(300));
+    interleave(&mut tasks, rounds(1_000));
     assert_eq!(verifier.token_cache_counts().unwrap().tokens, 1, "no garbage entered");
-    publish("garbage", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&mut tasks))));
+    publish("garbage", &format!("{}.\n\n{}", machine(), table(HEAD, &rows(&tasks))));
+}
+
+/// A signed artefact of another type: byte 18 says which, and a frame of any
+/// type is of the right form.
+fn ticket(minter: &Minter, key: &SigningKey) -> String {
+    use base64::Engine;
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let bytes = engine.decode(token(minter, key, NOW)).unwrap();
+    assert_eq!(bytes[16..19], [0x10, 0x18, 0x3d]);
+    let typ = b"application/hallpass-ticket";
+    let header = [&[0x58, 14 + 2 + 27][..], &bytes[3..17], &[0x78, 27], typ].concat();
+    engine.encode([&bytes[..2], &header, &bytes[19..]].concat())
 }
 
 /// The same token with the payload's length spelt in two bytes.
@@ -180,13 +200,14 @@ fn longer_length(token: &str) -> String {
 fn keys() {
     let all: Vec<_> = (0..64).map(|_| key()).collect();
     let minter = minter("store");
-    let sizes = [1, 2, 4, 8, 16, 32, 64];
+    let sizes = [1_u32, 2, 4, 8, 16, 32, 64];
     let sets: Vec<_> = sizes
         .iter()
         .map(|&size| {
-            let tokens: Vec<_> = (0..TOKENS).map(|n| token(&minter, &all[n % size], NOW)).collect();
-            let cold = verifier(&all[..size]).without_revocations().without_token_cache().build().unwrap();
-            let hot = verifier(&all[..size]).without_revocations().build().unwrap();
+            let keys = &all[..size as usize];
+            let tokens: Vec<_> = (0..TOKENS).map(|n| token(&minter, &keys[n % keys.len()], NOW)).collect();
+            let cold = verifier(keys).without_revocations().without_token_cache().build().unwrap();
+            let hot = verifier(keys).without_revocations().build().unwrap();
             (size, tokens, cold, hot)
         })
         .collect();
@@ -196,44 +217,27 @@ fn keys() {
         tasks.push(Task::each(size.to_string(), RUN, move |i| cold.verify::<()>(each(i), NOW).is_ok()));
         tasks.push(Task::each("hot", 32 * RUN, move |i| hot.verify::<()>(each(i), NOW).is_ok()));
     }
-    interleave(&mut tasks, rounds(300));
-    let base = tasks[0].median();
+    interleave(&mut tasks, rounds(1_000));
     let rows: Vec<_> = tasks[1..]
-        .chunks_mut(2)
+        .chunks(2)
         .map(|pair| {
-            let (cold, hot) = (pair[0].median(), pair[1].median());
-            vec![pair[0].name.clone(), show(cold), format!("{:.3}", cold / base), show(hot)]
+            let (cold, hot) = (&pair[0], &pair[1]);
+            let ratio = cold.ratio(&tasks[0]);
+            vec![cold.name.clone(), show(cold.median()), format!("{ratio:.3}"), show(hot.median())]
         })
         .collect();
     let table = table(&["keys, all in use", "cold", "of `verify_strict`", "hot"], &rows);
     publish("keys", &format!("{}.\n\n{table}", machine()));
-}
-
-fn revoked() {
-    let sizes = [1_000_u64, 10_000, 100_000, 1_000_000, 10_000_000];
-    let lists: Vec<_> = sizes.iter().map(|&size| (size, list_of(size))).collect();
-    let kid = KeyId::from_bytes([7; 8]);
-    let mut tasks = Vec::new();
-    for (size, list) in &lists {
-        let look_up = move |sid: SessionId| list.check(black_box(&sid), "alice", kid, NOW).is_some();
-        let mut miss = Task::each(size.to_string(), 4096, move |i| !look_up(sid(u64::MAX - i as u64)));
-        let step = size / 7 * 3 + 1;
-        let hit = Task::each("hit", 4096, move |i| look_up(sid(i as u64 * step % size)));
-        miss.name = format!("{size}");
-        tasks.extend([miss, hit]);
-    }
-    interleave(&mut tasks, rounds(60));
-    let rows: Vec<_> = tasks
-        .chunks_mut(2)
-        .zip(&lists)
-        .map(|(pair, (size, list))| {
-            let per = list.snapshot().heap_bytes() as f64 / *size as f64;
-            let (miss, hit) = (pair[0].median(), pair[1].median());
-            vec![pair[0].name.clone(), show(miss), show(hit), format!("{per:.1}")]
-        })
-        .collect();
-    let table = table(&["sessions revoked", "look-up, not revoked", "look-up, revoked", "bytes each"], &rows);
-    publish("revoked", &format!("{}.\n\n{table}", machine()));
+    let points = |at: usize| -> Vec<(f64, f64)> {
+        let medians = tasks[1..].iter().skip(at).step_by(2).map(Task::median);
+        sizes.iter().map(|size| f64::from(*size)).zip(medians.map(|ns| ns / 1e3)).collect()
+    };
+    plot(
+        "keys",
+        "A verification by the number of keys in use",
+        ("keys", "µs"),
+        &[("cold", points(0)), ("hot", points(1))],
+    );
 }
 
 /// A minute of an issuer and its edges: ten log-outs a second, of which a signed
@@ -257,36 +261,45 @@ fn edges() {
     let ends = NOW.saturating_add(Duration::from_hours(12));
     let entry = |n: u64| Entry::Session { sid: sid(n), ends };
     let snapshot = sign(1, None, NOW, (0..1_000).map(entry).collect());
-    let rows: Vec<_> = [1_usize, 10, 100, 1_000]
-        .into_iter()
-        .map(|count| {
-            let edges: Vec<_> = (0..count).map(|_| (RevocationList::new(), LiveKeys::awaiting())).collect();
-            let apply = |bytes: &[u8], now| {
-                for (list, keys) in &edges {
-                    Feed::from_bytes(&trusted, bytes, now).unwrap().apply(list, keys, now).unwrap();
-                }
-            };
-            apply(&snapshot, NOW);
-            let (mut signing, mut applying, mut bytes) = (0.0, Vec::new(), 0);
-            for second in 1..=SECONDS {
+    let run = |count: usize| {
+        let mut signing = Vec::new();
+        let deltas: Vec<_> = (1..=SECONDS)
+            .map(|second| {
                 let now = NOW.saturating_add(Duration::from_secs(second));
                 let new = (0..LOG_OUTS).map(|n| entry(second * 1_000_000 + n)).collect();
                 let start = Instant::now();
                 let delta = sign(1 + second, Some(second), now, new);
-                signing += start.elapsed().as_secs_f64();
-                bytes += delta.len() * count;
-                let start = Instant::now();
-                apply(&delta, now);
-                applying.push(start.elapsed().as_secs_f64() * 1e9 / count as f64);
-            }
-            assert!(edges.iter().all(|(list, _)| list.len() as u64 == 1_000 + SECONDS * LOG_OUTS));
-            applying.sort_by(f64::total_cmp);
-            vec![
-                count.to_string(),
-                show(signing * 1e9 / SECONDS as f64),
-                format!("{:.1} kB", bytes as f64 / 1e3 / SECONDS as f64),
-                show(applying[applying.len() / 2]),
-            ]
+                signing.push(start.elapsed().as_secs_f64() * 1e9);
+                (delta, now)
+            })
+            .collect();
+        let bytes = count * deltas.iter().map(|(delta, _)| delta.len()).sum::<usize>();
+        let mut applying = Vec::new();
+        // All lists are kept: a thousand edges' memory, in which each has its
+        // own, and none its own CPU.
+        let edges: Vec<_> = (0..count)
+            .map(|_| {
+                let (list, keys) = (RevocationList::new(), LiveKeys::awaiting());
+                let apply = |bytes: &[u8], now| {
+                    Feed::from_bytes(&trusted, bytes, now).unwrap().apply(&list, &keys, now).unwrap();
+                };
+                apply(&snapshot, NOW);
+                for (delta, now) in &deltas {
+                    let start = Instant::now();
+                    apply(delta, *now);
+                    applying.push(start.elapsed().as_secs_f64() * 1e9);
+                }
+                list
+            })
+            .collect();
+        assert!(edges.iter().all(|list| list.len() as u64 == 1_000 + SECONDS * LOG_OUTS));
+        (count as f64, median(signing), bytes as f64 / SECONDS as f64, median(applying))
+    };
+    let measured = [1, 10, 100, 1_000].map(run);
+    let rows: Vec<_> = measured
+        .iter()
+        .map(|(count, signing, bytes, applying)| {
+            vec![count.to_string(), show(*signing), format!("{:.1} kB", bytes / 1e3), show(*applying)]
         })
         .collect();
     let head = [
@@ -302,6 +315,18 @@ fn edges() {
             machine(),
             table(&head, &rows)
         ),
+    );
+    let line =
+        |value: fn(&(f64, f64, f64, f64)) -> f64| measured.iter().map(|row| (row.0, value(row))).collect();
+    plot(
+        "edges",
+        "Revocation by the number of edges: a second's work",
+        ("edges", "µs; kB"),
+        &[
+            ("signing, µs", line(|row| row.1 / 1e3)),
+            ("an edge, µs", line(|row| row.3 / 1e3)),
+            ("sent, kB", line(|row| row.2 / 1e3)),
+        ],
     );
 }
 

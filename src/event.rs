@@ -144,4 +144,10 @@ impl Limit {
 pub trait EventSink: Send + Sync + 'static {
     /// Takes one event.
     fn record(&self, event: Event);
+
+    /// Hears what became of a token, of every one: for counting. A refusal of
+    /// which more is known comes as an event too. Does nothing unless written.
+    fn verdict(&self, verdict: Result<(), Reason>) {
+        let _ = verdict;
+    }
 }

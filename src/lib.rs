@@ -39,10 +39,13 @@
 //! `docs/` has the specification, the threat model and how to run it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod anomaly;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod cli;
 pub mod danger;
+#[cfg(feature = "server")]
+mod edge;
 mod error;
 pub mod event;
 #[cfg(any(feature = "issuer", feature = "sync"))]
@@ -54,6 +57,7 @@ mod id;
 #[cfg(feature = "issuer")]
 pub mod issuer;
 pub mod key;
+mod network;
 #[cfg(feature = "sync")]
 mod outbound;
 mod policy;

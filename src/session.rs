@@ -93,6 +93,12 @@ impl<C> Session<C> {
         self.token().claims()
     }
 
+    /// A clone, seen with other claims.
+    #[cfg(feature = "axum")]
+    pub(crate) fn seen_with<D>(&self) -> Session<D> {
+        Session { token: self.token.clone(), lifeline: self.lifeline.clone(), kind: PhantomData }
+    }
+
     /// The session seen with other claims.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {

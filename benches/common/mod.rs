@@ -1,6 +1,8 @@
 //! Interleaved measuring, and tables that are written into the docs.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod plot;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
@@ -18,10 +20,12 @@ impl<'a> Task<'a> {
     /// so briefly that a busy machine seldom takes the CPU away in the middle.
     pub fn each(name: impl Into<String>, run: u32, mut call: impl FnMut(usize) -> bool + 'a) -> Self {
         let mut n = 0;
+        let name = name.into();
+        let what = name.clone();
         Self::timed(name, move || {
             let start = Instant::now();
             for _ in 0..run {
-                assert!(call(n), "it must work to be measured");
+                assert!(call(n), "{what} must work to be measured");
                 n += 1;
             }
             start.elapsed().as_secs_f64() * 1e9 / f64::from(run)
@@ -33,20 +37,38 @@ impl<'a> Task<'a> {
         Self { name: name.into(), run: Box::new(run), times: Vec::new() }
     }
 
-    pub fn median(&mut self) -> f64 {
-        self.times.sort_by(f64::total_cmp);
-        self.times[self.times.len() / 2]
+    pub fn median(&self) -> f64 {
+        median(self.times.clone())
     }
 
-    pub fn fastest(&mut self) -> f64 {
-        self.times.iter().copied().fold(f64::MAX, f64::min)
+    /// How this compares with `base`: the median of the rounds' ratios, so that
+    /// what slows a whole round cancels out.
+    pub fn ratio(&self, base: &Self) -> f64 {
+        median(self.times.iter().zip(&base.times).map(|(this, base)| this / base).collect())
     }
 }
 
-/// Runs all tasks in turn, so that what disturbs the machine disturbs them alike.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Runs all tasks in turn, so that what disturbs the machine disturbs them
+/// alike; in another order each round, so that none always finds the caches as
+/// the same other left them.
 pub fn interleave(tasks: &mut [Task<'_>], rounds: usize) {
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..rounds {
-        for task in &mut *tasks {
+        for last in (1..order.len()).rev() {
+            // Marsaglia's xorshift64.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            order.swap(last, (random >> 32) as usize % (last + 1));
+        }
+        for &next in &order {
+            let task = &mut tasks[next];
             let took = (task.run)();
             task.times.push(took);
         }
@@ -91,7 +113,10 @@ pub fn machine() -> String {
 /// puts it between the section's two markers there.
 pub fn publish(section: &str, text: &str) {
     println!("{text}");
-    let Ok(path) = std::env::var("WRITE") else { return };
+    let path = std::env::var("WRITE").unwrap_or_default();
+    if path.is_empty() {
+        return;
+    }
     let path = Path::new(&path);
     let page = std::fs::read_to_string(path).unwrap();
     let (start, end) = (format!("<!-- {section} -->"), format!("<!-- end of {section} -->"));

@@ -17,6 +17,11 @@ use crate::wire::text::MAX_TOKEN_CHARS;
 /// How many tokens are verified together; more share no more.
 const BATCH: usize = 64;
 
+/// How many batches may lie before a worker, and as many answers behind it: some
+/// 20 ms of work, so that a worker whose core is taken away for a while does not
+/// stop the others.
+const AHEAD: usize = 16;
+
 /// One line of output: a verdict with the session or the facts.
 #[derive(Serialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
@@ -68,8 +73,8 @@ pub(super) fn judge_all(verifier: &Verifier, at: Option<UnixTime>) -> Result<(),
         let mut questions = Vec::new();
         let mut answers = Vec::new();
         for _ in 0..workers {
-            let (ask, asked) = sync_channel::<Vec<Vec<u8>>>(2);
-            let (reply, replies) = sync_channel(2);
+            let (ask, asked) = sync_channel::<Vec<Vec<u8>>>(AHEAD);
+            let (reply, replies) = sync_channel(AHEAD);
             scope.spawn(move || {
                 for tokens in asked {
                     if reply.send(answer(&tokens, verifier, at)).is_err() {

@@ -16,9 +16,11 @@ use crate::issuer::store::SqliteStore;
 use crate::time::UnixTime;
 
 mod bench;
+mod edge;
 mod fetch;
 mod key;
 mod lines;
+mod log;
 mod revoke;
 mod serve;
 mod token;
@@ -38,6 +40,8 @@ enum Command {
     Demo(serve::DemoArgs),
     /// Run the login service
     Serve(serve::ServeArgs),
+    /// Run the forward-auth endpoint for nginx, Caddy, HAProxy, Traefik and Envoy
+    Edge(edge::EdgeArgs),
     /// Revoke a session, a subject's sessions, a key's tokens, or everything
     #[command(subcommand)]
     Revoke(revoke::RevokeCommand),
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => args.run(),
         Command::Serve(args) => args.run(),
+        Command::Edge(args) => args.run(),
         Command::Revoke(command) => command.run(),
         Command::Restored(args) => args.run(),
         Command::User(command) => command.run(),
@@ -93,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(),
         Command::Bench(args) => args.run(),
     };
+    log::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Refused) => ExitCode::from(1),

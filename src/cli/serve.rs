@@ -1,14 +1,14 @@
 //! `hallpass serve` and `hallpass demo`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum_server::Handle;
 use clap::Args;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
 
+pub(super) use super::log::to_stderr as log_to_stderr;
 use super::{Failure, print_json, runtime};
 use crate::server::config::Config;
 use crate::server::demo::Demo;
@@ -140,13 +140,4 @@ and look inside, or verify it yourself:
 
 fn read_config(path: Option<PathBuf>) -> Result<Config, Failure> {
     Ok(path.map(|path| Config::read(&path)).transpose()?.unwrap_or_default())
-}
-
-/// Text for a terminal, JSON for everything else. `HALLPASS_LOG` chooses what,
-/// like `debug` or `hallpass=debug`.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Set once; a second call in one process (tests) keeps the first.
-    let _ = if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().try_init() };
 }

@@ -51,6 +51,24 @@ pub(crate) fn clear(headers: &mut HeaderMap) {
     append(headers, &attributes("").max_age(time::Duration::ZERO).build());
 }
 
+/// Sets another cookie than the session's, which no link from elsewhere sends.
+#[cfg(feature = "server")]
+pub(crate) fn set_strict(headers: &mut HeaderMap, name: &str, value: &str, max_age: Duration) {
+    let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+    append(headers, &strict(name, value).max_age(time::Duration::seconds(max_age)).build());
+}
+
+/// Makes the browser forget it.
+#[cfg(feature = "server")]
+pub(crate) fn clear_strict(headers: &mut HeaderMap, name: &str) {
+    append(headers, &strict(name, "").max_age(time::Duration::ZERO).build());
+}
+
+#[cfg(feature = "server")]
+fn strict<'a>(name: &'a str, value: &'a str) -> cookie::CookieBuilder<'a> {
+    Cookie::build((name, value)).path("/").secure(true).http_only(true).same_site(SameSite::Strict)
+}
+
 /// Lax and not Strict, so that a link from elsewhere finds its user logged in;
 /// what Lax lets through is safe methods only, and CSRF is checked besides.
 fn attributes(value: &str) -> cookie::CookieBuilder<'_> {

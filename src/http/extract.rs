@@ -23,7 +23,7 @@ impl<C: 'static, S: Sync> FromRequestParts<S> for Session<C> {
     type Rejection = NoSession;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoSession> {
-        parts.extensions.get::<Session>().cloned().map(Session::with_claims).ok_or(NoSession)
+        parts.extensions.get::<Session>().map(Session::seen_with).ok_or(NoSession)
     }
 }
 
@@ -32,6 +32,6 @@ impl<C: 'static, S: Sync> OptionalFromRequestParts<S> for Session<C> {
     type Rejection = core::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
-        Ok(parts.extensions.get::<Session>().cloned().map(Session::with_claims))
+        Ok(parts.extensions.get::<Session>().map(Session::seen_with))
     }
 }

@@ -14,7 +14,7 @@ pub mod problem;
 pub(crate) mod proof;
 mod ticket;
 
-pub use client_address::{TrustedProxies, network_of};
+pub use client_address::TrustedProxies;
 pub use cookie::SESSION_COOKIE;
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
@@ -22,3 +22,5 @@ pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, Se
 #[cfg(feature = "proof")]
 pub use proof::RequestProofs;
 pub use ticket::{TicketFuture, TicketLayer, TicketService};
+
+pub use crate::network::network_of;

@@ -88,9 +88,9 @@ impl Policy {
     /// Whether the list is fresh enough to be asked, and what it says.
     pub(crate) fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
         let Revocations::Known { list, stale } = &self.revocations else { return Ok(()) };
+        // Both questions are asked of one list, whatever replaces it meanwhile.
+        let list = list.current();
         if let StalePolicy::RefuseAfter(bound) = *stale {
-            // Read before the list is asked: a list that is renewed in between
-            // is newer than it was taken for, never older.
             let as_of = list.as_of();
             if as_of.is_none_or(|as_of| now.since(as_of) > bound) {
                 return Err(Rejection::RevocationsStale { as_of, now });

@@ -76,6 +76,12 @@ impl ProofVerifier {
     /// Oldest proof that can be configured.
     pub const LARGEST_MAX_AGE: Duration = Duration::from_mins(5);
 
+    /// The proofs that were accepted.
+    #[must_use]
+    pub const fn nonces(&self) -> &NonceCache {
+        &self.nonces
+    }
+
     /// Accepts proofs that carry a current nonce of `server_nonces`, each once.
     #[must_use]
     pub fn new(nonces: NonceCache, server_nonces: ServerNonces) -> Self {

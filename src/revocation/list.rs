@@ -15,7 +15,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::id::{KeyId, SessionId};
 use crate::time::UnixTime;
@@ -25,15 +25,17 @@ use crate::time::UnixTime;
     allow(unused_imports, reason = "the feed's signer leaves out the rest")
 )]
 pub(super) use self::entry::kept_until;
-pub use self::entry::{Entry, RevokedBy, SubjectHash};
+pub use self::entry::{Entry, KEPT_PAST_END, RevokedBy, SubjectHash};
 use self::table::{Table, Value};
 
-/// How far a list has followed the feed. A later one is greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A state of the revocations: how far a list has followed the feed, and how
+/// far a store has come. A later one is greater; the default is before all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Which life of the issuer's store: restoring a backup begins a new one.
+    /// Which life of the issuer's store: restoring a backup begins a new one. A
+    /// Unix time, so that the same backup restored twice begins two.
     pub epoch: u64,
-    /// Which revocation of that epoch.
+    /// Which revocation of that epoch, without gaps.
     pub sequence: u64,
 }
 
@@ -110,6 +112,12 @@ impl RevocationList {
     #[must_use]
     pub fn check(&self, sid: &SessionId, subject: &str, key: KeyId, started: UnixTime) -> Option<RevokedBy> {
         self.0.current.load().check(sid, subject, key, started)
+    }
+
+    /// The list at this moment, for all that one request asks of it. Not to be
+    /// kept: there are few such places a thread before they get dear.
+    pub(crate) fn current(&self) -> Current {
+        Current(self.0.current.load())
     }
 
     /// The time at which the list was known to be complete: the signed time
@@ -280,6 +288,27 @@ pub struct Subscription {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subscription")
+    }
+}
+
+/// A [`RevocationList`] while a request is judged.
+pub(crate) struct Current(Guard<Arc<State>>);
+
+impl Current {
+    /// See [`RevocationList::check`].
+    pub(crate) fn check(
+        &self,
+        sid: &SessionId,
+        subject: &str,
+        key: KeyId,
+        started: UnixTime,
+    ) -> Option<RevokedBy> {
+        self.0.check(sid, subject, key, started)
+    }
+
+    /// See [`RevocationList::as_of`].
+    pub(crate) fn as_of(&self) -> Option<UnixTime> {
+        self.0.as_of
     }
 }
 

@@ -7,4 +7,7 @@ mod list;
 pub mod sync;
 
 pub use feed::{Feed, FeedError, FeedKeys};
-pub use list::{Entry, OutOfOrder, Position, RevocationList, RevokedBy, Snapshot, SubjectHash, Subscription};
+pub use list::{
+    Entry, KEPT_PAST_END, OutOfOrder, Position, RevocationList, RevokedBy, Snapshot, SubjectHash,
+    Subscription,
+};

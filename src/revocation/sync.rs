@@ -24,10 +24,20 @@
 //!
 //! `GET {issuer}/.well-known/hallpass/feed-keys` answers the feed keys as a COSE
 //! Key Set, for edges that trust on first use.
+//!
+//! An edge that [has a name](FeedClientBuilder::report_as) says every 10 s how
+//! far it is: `POST {issuer}/edges/report` with `Authorization: Bearer` and
+//! `{"edge":NAME,"epoch":N,"sequence":N,"as_of":UNIX-SECONDS}`, the last three
+//! null before the first feed; answered with 204. What it
+//! [wants its operators to know](FeedHandle::report) goes with it, at most 20 at
+//! a time: `"anomalies":[{"kind","at","count","within","network","subject",
+//! "session_id"}]`, times in seconds. It is a request of its own on the same
+//! connection, since a stream of events can't carry anything up.
 
 mod cache;
 mod events;
 mod http;
+mod report;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -39,7 +49,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
+use crate::anomaly::Anomaly;
 use crate::error::ConfigError;
 use crate::key::LiveKeys;
 use crate::outbound::{self, Backoff};
@@ -48,6 +60,9 @@ use crate::time::{Clock, SystemClock, UnixTime};
 
 use self::cache::Cache;
 use self::http::Http;
+pub(crate) use self::report::EdgeReport;
+pub use self::report::{EdgeName, REPORT_EVERY};
+use self::report::{Reporter, Waiting};
 
 /// How often an unknown kid may ask for a refresh.
 const REFRESH_EVERY: Duration = Duration::from_mins(1);
@@ -148,6 +163,7 @@ pub struct FeedClient {
     delivery: Delivery,
     backoff: Backoff,
     clock: Arc<dyn Clock>,
+    reporter: Option<Reporter>,
     handle: FeedHandle,
 }
 
@@ -172,6 +188,7 @@ impl FeedClient {
             max_feed_bytes: 256 * 1024 * 1024,
             back_off: (Duration::from_millis(100), Duration::from_secs(10)),
             root_certificates: Vec::new(),
+            reporter: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -214,6 +231,7 @@ pub struct FeedClientBuilder {
     max_feed_bytes: usize,
     back_off: (Duration, Duration),
     root_certificates: Vec<reqwest::Certificate>,
+    reporter: Option<Reporter>,
     clock: Arc<dyn Clock>,
 }
 
@@ -284,6 +302,15 @@ impl FeedClientBuilder {
         Ok(self)
     }
 
+    /// Tells the issuer every 10 s how far this edge has followed the feed, so
+    /// that its operators see an edge that falls behind. `credential` is the
+    /// issuer's `HALLPASS_EDGE_TOKEN`; it is sent over TLS alone, or to this
+    /// machine.
+    pub fn report_as(mut self, name: EdgeName, credential: impl Into<String>) -> Self {
+        self.reporter = Some(Reporter { name, credential: Zeroizing::new(credential.into()) });
+        self
+    }
+
     /// Reads the time from another clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -292,7 +319,7 @@ impl FeedClientBuilder {
 
     /// # Errors
     /// [`ConfigError::Builder`] if no trust was said, or the URL is none, or
-    /// keys would be trusted on first use without TLS;
+    /// keys would be trusted on first use, or a credential sent, without TLS;
     /// [`ConfigError::KeyUse`] if a pinned feed key is a session key already;
     /// [`ConfigError::File`] if the cache directory can't be made.
     pub fn build(self) -> Result<FeedClient, ConfigError> {
@@ -310,6 +337,11 @@ impl FeedClientBuilder {
                 "feed keys are trusted on first use over https alone; pin them with .trust(keys)",
             ));
         }
+        if self.reporter.is_some() && !http.is_private() {
+            return Err(ConfigError::Builder(
+                "the edge credential is sent over https alone; leave out .report_as()",
+            ));
+        }
         let cache = self.cache_dir.map(|path| Cache::open(path, self.max_feed_bytes)).transpose()?;
         let (status, _) = watch::channel(FeedStatus::default());
         let refresh = Arc::new(Refresh::default());
@@ -324,7 +356,15 @@ impl FeedClientBuilder {
             delivery: self.delivery,
             backoff: Backoff::new(self.back_off.0, self.back_off.1),
             clock: self.clock,
-            handle: FeedHandle(Arc::new(Shared { list: self.list, keys: self.keys, status, refresh })),
+            handle: FeedHandle(Arc::new(Shared {
+                reports: self.reporter.is_some(),
+                list: self.list,
+                keys: self.keys,
+                status,
+                refresh,
+                anomalies: Waiting::default(),
+            })),
+            reporter: self.reporter,
         })
     }
 }
@@ -340,13 +380,26 @@ impl fmt::Debug for FeedClientBuilder {
 pub struct FeedHandle(Arc<Shared>);
 
 struct Shared {
+    /// Whether somebody takes what waits.
+    reports: bool,
     list: RevocationList,
     keys: LiveKeys,
     status: watch::Sender<FeedStatus>,
     refresh: Arc<Refresh>,
+    /// For the next report, if this edge reports.
+    anomalies: Waiting,
 }
 
 impl FeedHandle {
+    /// Tells the issuer of an anomaly with the next report, within a second or
+    /// so, if this edge [has a name](FeedClientBuilder::report_as); else nobody.
+    /// At most 100 wait, the latest. What logs it here is the caller's.
+    pub fn report(&self, anomaly: Anomaly) {
+        if self.0.reports {
+            self.0.anomalies.push(anomaly);
+        }
+    }
+
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> FeedStatus {

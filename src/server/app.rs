@@ -5,25 +5,30 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::{Credential, TrustedProxies, proof};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
 use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::webhook::Webhook;
 use crate::server::asked::{Asked, Refused};
 use crate::server::config::Config;
 use crate::server::credential::SharedCredential;
+use crate::server::edges::Edges;
 use crate::server::events::Events;
 use crate::server::hosts::{Audiences, Hosts};
 use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
+use crate::server::metrics::Timed;
+use crate::server::operators::Operators;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 
 /// The store that the program is built with.
-pub(crate) type Engine = SqliteStore;
+pub(crate) type Engine = Timed<SqliteStore>;
 
 /// The issuer while it runs.
 pub(crate) struct App {
@@ -33,6 +38,10 @@ pub(crate) struct App {
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) service: Arc<LoginService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
+    pub(crate) operators: Operators<Engine>,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) edge_anomalies: EdgeAnomalies,
+    pub(crate) edges: Edges,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -40,13 +49,15 @@ pub(crate) struct App {
 pub(crate) struct Settings {
     pub(crate) base_path: String,
     return_origins: Vec<String>,
-    trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// TLS is ended here or by a proxy in front.
     pub(crate) secure_transport: bool,
     /// What a service shows in order to start sessions.
     pub(crate) service_credential: SharedCredential,
     /// What an operator shows in order to revoke.
     pub(crate) operator_credential: SharedCredential,
+    /// What an edge shows in order to report.
+    pub(crate) edge_credential: SharedCredential,
     /// Content-Security-Policy of the pages.
     pub(crate) page_policy: HeaderValue,
 }
@@ -68,6 +79,7 @@ impl Settings {
             secure_transport,
             service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
             operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
+            edge_credential: SharedCredential::from_env("HALLPASS_EDGE_TOKEN")?,
             page_policy: HeaderValue::try_from(policy)
                 .map_err(|_| ConfigError::Builder("return_origins must be plain ASCII"))?,
         })
@@ -121,17 +133,6 @@ impl App {
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)
     }
 
-    /// Ends a session after the grace, so that requests under way end well.
-    pub(crate) fn end_later(self: &Arc<Self>, session: Session, client: Client) {
-        let app = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(app.service.grace()).await;
-            if let Err(error) = app.service.log_out(&session, &client, app.now()).await {
-                tracing::error!(%error, "the session before a reauthentication could not be ended");
-            }
-        });
-    }
-
     /// The session of a request. Why it has none is for the log and for the
     /// challenge.
     pub(crate) fn session(&self, asked: &Asked) -> Result<Session, Refused> {
@@ -169,7 +170,12 @@ impl App {
         })?;
         let credential = credential.ok_or(Refused::NoToken)?;
         let now = self.now();
-        self.hosts.admit(credential, asked.head(), audiences, now).map_err(|rejection| {
+        let admitted = self.hosts.admit(credential, asked.head(), audiences, now);
+        self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
+        if let Ok(session) = &admitted {
+            self.events.watch.used(session.id(), self.client_address(asked), now);
+        }
+        admitted.map_err(|rejection| {
             let address = self.client_address(asked);
             self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));
             Refused::Rejected(rejection)

@@ -9,6 +9,8 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
+use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -29,8 +31,14 @@ pub struct Config {
     pub lifetimes: LifetimesTable,
     /// What tokens say.
     pub tokens: TokensTable,
+    /// From when on something is an anomaly, and what is done then.
+    pub anomalies: AnomaliesTable,
+    /// Where anomalies are posted.
+    pub webhook: WebhookTable,
     /// Edges on other hosts that log-in leads on to.
     pub hosts: Vec<HostTable>,
+    /// What is remembered for speed.
+    pub cache: CacheTable,
 }
 
 /// `[lifetimes]`: durations like `"15m"` or `"90s"`.
@@ -84,6 +92,27 @@ fn edge_base_path() -> String {
     "/.hallpass".to_owned()
 }
 
+/// `[cache]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheTable {
+    /// Most memory for verified tokens, in MiB; 0 for none.
+    pub tokens_mib: Option<usize>,
+}
+
+impl CacheTable {
+    /// # Errors
+    /// [`ConfigError::Builder`] for more than a machine has.
+    pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
+        match self.tokens_mib {
+            None => Ok(verifier),
+            Some(0) => Ok(verifier.without_token_cache()),
+            Some(mib @ 1..=65_536) => Ok(verifier.token_cache(mib << 20)),
+            Some(_) => Err(ConfigError::Builder("cache.tokens_mib is at most 65536")),
+        }
+    }
+}
+
 impl Config {
     /// # Errors
     /// [`ConfigError::File`] with the line that is wrong.
@@ -91,6 +120,8 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|why| files::error(path, why))?;
         let config: Self = toml::from_str(&text).map_err(|why| files::error(path, why))?;
         config.check().map_err(|why| files::error(path, why))?;
+        config.anomalies.rules().map_err(|why| files::error(path, why))?;
+        config.anomalies.actions().map_err(|why| files::error(path, why))?;
         Ok(config)
     }
 
@@ -163,7 +194,7 @@ fn check_base_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
         .map(Some)

@@ -1,14 +1,30 @@
-//! Where events go: to the log.
+//! Where events go: to the metrics, the log, the operators' page and the
+//! detectors of anomalies.
 
+use crate::anomaly::Watch;
+use crate::error::Reason;
 use crate::event::{Event, EventKind, EventSink};
+use crate::server::live::Live;
+use crate::server::metrics::Metrics;
 
 /// Hears of everything that happens. Clones share what they count.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Events;
+#[derive(Clone)]
+pub(crate) struct Events {
+    pub(crate) metrics: Metrics,
+    pub(crate) live: Live,
+    pub(crate) watch: Watch,
+}
 
 impl EventSink for Events {
     fn record(&self, event: Event) {
+        self.metrics.event(&event);
         log(&event);
+        self.live.event(&event);
+        self.watch.record(event);
+    }
+
+    fn verdict(&self, verdict: Result<(), Reason>) {
+        self.metrics.verdict(verdict);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::http::{Credential, RequestProofs, TrustedProxies};
 use crate::key::LiveKeys;
 use crate::policy::StalePolicy;
 use crate::proof::{ProofVerifier, ServerNonces};
-use crate::replay::{NonceCache, NonceSettings};
+use crate::replay::{NonceCache, NonceSettings, NonceStats, Purpose};
 use crate::revocation::RevocationList;
 use crate::server::config::{Config, HostTable};
 use crate::session::Session;
@@ -25,8 +25,9 @@ use crate::verify::VerifiedToken;
 pub(crate) struct Hosts {
     own: Verifier,
     own_audience: Option<Box<str>>,
-    hosts: Box<[Host]>,
+    others: Box<[Host]>,
     proofs: RequestProofs,
+    nonces: NonceCache,
 }
 
 /// Whose tokens a route takes.
@@ -68,9 +69,10 @@ impl Hosts {
                 None => builder,
             }
         };
+        let own = config.cache.apply(builder())?;
         let own = match &config.tokens.audience {
-            Some(audience) => builder().audience(audience.clone()).build()?,
-            None => builder().build()?,
+            Some(audience) => own.audience(audience.clone()).build()?,
+            None => own.build()?,
         };
         // Only this process knows what it redeemed, so it redeems nothing that
         // was issued before it started. The start is set back by the leeway
@@ -93,9 +95,9 @@ impl Hosts {
                 tickets,
             })
         };
-        let hosts = config.hosts.iter().map(host).collect::<Result<_, ConfigError>>()?;
+        let others = config.hosts.iter().map(host).collect::<Result<_, ConfigError>>()?;
         let proofs = proofs(config, encrypted, lifetimes.leeway())?;
-        Ok(Self { own, own_audience: config.tokens.audience.clone(), hosts, proofs })
+        Ok(Self { own, own_audience: config.tokens.audience.clone(), others, proofs, nonces })
     }
 
     /// Admits tokens for the issuer's own audience.
@@ -105,12 +107,20 @@ impl Hosts {
 
     /// The host of this origin.
     pub(crate) fn at(&self, origin: &str) -> Option<&Host> {
-        self.hosts.iter().find(|host| host.origin == origin)
+        self.others.iter().find(|host| host.origin == origin)
     }
 
     /// The host of this audience.
     pub(crate) fn of(&self, audience: &str) -> Option<&Host> {
-        self.hosts.iter().find(|host| &*host.audience == audience)
+        self.others.iter().find(|host| &*host.audience == audience)
+    }
+
+    /// What was used up here, for metrics.
+    pub(crate) fn nonces(&self, purpose: Purpose) -> NonceStats {
+        match purpose {
+            Purpose::Ticket => self.nonces.stats(purpose),
+            Purpose::Proof => self.proofs.proofs().nonces().stats(purpose),
+        }
     }
 
     /// The proofs of clients with keys.
@@ -179,13 +189,11 @@ fn proofs(config: &Config, encrypted: bool, leeway: Duration) -> Result<RequestP
     let nonces_of = config.public_origin.as_deref().unwrap_or("hallpass");
     let proofs = ProofVerifier::new(nonces, ServerNonces::generate(nonces_of)?)
         .window(ProofVerifier::DEFAULT_MAX_AGE, leeway)?;
-    match &config.public_origin {
-        Some(origin) => RequestProofs::at_origin(proofs, origin),
-        None => {
-            let proxies = TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?;
-            Ok(RequestProofs::where_asked(proofs, encrypted, proxies))
-        }
+    if let Some(origin) = &config.public_origin {
+        return RequestProofs::at_origin(proofs, origin);
     }
+    let proxies = TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?;
+    Ok(RequestProofs::where_asked(proofs, encrypted, proxies))
 }
 
 impl Host {

@@ -71,6 +71,11 @@ impl Keyring {
         Ok(self.dir.load().signing_key(KeyUse::Feed, now)?.key.clone())
     }
 
+    /// Since when the key signs that signs now; `None` if none does.
+    pub(crate) fn signs_since(&self, usage: KeyUse, now: UnixTime) -> Option<UnixTime> {
+        self.dir.load().signing_key(usage, now).ok().map(|entry| entry.activates)
+    }
+
     /// The public halves of the feed keys, for an edge that trusts on first use.
     pub(crate) fn feed_keys(&self, now: UnixTime) -> Result<FeedKeys, ConfigError> {
         FeedKeys::new(self.dir.load().key_set(KeyUse::Feed, now)?.iter().cloned())
@@ -84,6 +89,16 @@ impl Keyring {
             .filter(|entry| dir.state(entry, now) != KeyState::Retired)
             .map(SessionKey::from)
             .collect()
+    }
+
+    /// Every key with what it does now: those that sign first, then by age.
+    pub(crate) fn listing(&self, now: UnixTime) -> Vec<(KeyEntry, KeyState)> {
+        let dir = self.dir.load();
+        let mut keys: Vec<_> = dir.entries().map(|entry| (entry.clone(), dir.state(entry, now))).collect();
+        keys.sort_by_key(|(entry, state)| {
+            (entry.key.usage().as_str(), *state != KeyState::Active, core::cmp::Reverse(entry.activates))
+        });
+        keys
     }
 
     /// The public halves of the session keys.

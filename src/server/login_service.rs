@@ -7,13 +7,14 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
-use crate::event::{Event, EventKind, EventSink};
+use crate::event::{Event, EventKind, EventSink, Limit};
 use crate::http::Credential;
 use crate::http::proof::RequestHead;
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::throttle::Throttle;
 use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
@@ -39,13 +40,23 @@ impl Client {
         Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
     }
 
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The record of a session that this client was just given.
+    pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
+        let record = SessionRecord::new(session)?;
+        Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
+    }
+
     /// For the log and whoever else listens.
     pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
     /// For the audit trail.
-    pub(super) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
+    pub(crate) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
@@ -62,6 +73,9 @@ pub(crate) enum LogInError {
     /// Wrong name or password, or a disabled user: which, only the log knows.
     #[error("wrong user name or password")]
     Refused,
+    /// The network was throttled after an anomaly.
+    #[error("log-ins from this network are refused for {} s", .0.as_secs())]
+    Throttled(Duration),
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
@@ -82,6 +96,8 @@ struct Start<'a> {
     ends: Option<UnixTime>,
     bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
+    /// The session that this one takes the place of.
+    replaces: Option<SessionId>,
 }
 
 /// Log-in, renewal and log-out on a store.
@@ -93,6 +109,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
+    pub(crate) throttle: Throttle,
     pub(crate) live_tickets: LiveTickets,
 }
 
@@ -120,6 +137,7 @@ impl<S: Store> LoginService<S> {
             ends: None,
             bound_to,
             password_version: Some(user.password_version),
+            replaces: None,
         };
         self.start(&start, client, now).await
     }
@@ -133,13 +151,21 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let start = Start { subject, claims, auth_time, ends: None, bound_to: None, password_version: None };
+        let start = Start {
+            subject,
+            claims,
+            auth_time,
+            ends: None,
+            bound_to: None,
+            password_version: None,
+            replaces: None,
+        };
         self.start(&start, client, now).await
     }
 
     /// A new session with the same end, authenticated now, with the claims
-    /// that the user has now. The caller revokes the old one after the grace,
-    /// so that requests under way end well.
+    /// that the user has now. The old one ends after the grace, so that
+    /// requests under way end well.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -156,13 +182,18 @@ impl<S: Store> LoginService<S> {
             ends: Some(session.ends_at()),
             bound_to: session.bound_to().copied(),
             password_version: Some(user.password_version),
+            replaces: Some(session.id()),
         };
         self.start(&start, client, now).await
     }
 
-    /// How long the session before a reauthentication lives on.
-    pub(crate) const fn grace(&self) -> Duration {
-        self.minter.lifetimes().renewal_grace()
+    /// Ends the sessions that a reauthentication replaced a grace ago. To be
+    /// called every second or so.
+    pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
+        if self.store.end_replaced(now).await?.is_some() {
+            self.catch_up(now).await;
+        }
+        Ok(())
     }
 
     /// Whether this is the password of the session's user.
@@ -176,13 +207,19 @@ impl<S: Store> LoginService<S> {
         self.authenticate(session.subject(), password, client, now).await.map(drop)
     }
 
-    async fn authenticate(
+    /// The user with this name and password.
+    pub(crate) async fn authenticate(
         &self,
         name: &str,
         password: Password,
         client: &Client,
         now: UnixTime,
     ) -> Result<issuer::store::User, LogInError> {
+        if let Some(wait) = self.throttle.refused(client.address, now) {
+            let kind = EventKind::LogInLimited(Limit::Address);
+            self.events.record(client.happened(kind, now).of(Subject::new(name).ok()));
+            return Err(LogInError::Throttled(wait));
+        }
         let user = self.store.find_user(name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so
@@ -222,9 +259,10 @@ impl<S: Store> LoginService<S> {
             };
             let token = self.minter.start(keys.newest(), &new, now)?;
             let session = token.session();
-            let mut record = SessionRecord::new(session)?
-                .client(Some(client.address.to_string()), client.user_agent.as_deref());
+            let mut record = client.record(session)?;
             record.password_version = start.password_version;
+            let grace = self.minter.lifetimes().renewal_grace();
+            record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
             match self.store.insert_session(record, Some(event), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
@@ -247,7 +285,9 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.hosts.admit_for_renewal(shown, head, now)?;
+        let token = self.hosts.admit_for_renewal(shown, head, now).inspect_err(|why| {
+            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
+        })?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.hosts.own().check_revoked(&token, now)?;
@@ -257,6 +297,9 @@ impl<S: Store> LoginService<S> {
         request.address = Some(client.address.to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
         let renewal = issuer::answer(outcome, shown.token(), token, &keys, &request);
+        if renewal.is_ok() {
+            self.events.verdict(Ok(()));
+        }
         match &renewal {
             Ok(Renewal { renewed: true, token }) => {
                 let event = client.happened(EventKind::SessionRenewed, now);
@@ -283,7 +326,11 @@ impl<S: Store> LoginService<S> {
         event: Option<AuditEvent>,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
+        let of = target.name();
         let revoked = self.store.revoke(target, event, now).await?;
+        if revoked.added > 0 {
+            self.events.metrics.revoked(of);
+        }
         self.catch_up(now).await;
         Ok(revoked)
     }
@@ -298,7 +345,9 @@ impl<S: Store> LoginService<S> {
     ) -> Result<(), StoreError> {
         let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
-        self.revoke(target, Some(event), now).await.map(drop)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(session.id()));
+        Ok(())
     }
 
     /// Ends another session of the same user, on all hosts; whether it was theirs.
@@ -315,7 +364,9 @@ impl<S: Store> LoginService<S> {
         };
         let target = Target::Family { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
-        self.revoke(target, Some(event), now).await.map(|_| true)
+        self.revoke(target, Some(event), now).await?;
+        self.events.record(client.happened(EventKind::SessionEnded, now).session(id));
+        Ok(true)
     }
 
     /// Ends every other session of the same user.

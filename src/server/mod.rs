@@ -1,21 +1,30 @@
 //! The login service.
 
+pub(crate) mod anomalies;
 mod app;
 mod asked;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;
+pub(crate) mod edges;
 mod events;
 mod hosts;
 mod keyring;
 pub(crate) mod listen;
+mod live;
 mod login_service;
+pub(crate) mod metrics;
+mod operators;
+mod ops;
 pub(crate) mod password;
 mod publisher;
+mod request;
 mod revocations;
 pub(crate) mod revoke;
 mod routes;
 mod tickets;
+#[cfg(feature = "otel")]
+mod trace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,17 +33,28 @@ use std::time::Duration;
 
 use axum_server::Handle;
 
+use crate::anomaly::Watch;
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
-use crate::server::app::{App, Settings};
+use crate::server::anomalies::Responder;
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::throttle::Throttle;
+use crate::server::anomalies::webhook::Webhook;
+use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
+use crate::server::edges::Edges;
 use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
 use crate::server::listen::{Listener, Transport};
+use crate::server::live::Live;
 use crate::server::login_service::LoginService;
+use crate::server::metrics::{Metrics, Timed};
+use crate::server::operators::Operators;
 use crate::server::password::PasswordChecker;
 use crate::server::publisher::Publisher;
+#[cfg(test)]
+pub(crate) use crate::server::request::panicked;
 use crate::server::revocations::Follower;
 use crate::server::tickets::LiveTickets;
 use crate::time::{Clock, SystemClock};
@@ -75,7 +95,8 @@ impl Issuer {
         let keyring = Keyring::open(options.keys, clock.now())?;
         let minter = options.config.minter()?;
         let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
-        let store = Arc::new(SqliteStore::open(&options.data).await?);
+        let metrics = Metrics::new()?;
+        let store = Arc::new(Timed::new(SqliteStore::open(&options.data).await?, metrics.clone()));
 
         let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
@@ -83,7 +104,10 @@ impl Issuer {
         let hosts =
             Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
         let hosts = Arc::new(hosts);
-        let events = Events;
+        let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
+        let actions = options.config.anomalies.actions()?;
+        let events = Events { metrics: metrics.clone(), live: Live::default(), watch };
+        let (webhook, courier) = Webhook::open(&options.config.webhook, Arc::clone(&clock))?.unzip();
         let service = Arc::new(LoginService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
@@ -92,9 +116,18 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            throttle: Throttle::default(),
             live_tickets: LiveTickets::new()?,
         });
-        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock));
+        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
+        let operators = Operators::new(Arc::clone(&service), &options.config)?;
+        let responder = Responder {
+            service: Arc::clone(&service),
+            actions,
+            live: events.live.clone(),
+            webhook: webhook.clone(),
+            clock: Arc::clone(&clock),
+        };
         let app = Arc::new(App {
             settings,
             events,
@@ -102,13 +135,23 @@ impl Issuer {
             hosts,
             service,
             publisher,
+            operators,
+            webhook,
+            edge_anomalies: EdgeAnomalies::default(),
+            edges: Edges::default(),
             clock: Arc::clone(&clock),
         });
 
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
+        tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
         tasks.spawn(expire(store, clock));
+        tasks.spawn(responder.run(watcher));
+        tasks.spawn(anomalies::edges::watch(Arc::clone(&app)));
+        if let Some(courier) = courier {
+            tasks.spawn(courier.run());
+        }
         Ok(Self { app, listener, admin, tasks })
     }
 
@@ -125,16 +168,27 @@ impl Issuer {
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(mut self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         if let Some(admin) = self.admin {
-            let (routes, handle) = (routes::admin::router(Arc::clone(&self.app)), handle.clone());
+            let (routes, handle) = (routes::admin::router(&self.app), handle.clone());
             self.tasks.spawn(async move {
                 if let Err(error) = admin.serve(routes, handle).await {
                     tracing::error!(%error, "the operators' address is not served any more");
                 }
             });
         }
-        let served = self.listener.serve(routes::router(Arc::clone(&self.app)), handle).await;
+        let served = self.listener.serve(routes::router(&self.app), handle).await;
         self.tasks.shutdown().await;
         served
+    }
+}
+
+/// Ends the sessions that were replaced, whichever process replaced them.
+async fn end_replaced(service: Arc<LoginService<Engine>>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = service.end_replaced(clock.now()).await {
+            tracing::error!(%error, "the session before a reauthentication could not be ended");
+        }
     }
 }
 

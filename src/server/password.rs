@@ -77,11 +77,20 @@ pub struct Busy;
 /// a core at a time, a short queue, the rest refused.
 #[derive(Clone, Debug)]
 pub struct PasswordChecker {
+    cores: usize,
     working: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     /// Compared with when there is no such user, so that the answer takes as
     /// long as for one that there is.
     nobody: Arc<str>,
+}
+
+/// How many passwords are being hashed and wait for it, and how many may.
+pub(crate) struct PasswordLoad {
+    pub(crate) working: usize,
+    pub(crate) most_working: usize,
+    pub(crate) waiting: usize,
+    pub(crate) most_waiting: usize,
 }
 
 /// How many checks may wait for each one at work: at some 30 ms each, waiting
@@ -94,10 +103,25 @@ impl PasswordChecker {
     pub fn new() -> Result<Self, String> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
+            cores,
             working: Arc::new(Semaphore::new(cores)),
             admitted: Arc::new(Semaphore::new(cores * (QUEUE + 1))),
             nobody: Password::new("nobody has this password".to_owned()).hash()?.into(),
         })
+    }
+
+    /// How busy it is.
+    pub(crate) fn load(&self) -> PasswordLoad {
+        let most_working = self.cores;
+        let working = most_working.saturating_sub(self.working.available_permits());
+        let most_admitted = most_working * (QUEUE + 1);
+        let admitted = most_admitted.saturating_sub(self.admitted.available_permits());
+        PasswordLoad {
+            working,
+            most_working,
+            waiting: admitted.saturating_sub(working),
+            most_waiting: most_admitted - most_working,
+        }
     }
 
     /// Whether `password` is the one behind `hash`; false for no hash, after

@@ -2,15 +2,16 @@
 //! each base and every few seconds, however many edges ask.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use tokio::sync::{Mutex, watch};
 
-use crate::issuer::store::{Position, Store};
+use crate::issuer::store::Store;
+use crate::revocation::Position;
 use crate::revocation::feed::{NewFeed, SessionKey};
 use crate::server::keyring::Keyring;
-use crate::server::revocations::entry;
+use crate::server::metrics::Metrics;
 use crate::time::{Clock, UnixTime};
 
 /// Signed again after this long, so that an edge's list is hardly older.
@@ -47,12 +48,13 @@ pub(crate) struct Publisher<S> {
     store: Arc<S>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
+    metrics: Metrics,
     signed: Mutex<Vec<Signed>>,
 }
 
 impl<S: Store> Publisher<S> {
-    pub(crate) fn new(store: Arc<S>, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
-        Self { store, keyring, clock, signed: Mutex::default() }
+    pub(crate) fn new(store: Arc<S>, keyring: Keyring, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        Self { store, keyring, clock, metrics, signed: Mutex::default() }
     }
 
     /// Is told of new revocations.
@@ -62,6 +64,14 @@ impl<S: Store> Publisher<S> {
 
     /// What an edge needs that is at `after`, or that knows nothing.
     pub(crate) async fn feed(&self, after: Option<Position>) -> anyhow::Result<Signed> {
+        let feed = self.signed(after).await;
+        if feed.is_err() {
+            self.metrics.feed_refused();
+        }
+        feed
+    }
+
+    async fn signed(&self, after: Option<Position>) -> anyhow::Result<Signed> {
         // Whoever waits here for another's signature finds it done.
         let mut signed = self.signed.lock().await;
         // Read before the entries are: the feed says that nothing acknowledged
@@ -79,6 +89,7 @@ impl<S: Store> Publisher<S> {
         if let Some(found) = signed.iter().find(|one| one.base == base) {
             return Ok(found.clone());
         }
+        let started = Instant::now();
         let changes = match after {
             Some(after) => self.store.revocations_after(after).await?,
             None => self.store.snapshot().await?,
@@ -89,13 +100,13 @@ impl<S: Store> Publisher<S> {
         // A million entries take a while.
         let parts = tokio::task::spawn_blocking(move || {
             let feed = NewFeed {
-                position: position.into(),
+                position,
                 base,
                 issued_at: now,
                 expires_at: now.saturating_add(IN_TRANSIT),
                 session_keys: &session_keys,
             };
-            feed.sign(&key, changes.entries.into_iter().map(entry))
+            feed.sign(&key, changes.entries)
         })
         .await??;
         let one = Signed {
@@ -105,6 +116,7 @@ impl<S: Store> Publisher<S> {
             keys,
             parts: parts.into_iter().map(Bytes::from).collect(),
         };
+        self.metrics.feed_signed(now, started.elapsed());
         if signed.len() == KEPT {
             signed.remove(0);
         }

@@ -6,9 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::id::KeyId;
-use crate::issuer::ledger::RevocationEntry;
-use crate::issuer::store::{self, Changes, Store, StoreError};
-use crate::revocation::{Entry, Position, RevocationList};
+use crate::issuer::store::{Changes, Store, StoreError};
+use crate::revocation::{Entry, RevocationList};
 use crate::time::{Clock, UnixTime};
 
 /// How soon after a failure the store is read again.
@@ -53,18 +52,17 @@ impl<S: Store> Follower<S> {
 
     /// Takes in what is new in the store.
     pub(crate) async fn catch_up(&self, now: UnixTime) -> Result<(), StoreError> {
-        let known = self.list.position().map(store::Position::from).unwrap_or_default();
+        let known = self.list.position().unwrap_or_default();
         let changes = self.store.revocations_after(known).await?;
         self.apply(changes, now).await
     }
 
     async fn apply(&self, changes: Changes, now: UnixTime) -> Result<(), StoreError> {
-        if changes.entries.iter().any(|entry| matches!(entry, RevocationEntry::Key { .. })) {
+        if changes.entries.iter().any(|entry| matches!(entry, Entry::Key { .. })) {
             self.revoked_keys.store(Arc::new(self.store.revoked_keys().await?));
         }
-        let position = changes.position.into();
-        let entries: Vec<_> = changes.entries.into_iter().map(entry).collect();
-        let applied = match changes.base {
+        let Changes { base, position, entries } = changes;
+        let applied = match base {
             None => self.list.apply_snapshot(position, now, entries),
             Some(base) => self.list.apply_delta(base, position, now, entries),
         };
@@ -84,29 +82,5 @@ impl<S: Store> Follower<S> {
                 tokio::time::sleep(RETRY).await;
             }
         }
-    }
-}
-
-impl From<store::Position> for Position {
-    fn from(position: store::Position) -> Self {
-        Self { epoch: position.epoch, sequence: position.sequence }
-    }
-}
-
-impl From<Position> for store::Position {
-    fn from(position: Position) -> Self {
-        Self { epoch: position.epoch, sequence: position.sequence }
-    }
-}
-
-/// An entry of the store as lists and feeds have it.
-pub(crate) fn entry(entry: RevocationEntry) -> Entry {
-    match entry {
-        RevocationEntry::Session { id, ends } => Entry::Session { sid: id, ends },
-        RevocationEntry::Subject { hash, started_until, ends } => {
-            Entry::Subject { hash, up_to: started_until, ends }
-        }
-        RevocationEntry::Key { id, ends } => Entry::Key { kid: id, ends },
-        RevocationEntry::All { started_until, ends } => Entry::All { up_to: started_until, ends },
     }
 }

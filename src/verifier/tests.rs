@@ -1,5 +1,6 @@
 //! The cache of verified tokens saves work and changes no verdict.
 
+use std::num::NonZeroUsize;
 use std::thread;
 
 use super::*;
@@ -286,6 +287,14 @@ fn many_gives_the_verdicts_of_one_by_one_warm_and_cold() {
     }
     let many: Vec<_> = plain.verify_many(&tokens, NOW).into_iter().map(show).collect();
     assert_eq!(many, one_by_one);
+    for threads in [1, 2, 3, 4, 1_000] {
+        let threads = NonZeroUsize::new(threads).unwrap();
+        for count in [0, 1, 32, 33, 64, 65, 100] {
+            let many = plain.verify_many_on(threads, &tokens[..count], NOW);
+            let many: Vec<_> = many.into_iter().map(show).collect();
+            assert_eq!(many, one_by_one[..count], "{count} tokens on {threads} threads");
+        }
+    }
     assert_eq!(counts(&verifier), (80, 220, 40));
 }
 

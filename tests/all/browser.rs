@@ -10,17 +10,18 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::leaks::{self, Log};
 use crate::support::{hallpass, needs};
 
 /// chromedriver and a browser of its own, until dropped.
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
-    client: Client,
+    pub(crate) client: Client,
     _profile: TempDir,
 }
 
 impl Browser {
-    async fn start(dark: bool, width: u32) -> Self {
+    pub(crate) async fn start(dark: bool, width: u32) -> Self {
         let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines
@@ -56,7 +57,7 @@ impl Browser {
     }
 
     /// What an element says; empty while a page is being replaced.
-    async fn text(&self, selector: &str) -> String {
+    pub(crate) async fn text(&self, selector: &str) -> String {
         match self.client.find(Locator::Css(selector)).await {
             Ok(element) => element.text().await.unwrap_or_default(),
             Err(_) => String::new(),
@@ -64,7 +65,7 @@ impl Browser {
     }
 
     /// Waits until an element says this: a click's page may take its time.
-    async fn shows(&self, selector: &str, wanted: &str) {
+    pub(crate) async fn shows(&self, selector: &str, wanted: &str) {
         let mut said = String::new();
         for _ in 0..300 {
             said = self.text(selector).await;
@@ -77,7 +78,7 @@ impl Browser {
     }
 
     /// Waits until so many elements are there.
-    async fn counts(&self, selector: &str, wanted: usize) {
+    pub(crate) async fn counts(&self, selector: &str, wanted: usize) {
         for _ in 0..300 {
             if self.client.find_all(Locator::Css(selector)).await.map_or(0, |found| found.len()) == wanted {
                 return;
@@ -87,7 +88,7 @@ impl Browser {
         panic!("there are not {wanted} of {selector}");
     }
 
-    async fn log_in(&self, user: &str, password: &str) {
+    pub(crate) async fn log_in(&self, user: &str, password: &str) {
         let username = self.client.find(Locator::Css("#username")).await.unwrap();
         username.clear().await.unwrap();
         username.send_keys(user).await.unwrap();
@@ -96,46 +97,53 @@ impl Browser {
     }
 
     /// Kept under target/screenshots for a person to look at.
-    async fn screenshot(&self, name: &str) {
+    pub(crate) async fn screenshot(&self, name: &str) {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(name), self.client.screenshot().await.unwrap()).unwrap();
     }
 
-    async fn cookie(&self) -> Option<Cookie<'static>> {
+    pub(crate) async fn cookie(&self) -> Option<Cookie<'static>> {
         self.client.get_named_cookie("__Host-session").await.ok()
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.client.clone().close().await.unwrap();
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
 
-/// The demo on free ports: its app's address and the demo user's password.
-struct Demo {
+/// The demo on free ports: its addresses and the demo user's password.
+pub(crate) struct Demo {
     process: Child,
-    app: String,
-    password: String,
+    log: Log,
+    pub(crate) issuer: String,
+    pub(crate) app: String,
+    pub(crate) password: String,
 }
 
 impl Demo {
-    fn start() -> Self {
+    /// With these arguments besides.
+    pub(crate) fn start(more: &[&str]) -> Self {
         let mut process = hallpass()
             .args(["demo", "--listen", "127.0.0.1:0", "--app-listen", "127.0.0.1:0"])
+            .args(more)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .env("HALLPASS_LOG", "trace")
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = Log::of(process.stderr.take().unwrap(), "demo".to_owned());
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut say = |label: &str| {
             let line = lines.by_ref().map(Result::unwrap).find(|line| line.trim().starts_with(label));
             line.unwrap().split_whitespace().last().unwrap().to_owned()
         };
-        let (app, password) = (say("protected app"), say("password"));
+        let (issuer, app, password) = (say("login service"), say("protected app"), say("password"));
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, app, password }
+        leaks::secret(&password);
+        Self { process, log, issuer, app, password }
     }
 }
 
@@ -143,6 +151,7 @@ impl Drop for Demo {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        self.log.check();
     }
 }
 
@@ -151,7 +160,7 @@ async fn a_person_logs_in_sees_who_they_are_and_logs_out() {
     if !needs("chromedriver") || !needs("chromium") {
         return;
     }
-    let demo = Demo::start();
+    let demo = Demo::start(&[]);
     for (name, dark, width) in [("light", false, 1200), ("dark", true, 1200), ("phone", false, 500)] {
         let browser = Browser::start(dark, width).await;
         browser.client.goto(&demo.app).await.unwrap();

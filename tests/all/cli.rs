@@ -32,6 +32,7 @@ fn help_says_what_there_is() {
         &["token", "--help"],
         &["token", "verify", "--help"],
         &["serve", "--help"],
+        &["edge", "--help"],
         &["revoke", "--help"],
         &["user", "--help"],
     ] {

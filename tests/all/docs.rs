@@ -64,6 +64,11 @@ fn every_command_in_the_documentation_runs() {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
+        crate::leaks::none_in(&page.display().to_string(), &String::from_utf8_lossy(&output.stderr));
+        let logs = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        for log in logs.filter(|path| path.extension().is_some_and(|end| end == "log")) {
+            crate::leaks::none_in(&page.display().to_string(), &std::fs::read_to_string(log).unwrap());
+        }
         ran += 1;
     }
     assert!(ran > 0, "no page has commands");

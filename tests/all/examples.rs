@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+use crate::leaks::Log;
 use crate::support::client;
 
 /// Where the examples are, of the sources as they are. `cargo test` builds them
@@ -30,15 +31,18 @@ fn folder() -> &'static Path {
 /// An example's process, and the URL it printed.
 pub(crate) struct Example {
     child: Child,
+    log: Log,
     pub(crate) url: String,
 }
 
 impl Example {
     pub(crate) fn start(name: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(folder().join(name)).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new(folder().join(name));
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Log::of(child.stderr.take().unwrap(), format!("{name} {args:?}"));
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        Self { child, url: url.trim().to_owned() }
+        Self { child, log, url: url.trim().to_owned() }
     }
 
     /// Its process, which is still there.
@@ -52,6 +56,7 @@ impl Drop for Example {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.log.check();
     }
 }
 

@@ -29,6 +29,13 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
             seeds.insert(format!("app_claims/{}", file_name(&name)), app);
         }
     }
+    // Key, R, s, and a damage: each way of making a signature once.
+    for (r, s) in (0..4).flat_map(|r| (0..4).map(move |s| (r, s))) {
+        let parts = [&[0x05, 0x04 | r, s, 0, 0][..], &[0x21; 96], b"payload"].concat();
+        seeds.insert(format!("signature/{r}-{s}"), parts);
+    }
+    seeds.insert("signature/damaged".to_owned(), [&[1, 0, 0, 3, 4][..], &[7; 96]].concat());
+    seeds.insert("signature/another-key".to_owned(), [&[0xe0, 3, 3, 0, 0][..], &[9; 96]].concat());
     let set = TestKey::key_set();
     seeds.insert("key_set/two.cbor".to_owned(), set.to_cose());
     seeds.insert("key_set/two.json".to_owned(), set.to_jwks().into_bytes());

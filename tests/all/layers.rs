@@ -6,7 +6,11 @@ use std::process::Command;
 
 /// The layers from the bottom up, each with what it must not know.
 const LAYERS: &[(&[&str], &str)] = &[
-    (&["error", "time", "id", "event", "files"], "plain values; they may use each other and nothing else"),
+    (
+        &["error", "time", "id", "event", "files", "network"],
+        "plain values; they may use each other and nothing else",
+    ),
+    (&["anomaly"], "what of all that happens is worth a person's time, whoever it happens to"),
     (&["wire"], "bytes and structures: no keys, no clock, no policy"),
     (&["key"], "keys, without what they are used for"),
     (&["verify"], "the signature alone: nothing of a claim is believed here"),

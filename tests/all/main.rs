@@ -8,6 +8,8 @@
 )]
 
 #[cfg(feature = "server")]
+mod anomalies;
+#[cfg(feature = "server")]
 mod browser;
 #[cfg(feature = "server")]
 mod cli;
@@ -22,6 +24,10 @@ mod docs;
 #[cfg(feature = "server")]
 mod dpop;
 #[cfg(feature = "server")]
+mod edge;
+#[cfg(feature = "server")]
+mod edge_hop;
+#[cfg(feature = "server")]
 mod ended;
 #[cfg(feature = "server")]
 mod examples;
@@ -31,22 +37,38 @@ mod fuzz_seeds;
 #[cfg(feature = "server")]
 mod hop;
 #[cfg(feature = "issuer")]
+mod incidents;
+#[cfg(feature = "server")]
+mod js_client;
+#[cfg(feature = "issuer")]
 mod key_dir;
 mod keys;
 mod layers;
+#[cfg(feature = "server")]
+mod leaks;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod logs;
 mod malformed;
+#[cfg(feature = "server")]
+mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
 #[cfg(feature = "server")]
 mod openapi;
 #[cfg(feature = "server")]
+mod ops;
+#[cfg(feature = "otel")]
+mod otel;
+#[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
 mod proofs;
+#[cfg(feature = "server")]
+mod proxies;
 #[cfg(feature = "issuer")]
 mod published_keys;
 mod raw;
@@ -54,6 +76,7 @@ mod raw;
 mod renew_client;
 #[cfg(feature = "issuer")]
 mod renewal_model;
+mod requirements;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
@@ -68,12 +91,16 @@ mod store;
 mod support;
 #[cfg(feature = "server")]
 mod sync;
+#[cfg(feature = "server")]
+mod tabs;
 mod test_keys;
 #[cfg(feature = "server")]
 mod ticket_routes;
 #[cfg(feature = "issuer")]
 mod tickets;
 mod vectors;
+#[cfg(feature = "server")]
+mod verdicts;
 mod walk;
 mod wire;
 

@@ -12,11 +12,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hallpass::issuer::ledger::RevocationEntry;
 use hallpass::issuer::store::{Changes, SessionRecord, SqliteStore, Store, StoreLedger, Target};
 use hallpass::issuer::{self, RenewError, Renewal};
 use hallpass::revocation::feed::{NewFeed, SessionKey};
-use hallpass::revocation::{Entry, Feed, FeedKeys, Position};
+use hallpass::revocation::{Feed, FeedKeys};
 use hallpass::{
     Algorithm, IssuedToken, KeySet, KeyUse, LifetimeSettings, Lifetimes, LiveKeys, Minter, NewSession,
     Reason, RevocationList, SigningKey, SigningKeys, StalePolicy, Subject, UnixTime, UnverifiedToken,
@@ -340,17 +339,6 @@ fn lifetimes() -> Lifetimes {
     .unwrap()
 }
 
-fn entry(entry: RevocationEntry) -> Entry {
-    match entry {
-        RevocationEntry::Session { id, ends } => Entry::Session { sid: id, ends },
-        RevocationEntry::Subject { hash, started_until, ends } => {
-            Entry::Subject { hash, up_to: started_until, ends }
-        }
-        RevocationEntry::Key { id, ends } => Entry::Key { kid: id, ends },
-        RevocationEntry::All { started_until, ends } => Entry::All { up_to: started_until, ends },
-    }
-}
-
 /// How often what happened: a model that is never put to the test passes too.
 type Tally = BTreeMap<String, u64>;
 
@@ -540,26 +528,22 @@ impl World {
     fn publish(&mut self, follows: Option<usize>) {
         let known = follows.and_then(|edge| self.edges[edge].list.position());
         let changes: Changes = match known {
-            Some(Position { epoch, sequence }) => {
-                let after = issuer::store::Position { epoch, sequence };
-                self.runtime.block_on(self.store().revocations_after(after))
-            }
+            Some(after) => self.runtime.block_on(self.store().revocations_after(after)),
             None => self.runtime.block_on(self.store().snapshot()),
         }
         .unwrap();
         let keys: Vec<_> =
             self.keys.iter().map(|key| SessionKey::new(key.verifying_key().clone(), at(T0))).collect();
-        let issuer::store::Position { epoch, sequence } = changes.position;
         let new = NewFeed {
-            position: Position { epoch, sequence },
+            position: changes.position,
             base: changes.base,
             issued_at: self.now(),
             expires_at: at(self.model.now + IN_TRANSIT),
             session_keys: &keys,
         };
-        let parts = new.sign(&self.feed_key, changes.entries.into_iter().map(entry)).unwrap();
+        let parts = new.sign(&self.feed_key, changes.entries).unwrap();
         self.feeds.push(parts.concat());
-        let (base, issued) = (changes.base, self.model.now);
+        let (base, sequence, issued) = (changes.base, changes.position.sequence, self.model.now);
         self.model.sent.push(Sent { sequence, base, issued, keys: keys.len() });
     }
 

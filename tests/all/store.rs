@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass::issuer::ledger::{Outcome, Presented, Refusal, RenewalRequest, RevocationEntry, Row};
+use hallpass::issuer::ledger::{Outcome, Presented, Refusal, RenewalRequest, Row};
 use hallpass::issuer::store::*;
+use hallpass::revocation::{Entry, Position};
 use hallpass::{KeyId, Lifetimes, SessionId, Subject, SubjectHash, UnixTime};
 
 const T0: u64 = 1_790_000_000;
@@ -35,6 +36,7 @@ fn record(n: u8, subject: &Subject, started: UnixTime) -> SessionRecord {
         id: id(n),
         subject: subject.clone(),
         parent: None,
+        replaces: None,
         audience: Some("shop".to_owned()),
         address: Some("192.0.2.1".to_owned()),
         user_agent: Some("curl".to_owned()),
@@ -107,6 +109,7 @@ async fn conformance<S: Store, G, F: AsyncFn() -> (S, G)>(open: F) {
     renewal(&open().await.0).await;
     revocation_of_each_kind(&open().await.0).await;
     others(&open().await.0).await;
+    replaced(&open().await.0).await;
     same_second(&open().await.0).await;
     the_feed(&open().await.0).await;
     wrong_clock(&open().await.0).await;
@@ -328,10 +331,10 @@ async fn revocation_of_each_kind<S: Store>(store: &S) {
     assert_eq!(
         entries,
         [
-            RevocationEntry::Session { id: id(1), ends: at(12 * HOUR + 1) },
-            RevocationEntry::Subject { hash: SubjectHash::of("alice"), started_until: at(12), ends },
-            RevocationEntry::All { started_until: at(13), ends },
-            RevocationEntry::Key { id: KEY, ends: UnixTime::MAX },
+            Entry::Session { sid: id(1), ends: at(12 * HOUR + 1) },
+            Entry::Subject { hash: SubjectHash::of("alice"), up_to: at(12), ends },
+            Entry::All { up_to: at(13), ends },
+            Entry::Key { kid: KEY, ends: UnixTime::MAX },
         ]
     );
 }
@@ -349,6 +352,26 @@ async fn others<S: Store>(store: &S) {
     assert_eq!(live, [id(3), id(2), id(1)], "the log-in that it hangs on stays");
     assert_eq!(store.count_live_sessions(&bob(), at(10)).await.unwrap(), 1);
     assert_eq!(store.revoke(target, None, at(11)).await.unwrap().added, 0);
+}
+
+/// What a reauthentication replaced is revoked when its time comes, and its
+/// children hang on the new session.
+async fn replaced<S: Store>(store: &S) {
+    store.insert_session(record(1, &alice(), at(1)), None, at(1)).await.unwrap();
+    let ends = at(HOUR);
+    let child = SessionRecord { parent: Some(id(1)), ends, ..record(2, &alice(), at(2)) };
+    store.insert_session(child, None, at(2)).await.unwrap();
+    let new = SessionRecord { replaces: Some((id(1), at(60))), ..record(3, &alice(), at(3)) };
+    store.insert_session(new, None, at(3)).await.unwrap();
+    assert_eq!(store.end_replaced(at(59)).await.unwrap(), None);
+    assert_eq!(store.end_replaced(at(60)).await.unwrap().unwrap().added, 1);
+    assert_eq!(store.end_replaced(at(60)).await.unwrap(), None);
+    let live = async || -> Vec<_> {
+        store.live_sessions(&alice(), at(60)).await.unwrap().iter().map(|session| session.id).collect()
+    };
+    assert_eq!(live().await, [id(3), id(2)]);
+    store.revoke(Target::Session { id: id(3), ends: None }, None, at(61)).await.unwrap();
+    assert_eq!(live().await, []);
 }
 
 /// Revoke, log in, revoke, all in one second of the clock.

@@ -1,12 +1,13 @@
 //! The program under test, as a real process on a real socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use tempfile::TempDir;
+
+use crate::leaks::{self, Log};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &[&str], stdin: &[u8]) -> Output {
     let writer = thread::spawn(move || drop(input.write_all(&stdin)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
+    leaks::none_in(&format!("{args:?}"), &String::from_utf8_lossy(&output.stderr));
     output
 }
 
@@ -102,7 +104,7 @@ pub(crate) struct Running {
     pub(crate) url: String,
     /// The operators' address.
     pub(crate) admin: Option<String>,
-    log: Arc<Mutex<String>>,
+    log: Log,
 }
 
 impl Running {
@@ -115,21 +117,23 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let (mut stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = stderr.read(&mut buffer) {
-                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..n]));
+        let log = Log::of(child.stderr.take().unwrap(), format!("{args:?}"));
+        leaks::secret(PASSWORD);
+        for (name, value) in env {
+            if name.ends_with("_TOKEN") {
+                leaks::secret(value);
             }
-        });
+        }
+        if let Some([_, keys]) = args.windows(2).find(|pair| pair[0] == "--keys") {
+            leaks::keys_in(Path::new(keys));
+        }
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         // Whatever else it prints must not block it.
         thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let said: serde_json::Value = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("{args:?} said {line:?}, log: {}", log.lock().unwrap()));
+            .unwrap_or_else(|_| panic!("{args:?} said {line:?}, log: {}", log.text()));
         let admin = said["admin"].as_str().map(str::to_owned);
         Self { child, url: said["listening"].as_str().unwrap().to_owned(), admin, log }
     }
@@ -155,7 +159,7 @@ impl Running {
 
     /// All that it has logged.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.text()
     }
 }
 
@@ -163,6 +167,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.log.check();
     }
 }
 
@@ -184,7 +189,9 @@ pub(crate) async fn bearer(url: &str) -> String {
         .unwrap();
     assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
     let answer: serde_json::Value = answer.json().await.unwrap();
-    answer["token"].as_str().unwrap().to_owned()
+    let token = answer["token"].as_str().unwrap();
+    leaks::secret(token);
+    token.to_owned()
 }
 
 /// Whether an outside component is here. Where it isn't, the test that asks is

@@ -6,6 +6,7 @@
 
 mod application;
 mod claims;
+mod feeds;
 mod frame;
 mod header;
 mod policy;

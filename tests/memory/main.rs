@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, in its helpers too")]
 
+mod anomalies;
 #[cfg(feature = "issuer")]
 mod verify;
 
@@ -26,6 +27,7 @@ fn memory_is_bounded() {
         verify::a_verification_takes_nothing_from_the_heap();
         verify::a_token_cache_keeps_within_its_bytes();
     }
+    anomalies::the_detectors_keep_within_16_megabytes();
     a_million_revoked_sessions_fit_in_40_bytes_each();
 }
 

@@ -30,6 +30,10 @@ const SUBJECT: &str = "sub";
 pub async fn serve(kind: &str, count: usize, cookies: &Path, redis_port: u16) {
     let (app, lines) = match kind {
         "none" => (Router::new().route("/", get(|| async { "alice" })), vec!["none=x".to_owned()]),
+        "none-sent" => {
+            let (_, lines) = hallpass(count, false);
+            (Router::new().route("/", get(|| async { "alice" })), lines)
+        }
         "memory" => {
             let store = MemoryStore::default();
             let lines = fill(&store, count).await;
@@ -72,7 +76,8 @@ fn stateful() -> Router {
 
 async fn fill(store: &impl SessionStore, count: usize) -> Vec<String> {
     let mut lines = Vec::with_capacity(count);
-    let mut id: i128 = 1;
+    // One Redis serves two of the cases.
+    let mut id = i128::try_from(count).unwrap();
     for _ in 0..count {
         id = id.wrapping_mul(0x5851_f42d_4c95_7f2d_1405_7b7e_f767_814f).wrapping_add(1);
         let mut record = Record {

@@ -80,30 +80,24 @@ fn main() {
         rows.push((task, Some(length)));
     }
     let (mut tasks, sizes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-    interleave(&mut tasks, rounds(300));
-    let of = |tasks: &mut [Task<'_>], name: &str| {
-        tasks.iter_mut().find(|task| task.name == name).map(Task::median).unwrap()
-    };
-    let strict = of(&mut tasks, peers::STRICT);
-    let jwt = of(&mut tasks, peers::JWT);
+    interleave(&mut tasks, rounds(1_500));
+    let of = |name: &str| tasks.iter().find(|task| task.name == name).unwrap();
+    let (strict, jwt) = (of(peers::STRICT), of(peers::JWT));
     let rows: Vec<_> = tasks
-        .iter_mut()
+        .iter()
         .zip(&sizes)
         .map(|(task, size)| {
-            let median = task.median();
             vec![
                 task.name.clone(),
-                show(median),
-                format!("{:.3}", median / strict),
-                format!("{:.3}", median / jwt),
+                show(task.median()),
+                format!("{:.3}", task.ratio(strict)),
+                format!("{:.3}", task.ratio(jwt)),
                 size.map_or(String::new(), |size| size.to_string()),
             ]
         })
         .collect();
-    let verifying = table(
-        &["verifies", "median", "of `verify_strict`", "of jsonwebtoken EdDSA", "characters"],
-        &rows,
-    );
+    let verifying =
+        table(&["verifies", "median", "of `verify_strict`", "of jsonwebtoken EdDSA", "characters"], &rows);
 
     let mut tasks = vec![
         Task::each("a raw signature (ed25519-dalek)", RUN, |i| {
@@ -113,14 +107,10 @@ fn main() {
         Task::each("**hallpass, `Minter::start`**", RUN, |_| black_box(issue()).as_str().len() > 100),
     ];
     tasks.extend(peers::issuing(&seed, &claims));
-    interleave(&mut tasks, rounds(300));
-    let raw = tasks[0].median();
+    interleave(&mut tasks, rounds(1_500));
     let rows: Vec<_> = tasks
-        .iter_mut()
-        .map(|task| {
-            let median = task.median();
-            vec![task.name.clone(), show(median), format!("{:.3}", median / raw)]
-        })
+        .iter()
+        .map(|task| vec![task.name.clone(), show(task.median()), format!("{:.3}", task.ratio(&tasks[0]))])
         .collect();
     let issuing = table(&["issues", "median", "of a raw signature"], &rows);
 
@@ -151,8 +141,7 @@ fn signed_bytes(token: &str) -> (Vec<u8>, [u8; 64]) {
     let bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
     let (frame, signature) = bytes.split_last_chunk::<64>().unwrap();
     // d2 84 | protected: 17 bytes | a0 | payload | 58 40
-    let message =
-        [b"\x84\x6aSignature1", &frame[2..19], b"\x40", &frame[20..frame.len() - 2]].concat();
+    let message = [b"\x84\x6aSignature1", &frame[2..19], b"\x40", &frame[20..frame.len() - 2]].concat();
     (message, *signature)
 }
 

@@ -7,10 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use super::{
-    Backing, KEPT_AFTER_END, Ledger, Outcome, Refusal, RenewalRequest, Row, StartError, Verdict, subject_hash,
-};
+use super::{Backing, Ledger, Outcome, Refusal, RenewalRequest, Row, StartError, Verdict, subject_hash};
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
+use crate::revocation::KEPT_PAST_END;
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -266,7 +265,7 @@ impl Revoked {
         if self.sessions.len() + self.subjects.len() < self.room {
             return Ok(());
         }
-        let live = |ends: UnixTime| now <= ends.saturating_add(KEPT_AFTER_END);
+        let live = |ends: UnixTime| now <= ends.saturating_add(KEPT_PAST_END);
         self.sessions.retain(|_, ends| live(*ends));
         self.subjects.retain(|_, (_, ends)| live(*ends));
         let kept = self.sessions.len() + self.subjects.len();

@@ -6,7 +6,6 @@
 
 mod memory;
 pub mod rule;
-mod withdrawn;
 
 use std::sync::Arc;
 
@@ -19,7 +18,6 @@ use crate::verify::VerifiedToken;
 
 pub use memory::{LedgerFull, MemoryLedger};
 pub use rule::{Backing, Presented, Row, SigningKeyIds, Verdict};
-pub use withdrawn::{KEPT_AFTER_END, RevocationEntry};
 
 /// One `/renew`: a verified token and what it is judged by.
 #[derive(Clone, Debug)]

@@ -16,12 +16,13 @@ use tokio::sync::watch;
 
 use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
+use crate::revocation::Position;
 use crate::time::UnixTime;
 
 pub use error::{StoreError, UnavailableKind};
 pub use ledger::StoreLedger;
 pub use records::{
-    AuditEvent, AuditRecord, Changes, Expired, NewUser, Position, Revoked, Role, SessionRecord, Target, User,
+    AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, Role, SessionRecord, Target, User,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
@@ -148,6 +149,12 @@ pub trait Store: Send + Sync + 'static {
         audit: Option<AuditEvent>,
         now: UnixTime,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
+
+    /// Revokes sessions that a reauthentication has
+    /// [replaced](SessionRecord::replaces) and whose time has come; `None` if
+    /// there were none.
+    fn end_replaced(&self, now: UnixTime)
+    -> impl Future<Output = Result<Option<Revoked>, StoreError>> + Send;
 
     /// What was revoked after `after`; all there is if that is of another
     /// epoch or from the future. What was forgotten since has ended.

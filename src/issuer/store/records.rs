@@ -3,7 +3,8 @@
 use core::fmt;
 
 use crate::id::{KeyId, SessionId, Subject};
-use crate::issuer::ledger::{RevocationEntry, Row};
+use crate::issuer::ledger::Row;
+use crate::revocation::{Entry, Position};
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -111,6 +112,9 @@ pub struct SessionRecord {
     /// The [`User::password_version`] that was logged in with; `None` for
     /// other credentials. Looked at when the session is inserted, not kept.
     pub password_version: Option<u64>,
+    /// The session that this one takes the place of, and when that is to be
+    /// revoked. Its children become this one's.
+    pub replaces: Option<(SessionId, UnixTime)>,
 }
 
 impl SessionRecord {
@@ -136,6 +140,7 @@ impl SessionRecord {
             ends: session.ends_at(),
             row: Row::first(session),
             password_version: None,
+            replaces: None,
         })
     }
 
@@ -184,6 +189,21 @@ pub enum Target {
     All,
 }
 
+impl Target {
+    /// The stable name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Session { .. } => "session",
+            Self::Family { .. } => "family",
+            Self::OtherSessions { .. } => "other_sessions",
+            Self::Subject(_) => "subject",
+            Self::Key(_) => "key",
+            Self::All => "all",
+        }
+    }
+}
+
 /// What came of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
@@ -191,16 +211,6 @@ pub struct Revoked {
     pub position: Position,
     /// How many entries it added: none if all was revoked already.
     pub added: u64,
-}
-
-/// A state of the revocations: later ones are greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// Goes up when a backup is restored. A Unix time, so that the same backup
-    /// restored twice begins two epochs.
-    pub epoch: u64,
-    /// The number of the last revocation: without gaps within an epoch.
-    pub sequence: u64,
 }
 
 /// Revocations between two positions.
@@ -212,7 +222,7 @@ pub struct Changes {
     pub position: Position,
     /// In the order of their sequence. A later entry on the same subject, or
     /// on all, replaces the earlier.
-    pub entries: Vec<RevocationEntry>,
+    pub entries: Vec<Entry>,
 }
 
 /// Something for the audit trail. No secrets, no tokens; a session by its

@@ -9,7 +9,7 @@ use crate::time::UnixTime;
 
 /// How long an entry is kept after the end of what it revokes: as long as the
 /// largest leeway, by which an edge may take an ended session for a live one.
-const KEPT_PAST_END: Duration = Duration::from_mins(1);
+pub const KEPT_PAST_END: Duration = Duration::from_mins(1);
 
 /// The last second at which an entry that says `ends` is kept.
 pub(in crate::revocation) const fn kept_until(ends: UnixTime) -> UnixTime {
@@ -66,6 +66,12 @@ impl Entry {
             | Self::Key { ends, .. }
             | Self::All { ends, .. } => *ends,
         }
+    }
+
+    /// Whether nothing that it revokes can be accepted any more, anywhere.
+    #[must_use]
+    pub fn is_over(&self, now: UnixTime) -> bool {
+        now > kept_until(self.ends())
     }
 }
 

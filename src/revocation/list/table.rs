@@ -6,7 +6,9 @@
 //! holds its keys without gaps in the order of the hash, in buckets of about
 //! eight with a Bloom filter each. A miss, which nearly every look-up is, reads
 //! one filter and, 97 times in 100, no key: at a million entries the filters
-//! are 1 MB, which a core's own cache holds, where the keys are 16 MB.
+//! are 1 MB, which a core's own cache holds, where the keys are 16 MB. The
+//! list of shards points to the filters themselves, since each pointer on the
+//! way is another line to wait for.
 //!
 //! Per entry this costs the key, the value and two bytes.
 
@@ -40,7 +42,7 @@ pub(super) struct Table<V> {
     /// third of a look-up.
     hasher: DefaultHasher,
     /// None at all while the table is empty.
-    shards: Arc<[Arc<Shard<V>>]>,
+    shards: Arc<[Shard<V>]>,
     len: usize,
 }
 
@@ -62,7 +64,7 @@ impl<V: Value> Table<V> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, V)> {
-        self.shards.iter().flat_map(|shard| shard.keys.iter().zip(shard.values.iter().copied()))
+        self.shards.iter().flat_map(|shard| shard.rows.keys.iter().zip(shard.rows.values.iter().copied()))
     }
 
     /// This table and `entries`.
@@ -86,8 +88,8 @@ impl<V: Value> Table<V> {
     /// This table without what need not be kept at `now`; `None` if nothing
     /// is to be dropped.
     pub(super) fn expired(&self, now: UnixTime) -> Option<Self> {
-        let due = |shard: &Shard<V>| shard.first_to_go.is_some_and(|first| first < now);
-        if !self.shards.iter().any(|shard| due(shard)) {
+        let due = |shard: &Shard<V>| shard.rows.first_to_go.is_some_and(|first| first < now);
+        if !self.shards.iter().any(due) {
             return None;
         }
         let mut table = self.thaw();
@@ -101,20 +103,19 @@ impl<V: Value> Table<V> {
 
     /// Bytes on the heap. What two tables share is counted in both.
     pub(super) fn heap_bytes(&self) -> usize {
-        let shards: usize = self.shards.iter().map(|shard| shard.heap_bytes()).sum();
+        let shards: usize = self.shards.iter().map(Shard::heap_bytes).sum();
         shards + size_of_val(&*self.shards)
     }
 
     #[cfg(test)]
     pub(super) fn longest_bucket(&self) -> usize {
-        let starts = self.shards.iter().flat_map(|shard| shard.starts.windows(2));
+        let starts = self.shards.iter().flat_map(|shard| shard.rows.starts.windows(2));
         starts.map(|bucket| bucket[1] - bucket[0]).max().unwrap_or(0)
     }
 
     fn thaw(&self) -> Thawed<V> {
         let shards = if self.shards.is_empty() {
-            let empty = Arc::new(Shard::build(&[]));
-            vec![empty; 1 << SHARD_BITS]
+            vec![Shard::build(&[]); 1 << SHARD_BITS]
         } else {
             self.shards.to_vec()
         };
@@ -125,7 +126,7 @@ impl<V: Value> Table<V> {
 /// A table in the making.
 struct Thawed<V> {
     hasher: DefaultHasher,
-    shards: Vec<Arc<Shard<V>>>,
+    shards: Vec<Shard<V>>,
     len: usize,
 }
 
@@ -143,8 +144,8 @@ impl<V: Value> Thawed<V> {
             }
             same
         });
-        self.len = self.len - shard.keys.len() + rows.len();
-        *shard = Arc::new(Shard::build(&rows));
+        self.len = self.len - shard.rows.keys.len() + rows.len();
+        *shard = Shard::build(&rows);
     }
 
     fn freeze(self) -> Table<V> {
@@ -153,9 +154,16 @@ impl<V: Value> Thawed<V> {
     }
 }
 
+/// Clones share both halves.
+#[derive(Clone)]
 struct Shard<V> {
     /// A Bloom filter of the keys of each bucket.
-    filters: Box<[u64]>,
+    filters: Arc<[u64]>,
+    /// What is looked at only if the filter lets a key through.
+    rows: Arc<Rows<V>>,
+}
+
+struct Rows<V> {
     /// Where the keys of each bucket begin, and at last where they end.
     starts: Box<[usize]>,
     keys: Box<[Key]>,
@@ -168,7 +176,7 @@ impl<V: Value> Shard<V> {
     /// `rows`: sorted, no key twice.
     fn build(rows: &[Row<V>]) -> Self {
         let count = rows.len().div_ceil(BUCKET);
-        let mut filters = vec![0; count].into_boxed_slice();
+        let mut filters = vec![0; count];
         let mut starts = Vec::with_capacity(count + 1);
         for (start, row) in rows.iter().enumerate() {
             let bucket = row.hash.bucket(count);
@@ -178,13 +186,13 @@ impl<V: Value> Shard<V> {
             }
         }
         starts.resize(count + 1, rows.len());
-        Self {
-            filters,
+        let rows = Rows {
             starts: starts.into(),
             keys: rows.iter().map(|row| row.key).collect(),
             values: rows.iter().map(|row| row.value).collect(),
             first_to_go: rows.iter().map(|row| row.value.kept_until()).min(),
-        }
+        };
+        Self { filters: filters.into(), rows: Arc::new(rows) }
     }
 
     fn get(&self, hash: Hash, key: &Key) -> Option<V> {
@@ -193,23 +201,24 @@ impl<V: Value> Shard<V> {
         if self.filters.get(bucket)? & bits != bits {
             return None;
         }
-        let (start, end) = (self.starts[bucket], self.starts[bucket + 1]);
-        let found = self.keys[start..end].iter().position(|candidate| candidate == key)?;
-        Some(self.values[start + found])
+        let rows = &*self.rows;
+        let (start, end) = (rows.starts[bucket], rows.starts[bucket + 1]);
+        let found = rows.keys[start..end].iter().position(|candidate| candidate == key)?;
+        Some(rows.values[start + found])
     }
 
     fn rows(&self, hasher: &DefaultHasher) -> impl Iterator<Item = Row<V>> {
-        self.keys.iter().zip(&self.values).map(|(key, value)| Row::new(*key, *value, hasher))
+        self.rows.keys.iter().zip(&self.rows.values).map(|(key, value)| Row::new(*key, *value, hasher))
     }
 
     fn heap_bytes(&self) -> usize {
-        // The strong and weak counts of its `Arc` are two words.
-        size_of::<Self>()
-            + 2 * size_of::<usize>()
+        // The strong and weak counts of each `Arc` are two words.
+        size_of::<Rows<V>>()
+            + 4 * size_of::<usize>()
             + size_of_val(&*self.filters)
-            + size_of_val(&*self.starts)
-            + size_of_val(&*self.keys)
-            + size_of_val(&*self.values)
+            + size_of_val(&*self.rows.starts)
+            + size_of_val(&*self.rows.keys)
+            + size_of_val(&*self.rows.values)
     }
 }
 

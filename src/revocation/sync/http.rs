@@ -8,8 +8,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use reqwest::{Response, StatusCode, Url};
 use tokio::time::timeout;
 
-use super::SyncError;
 use super::events::EventReader;
+use super::{EdgeReport, SyncError};
 use crate::error::{ConfigError, Malformed};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::outbound::{self, BodyError, Outbound};
@@ -25,10 +25,12 @@ const EVENTS_OR_FEED: &str = "text/event-stream, application/hallpass-feed+cbor-
 const LARGE_PART: usize = 64 * 1024;
 
 /// The way to one issuer.
+#[derive(Clone)]
 pub(super) struct Http {
     issuer: Outbound,
     revocations: Url,
     feed_keys: Url,
+    report: Url,
     pub(super) timeout: Duration,
     max_feed_bytes: usize,
 }
@@ -57,6 +59,7 @@ impl Http {
         Ok(Self {
             revocations: issuer.at("/revocations"),
             feed_keys: issuer.at("/.well-known/hallpass/feed-keys"),
+            report: issuer.at("/edges/report"),
             issuer,
             timeout,
             max_feed_bytes,
@@ -80,6 +83,13 @@ impl Http {
             FeedKeys::from_bytes(&body).map_err(|why| SyncError::FeedKeys(why.to_string()))
         };
         self.in_time(read).await
+    }
+
+    /// Tells the issuer how this edge stands.
+    pub(super) async fn report(&self, report: &EdgeReport, credential: &str) -> Result<(), SyncError> {
+        let request = self.issuer.client().post(self.report.clone()).bearer_auth(credential).json(report);
+        let answer = self.in_time(async { request.send().await.map_err(broken) }).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(SyncError::Status(answer.status().as_u16())) }
     }
 
     /// Asks; `None` if nothing has changed.

@@ -37,9 +37,7 @@ struct Progress {
 }
 
 impl FeedClient {
-    /// Keeps the list and the keys current for as long as it is polled, and so
-    /// never ends.
-    pub async fn run(mut self) -> Infallible {
+    pub(super) async fn follow_for_ever(mut self) -> Infallible {
         let trusted = self.trusted().await;
         self.start_from_cache(&trusted).await;
         let mut progress = Progress {

@@ -1,30 +1,47 @@
-//! The operators' own address: `POST /admin/revoke`.
+//! The operators' own address: `POST /admin/revoke`, `GET /metrics`, and the
+//! page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 
 use super::body::Body;
 use super::login::unavailable;
 use super::openapi::{Always, BadBody, NoSession, Revocation};
 use crate::http::problem::Problem;
 use crate::server::app::App;
+use crate::server::request::watched;
 use crate::server::revoke::Revoke;
 
 /// The routes of `--admin-listen`.
-pub(crate) fn router(app: Arc<App>) -> Router {
-    super::guarded(
-        Router::new()
-            .route("/admin/revoke", post(revoke))
-            .route("/healthz", axum::routing::get(|| async { "ok\n" }))
-            .with_state(app),
-        false,
-    )
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let routes = Router::new()
+        .route("/admin/revoke", post(revoke))
+        .route("/metrics", get(metrics))
+        .merge(super::ops::router())
+        .route("/healthz", get(|| async { "ok\n" }))
+        .with_state(Arc::clone(app));
+    watched(super::guarded(routes, false), app)
+}
+
+/// In the Prometheus text format, version 0.0.4; on the operators' own address
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String), Always)
+)]
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    match app.events.metrics.scrape(&app) {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            unavailable("The metrics are not to be had.")
+        }
+    }
 }
 
 /// Revokes, as an operator; on the operators' own address

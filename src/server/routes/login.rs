@@ -14,6 +14,7 @@ use super::body::{Body, wants_page};
 use super::openapi::{Always, BadBody, CrossSite, NoSession, RenewAnswer, SessionAnswer, TooMany};
 use super::pages;
 use crate::error::Rejection;
+use crate::event::{Event, EventKind, EventSink as _};
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie};
 use crate::issuer::store::StoreError;
@@ -120,10 +121,7 @@ pub(super) async fn reauthenticate(
     };
     let client = app.client(&asked);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
-        Ok(token) => {
-            app.end_later(session, client);
-            answer(&app, &token, Transport::of(credential), json!({}))
-        }
+        Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
         Err(error) => problem(&error),
     }
 }
@@ -152,7 +150,9 @@ pub(super) async fn renew(State(app): State<Arc<App>>, asked: Asked) -> Response
             unavailable("The session could not be renewed. Try again.")
         }
         Err(RenewError::Refused(rejection)) => {
-            tracing::info!(reason = %rejection.reason(), "renewal refused");
+            let (reason, address) = (rejection.reason(), app.client_address(&asked));
+            app.events.verdict(Err(reason));
+            app.events.record(Event::new(EventKind::TokenRefused(reason), app.now()).from(address));
             Refused::Rejected(rejection).into_response()
         }
         Err(RenewError::Reuse { .. }) => Problem::unauthorized().into_response(),
@@ -196,6 +196,7 @@ impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Refused | Self::Proof(_) | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -207,6 +208,7 @@ impl LogInError {
             Self::Refused => "The user name or the password is wrong.",
             Self::Store(StoreError::UserChanged) => "This user may not log in, or has just been changed.",
             Self::Proof(_) => "The proof of the key is refused. Make another, with the nonce of this answer.",
+            Self::Throttled(_) => "Log-ins from your network are refused for a while. Try again later.",
             Self::Busy => "Too many people are logging in. Try again in a moment.",
             Self::Store(_) => "Log-in is not possible at the moment. Try again in a moment.",
             Self::Token(_) => "Log-in is not possible. Tell whoever runs this service to look at its log.",
@@ -221,6 +223,9 @@ pub(super) fn problem(error: &LogInError) -> Response {
     let mut response = Problem::new(error.status(), error.advice()).into_response();
     if let LogInError::Proof(why) = error {
         response.extensions_mut().insert(Rejection::from(*why));
+    }
+    if let LogInError::Throttled(wait) = error {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
     }
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

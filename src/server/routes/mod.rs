@@ -18,13 +18,16 @@ use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::issuer::store::Store;
 use crate::server::app::App;
+use crate::server::request::{panicked, watched};
 
 pub(crate) mod admin;
 mod body;
+mod edges;
 mod hop;
 mod keys;
 mod login;
 mod openapi;
+mod ops;
 mod pages;
 mod revocations;
 mod sessions;
@@ -37,7 +40,7 @@ const MAX_BODY: usize = 16 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every route, under the configured base path.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: &Arc<App>) -> Router {
     let routes = Router::new()
         .route("/", get(pages::login))
         .route("/account", get(pages::account))
@@ -56,6 +59,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/account/end", post(pages::end))
         .route("/account/end-others", post(pages::end_others))
         .route("/revocations", get(revocations::feed))
+        .route("/edges/report", post(edges::report))
         .route("/.well-known/hallpass/feed-keys", get(keys::feed))
         .route("/.well-known/hallpass/keys", get(keys::cose))
         .route("/.well-known/jwks.json", get(keys::jwks))
@@ -68,17 +72,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), answer_proofs))
-        .with_state(Arc::clone(&app));
+        .layer(middleware::from_fn_with_state(Arc::clone(app), answer_proofs))
+        .with_state(Arc::clone(app));
     let routes = if base_path.is_empty() {
         routes
     } else {
         // Nested, "/" is the base path alone; everything leads to the one with
         // a slash after it.
-        let front = Router::new().route(&format!("{base_path}/"), get(pages::login)).with_state(app);
+        let front =
+            Router::new().route(&format!("{base_path}/"), get(pages::login)).with_state(Arc::clone(app));
         front.nest(&base_path, routes)
     };
-    guarded(routes, hsts)
+    watched(guarded(routes, hsts), app)
 }
 
 /// Whether it runs
@@ -119,7 +124,7 @@ fn guarded(routes: Router, hsts: bool) -> Router {
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(move |request, next| security_headers(request, next, hsts)))
 }
 

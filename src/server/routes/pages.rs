@@ -23,11 +23,11 @@ use crate::session::Session;
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LogInPage<'a> {
-    base_path: &'a str,
-    username: &'a str,
-    return_to: Option<&'a str>,
-    error: Option<&'static str>,
+pub(super) struct LogInPage<'a> {
+    pub(super) base_path: &'a str,
+    pub(super) username: &'a str,
+    pub(super) return_to: Option<&'a str>,
+    pub(super) error: Option<&'static str>,
 }
 
 #[derive(Template)]

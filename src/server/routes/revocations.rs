@@ -14,10 +14,11 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument as _;
 
 use super::login::unavailable;
 use super::openapi::Always;
-use crate::issuer::store::Position;
+use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
 use crate::server::app::App;
 use crate::server::publisher::{RESIGN, Signed};
@@ -64,6 +65,7 @@ pub(super) async fn feed(
     }
     if query.wait != Some(0) && known == Some(newest) {
         // Whatever comes of it, the answer says how things are then.
+        let _waiting = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;
     }
@@ -100,7 +102,8 @@ fn respond(signed: &Signed, asked: &HeaderMap) -> Response {
 fn stream(app: Arc<App>, mut known: Option<Position>) -> impl Stream<Item = Result<Event, Infallible>> {
     // Bounded: an edge that doesn't read is waited for, not stored up for.
     let (send, events) = mpsc::channel(4);
-    tokio::spawn(async move {
+    let feed = async move {
+        let _connected = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         loop {
             positions.mark_unchanged();
@@ -120,6 +123,7 @@ fn stream(app: Arc<App>, mut known: Option<Position>) -> impl Stream<Item = Resu
                 _ = timeout(RESIGN, positions.changed()) => {}
             }
         }
-    });
+    };
+    tokio::spawn(feed.in_current_span());
     ReceiverStream::new(events)
 }

@@ -212,6 +212,12 @@ fn presence(m: &mut Maker) {
 fn sizes(m: &mut Maker) {
     let sub = |text_: &str| signed(&claims().with(label::SUB, text(text_)));
     m.malformed("sub empty", "an empty subject", sub(""), "claim_range");
+    m.accepted(
+        "sub with a byte order mark",
+        "U+FEFF is a character like any other",
+        sub("\u{feff}alice"),
+        session(&json!({ "subject": "\u{feff}alice" })),
+    );
     m.malformed("sub of 256", "a subject of 256 bytes", sub(&"a".repeat(256)), "claim_range");
     m.malformed(
         "sub of 256 in 128 characters",

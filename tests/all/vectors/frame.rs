@@ -1,5 +1,8 @@
 //! COSE_Sign1: tag, array, embedded byte strings and the signature.
 
+use curve25519_dalek::Scalar;
+use sha2::{Digest, Sha512};
+
 use super::Maker;
 use crate::raw::{
     Frame, array, bytes, cat, claims, head, header, int, label, map, text, token, uint, unbase64url, wide,
@@ -14,6 +17,18 @@ fn with(change: impl FnOnce(&mut Frame)) -> String {
     let mut frame = good();
     change(&mut frame);
     frame.token(TestKey::Session)
+}
+
+/// With r = 0 and so R the neutral point, of small order: s = k·a fits it
+/// (RFC 8032, section 5.1.6), whence `verify_strict`'s check of R.
+fn without_nonce(frame: &Frame) -> [u8; 64] {
+    let key = TestKey::Session.signing();
+    let mut signature = [0; 64];
+    signature[0] = 1;
+    let hash = Sha512::new().chain_update(&signature[..32]).chain_update(key.verifying_key());
+    let k = Scalar::from_bytes_mod_order_wide(&hash.chain_update(frame.message()).finalize().into());
+    signature[32..].copy_from_slice((k * key.to_scalar()).as_bytes());
+    signature
 }
 
 /// A byte string of indefinite length in one chunk.
@@ -250,6 +265,11 @@ fn signatures(m: &mut Maker) {
             malleated(&signature),
         ),
         ("signature identity", "R the neutral point and s zero", identity),
+        (
+            "signature without a nonce",
+            "the key did sign, but with the neutral point for R: the equation holds",
+            without_nonce(&good()),
+        ),
         ("signature of another token", "a good signature over other claims", other),
         (
             "signature of another key",

@@ -4,8 +4,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
-use crate::issuer::ledger::{RevocationEntry, Row};
-use crate::issuer::store::{Position, SessionRecord, StoreError, UnavailableKind};
+use crate::issuer::ledger::Row;
+use crate::issuer::store::{SessionRecord, StoreError, UnavailableKind};
+use crate::revocation::{Entry, Position};
 use crate::time::UnixTime;
 
 /// SQLite's integers are signed; no time or generation comes near the end.
@@ -74,23 +75,24 @@ pub(super) fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         last_renewal: time(row.try_get("last_renewal")?),
         ends: time(row.try_get("ends")?),
         row: ledger_row(row)?,
+        replaces: None,
         password_version: None,
     })
 }
 
-pub(super) fn entry(row: &SqliteRow) -> Result<RevocationEntry, StoreError> {
+pub(super) fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
     let target: &[u8] = row.try_get("target")?;
     let started_until = row.try_get::<Option<i64>, _>("started_until")?.map(time);
-    let until = || started_until.ok_or_else(|| damaged("revocation"));
+    let up_to = || started_until.ok_or_else(|| damaged("revocation"));
     let ends = time(row.try_get("ends")?);
     Ok(match row.try_get::<i64, _>("kind")? {
-        0 => RevocationEntry::Session { id: session_id(target)?, ends },
+        0 => Entry::Session { sid: session_id(target)?, ends },
         1 => {
             let hash = bytes(target, "subject hash").map(SubjectHash::from_bytes)?;
-            RevocationEntry::Subject { hash, started_until: until()?, ends }
+            Entry::Subject { hash, up_to: up_to()?, ends }
         }
-        2 => RevocationEntry::Key { id: key_id(target)?, ends },
-        3 => RevocationEntry::All { started_until: until()?, ends },
+        2 => Entry::Key { kid: key_id(target)?, ends },
+        3 => Entry::All { up_to: up_to()?, ends },
         _ => return Err(damaged("revocation")),
     })
 }

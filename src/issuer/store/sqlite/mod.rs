@@ -20,12 +20,13 @@ use tokio::task::JoinHandle;
 use self::convert::{key_id, secs};
 use self::writer::Writer;
 use super::{
-    AuditEvent, AuditRecord, Changes, Expired, NewUser, Position, Revoked, SessionRecord, Store, StoreError,
-    Target, User,
+    AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, SessionRecord, Store, StoreError, Target,
+    User,
 };
 use crate::error::ConfigError;
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
+use crate::revocation::Position;
 use crate::time::UnixTime;
 
 /// Settings that few need to change.
@@ -291,6 +292,21 @@ impl Store for SqliteStore {
                 audit::append(tx, &event, now).await?;
             }
             revoked(tx, added).await
+        })
+    }
+
+    async fn end_replaced(&self, now: UnixTime) -> Result<Option<Revoked>, StoreError> {
+        // Asked every second, and hardly ever is there something to write.
+        let due = sqlx::query("SELECT 1 FROM replaced WHERE at <= ?1 LIMIT 1")
+            .bind(secs(now))
+            .fetch_optional(&self.readers)
+            .await?;
+        if due.is_none() {
+            return Ok(None);
+        }
+        in_transaction!(self, tx, async {
+            let added = sessions::end_replaced(tx, now).await?;
+            revoked(tx, added).await.map(Some)
         })
     }
 

@@ -17,7 +17,10 @@ pub(super) const FILE: &str = "hallpass.db";
 
 /// The schema's changes, oldest first. A released one is never edited: its
 /// checksum is in every database.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../migrations/0001_start.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "start", include_str!("../migrations/0001_start.sql")),
+    (3, "replaced", include_str!("../migrations/0003_replaced.sql")),
+];
 
 fn migrator() -> Migrator {
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {

@@ -8,9 +8,9 @@ use sqlx::Row as _;
 use super::convert::{entry, int, key_id, position, secs, session_id, time};
 use super::writer::Tx;
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
-use crate::issuer::ledger::{KEPT_AFTER_END, RevocationEntry};
-use crate::issuer::store::{Position, StoreError, Target};
+use crate::issuer::store::{StoreError, Target};
 use crate::policy::Lifetimes;
+use crate::revocation::{Entry, KEPT_PAST_END, Position};
 use crate::time::UnixTime;
 
 /// The kinds as they are stored, in the order of the feed's numbers.
@@ -102,7 +102,7 @@ async fn session(
 }
 
 async fn add_session(tx: &mut Tx, id: SessionId, ends: UnixTime, now: UnixTime) -> Result<u64, StoreError> {
-    let entry = RevocationEntry::Session { id, ends };
+    let entry = Entry::Session { sid: id, ends };
     if entry.is_over(now) {
         return Ok(0);
     }
@@ -174,8 +174,8 @@ async fn started_so_far(tx: &mut Tx, subject: Option<&Subject>, now: UnixTime) -
             sqlx::query_scalar("SELECT last_end FROM feed_state").fetch_one(tx.read()).await?;
         let ends = time(last_end).max(until);
         let entry = match hash {
-            Some(hash) => RevocationEntry::Subject { hash, started_until: until, ends },
-            None => RevocationEntry::All { started_until: until, ends },
+            Some(hash) => Entry::Subject { hash, up_to: until, ends },
+            None => Entry::All { up_to: until, ends },
         };
         add(tx, &entry).await?;
         tx.rows.clear();
@@ -201,7 +201,7 @@ async fn key(tx: &mut Tx, id: KeyId) -> Result<u64, StoreError> {
     if has(tx, kind::KEY, id.as_bytes()).await? {
         return Ok(0);
     }
-    add(tx, &RevocationEntry::Key { id, ends: UnixTime::MAX }).await?;
+    add(tx, &Entry::Key { kid: id, ends: UnixTime::MAX }).await?;
     tx.forget();
     Ok(1)
 }
@@ -216,14 +216,12 @@ async fn has(tx: &mut Tx, kind: i64, target: &[u8]) -> Result<bool, StoreError> 
 }
 
 /// Writes an entry under the next number.
-async fn add(tx: &mut Tx, entry: &RevocationEntry) -> Result<(), StoreError> {
+async fn add(tx: &mut Tx, entry: &Entry) -> Result<(), StoreError> {
     let (kind, target, until) = match entry {
-        RevocationEntry::Session { id, .. } => (kind::SESSION, id.as_bytes().to_vec(), None),
-        RevocationEntry::Subject { hash, started_until, .. } => {
-            (kind::SUBJECT, hash.as_bytes().to_vec(), Some(*started_until))
-        }
-        RevocationEntry::Key { id, .. } => (kind::KEY, id.as_bytes().to_vec(), None),
-        RevocationEntry::All { started_until, .. } => (kind::ALL, Vec::new(), Some(*started_until)),
+        Entry::Session { sid, .. } => (kind::SESSION, sid.as_bytes().to_vec(), None),
+        Entry::Subject { hash, up_to, .. } => (kind::SUBJECT, hash.as_bytes().to_vec(), Some(*up_to)),
+        Entry::Key { kid, .. } => (kind::KEY, kid.as_bytes().to_vec(), None),
+        Entry::All { up_to, .. } => (kind::ALL, Vec::new(), Some(*up_to)),
     };
     tx.feed_changed = true;
     let conn = tx.write().await?;
@@ -331,10 +329,7 @@ pub(super) async fn bump_epoch(
 
 /// The position and the entries after `after`, which belong together if read
 /// in one transaction.
-pub(super) async fn after(
-    conn: &mut sqlx::SqliteConnection,
-    after: u64,
-) -> Result<Vec<RevocationEntry>, StoreError> {
+pub(super) async fn after(conn: &mut sqlx::SqliteConnection, after: u64) -> Result<Vec<Entry>, StoreError> {
     sqlx::query(
         "SELECT kind, target, started_until, ends FROM revocations WHERE sequence > ?1 ORDER BY sequence",
     )
@@ -348,5 +343,5 @@ pub(super) async fn after(
 
 /// The time before which what ended is forgotten.
 pub(super) fn forgettable(now: UnixTime) -> i64 {
-    secs(now.saturating_sub(KEPT_AFTER_END))
+    secs(now.saturating_sub(KEPT_PAST_END))
 }

@@ -60,10 +60,41 @@ pub(super) async fn insert(
         .bind(secs(session.ends))
         .execute(tx.write().await?)
         .await?;
+    if let Some((replaced, at)) = session.replaces {
+        replace(tx, replaced, session.id, at).await?;
+    }
     if let Some(event) = audit {
         audit::append(tx, event, now).await?;
     }
     Ok(())
+}
+
+async fn replace(tx: &mut Tx, old: SessionId, new: SessionId, at: UnixTime) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO replaced (id, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+        .bind(&old.as_bytes()[..])
+        .bind(secs(at))
+        .execute(tx.write().await?)
+        .await?;
+    sqlx::query("UPDATE sessions SET parent = ?2 WHERE parent = ?1")
+        .bind(&old.as_bytes()[..])
+        .bind(&new.as_bytes()[..])
+        .execute(tx.write().await?)
+        .await?;
+    Ok(())
+}
+
+/// Revokes what was replaced and whose time has come; how many.
+pub(super) async fn end_replaced(tx: &mut Tx, now: UnixTime) -> Result<u64, StoreError> {
+    let due = sqlx::query("DELETE FROM replaced WHERE at <= ?1 RETURNING id")
+        .bind(secs(now))
+        .fetch_all(tx.write().await?)
+        .await?;
+    let mut added = 0;
+    for row in due {
+        let id = convert::session_id(row.try_get("id")?)?;
+        added += revocations::revoke(tx, &Target::Session { id, ends: None }, now).await?;
+    }
+    Ok(added)
 }
 
 /// A log-in that was checked against an old password, or before the user was

@@ -18,7 +18,8 @@ use tokio::time::MissedTickBehavior;
 use super::convert;
 use crate::id::{KeyId, SessionId};
 use crate::issuer::ledger::Row;
-use crate::issuer::store::{Position, StoreError};
+use crate::issuer::store::StoreError;
+use crate::revocation::Position;
 
 /// Most operations in one transaction.
 const MOST: usize = 256;

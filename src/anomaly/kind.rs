@@ -1,0 +1,142 @@
+//! The kinds of anomaly, and what each is called.
+
+use super::rules::Rule;
+
+/// What an [`Anomaly`](super::Anomaly) is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AnomalyKind {
+    /// One network sends tokens that nobody signed.
+    TokenGuessing,
+    /// Many log-ins as one user fail.
+    PasswordGuessing,
+    /// One network fails to log in as many users.
+    PasswordSpraying,
+    /// Many networks fail to log in as one user.
+    DistributedGuessing,
+    /// Log-ins as very many users fail, wherever they come from.
+    CredentialStuffing,
+    /// One network, or one user, creates many sessions.
+    CreationFlood,
+    /// Used tickets or proofs are presented again.
+    Replay,
+    /// An old token was renewed after its successor was in use: one was stolen.
+    RenewalReuse,
+    /// One session is used from many networks at once.
+    SessionOnManyNetworks,
+    /// A clock was set, or tokens come from the future.
+    ClockTrouble,
+    /// An edge does not hear of revocations.
+    StaleEdge,
+    /// A nonce cache is full of what is live, and refuses.
+    NoncesFull,
+}
+
+/// What a kind is called in different places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// In the configuration, metrics, the audit trail and webhooks.
+    pub name: &'static str,
+    /// In logs: from the OWASP logging vocabulary, where that has one.
+    pub log: &'static str,
+}
+
+impl AnomalyKind {
+    /// How many there are.
+    pub const COUNT: usize = 12;
+
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::TokenGuessing,
+        Self::PasswordGuessing,
+        Self::PasswordSpraying,
+        Self::DistributedGuessing,
+        Self::CredentialStuffing,
+        Self::CreationFlood,
+        Self::Replay,
+        Self::RenewalReuse,
+        Self::SessionOnManyNetworks,
+        Self::ClockTrouble,
+        Self::StaleEdge,
+        Self::NoncesFull,
+    ];
+
+    /// What it is called.
+    #[must_use]
+    pub const fn names(self) -> Names {
+        let (name, log) = match self {
+            Self::TokenGuessing => ("token_guessing", "malicious_extraneous"),
+            Self::PasswordGuessing => ("password_guessing", "authn_login_fail_max"),
+            Self::PasswordSpraying => ("password_spraying", "authn_login_fail_max"),
+            Self::DistributedGuessing => ("distributed_guessing", "authn_login_fail_max"),
+            Self::CredentialStuffing => ("credential_stuffing", "authn_login_fail_max"),
+            Self::CreationFlood => ("creation_flood", "excess_rate_limit_exceeded"),
+            Self::Replay => ("replay", "authn_token_reuse"),
+            Self::RenewalReuse => ("renewal_reuse", "authn_token_reuse"),
+            Self::SessionOnManyNetworks => ("session_on_many_networks", "authn_impossible_travel"),
+            Self::ClockTrouble => ("clock_trouble", "sys_clock_trouble"),
+            Self::StaleEdge => ("stale_edge", "sys_stale_edge"),
+            Self::NoncesFull => ("nonces_full", "sys_nonces_full"),
+        };
+        Names { name, log }
+    }
+
+    /// [`Names::name`].
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.names().name
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it names a network.
+    #[must_use]
+    pub const fn has_network(self) -> bool {
+        matches!(
+            self,
+            Self::TokenGuessing
+                | Self::PasswordSpraying
+                | Self::CreationFlood
+                | Self::Replay
+                | Self::RenewalReuse
+        )
+    }
+
+    /// Whether it names a session or a user whom a verified token or a right
+    /// password showed. What anybody can bring about by typing a name is not
+    /// among them: nobody may be logged out by it.
+    #[must_use]
+    pub const fn has_proven_owner(self) -> bool {
+        matches!(self, Self::CreationFlood | Self::Replay | Self::RenewalReuse | Self::SessionOnManyNetworks)
+    }
+
+    /// The threshold and the window unless configured otherwise.
+    #[must_use]
+    pub const fn default_rule(self) -> Rule {
+        let (threshold, seconds) = match self {
+            Self::TokenGuessing => (20, 60),
+            Self::PasswordGuessing => (20, 600),
+            Self::PasswordSpraying => (10, 600),
+            Self::DistributedGuessing => (5, 600),
+            Self::CredentialStuffing => (100, 600),
+            Self::CreationFlood => (60, 60),
+            Self::Replay => (3, 300),
+            Self::RenewalReuse => (1, 60),
+            Self::SessionOnManyNetworks => (4, 300),
+            Self::ClockTrouble => (5, 300),
+            Self::StaleEdge => (30, 3600),
+            Self::NoncesFull => (1, 300),
+        };
+        Rule::of(threshold, seconds)
+    }
+}
+
+impl core::fmt::Display for AnomalyKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,109 @@
+//! From when on something is an anomaly.
+
+use std::time::Duration;
+
+use super::kind::AnomalyKind;
+use crate::error::ConfigError;
+
+/// How many within how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    threshold: u32,
+    window: Duration,
+}
+
+impl Rule {
+    /// Largest threshold. Where different things are counted, each is
+    /// remembered until then.
+    pub const MAX_THRESHOLD: u32 = 1000;
+    /// Longest window.
+    pub const MAX_WINDOW: Duration = Duration::from_hours(24);
+
+    pub(super) const fn of(threshold: u32, seconds: u64) -> Self {
+        Self { threshold, window: Duration::from_secs(seconds) }
+    }
+
+    /// `threshold` (1 to 1,000) within `window` (whole seconds, 1 s to 24 h).
+    ///
+    /// # Errors
+    /// [`ConfigError::Builder`] out of these bounds.
+    pub fn new(threshold: u32, window: Duration) -> Result<Self, ConfigError> {
+        if !(1..=Self::MAX_THRESHOLD).contains(&threshold) {
+            return Err(ConfigError::Builder("an anomaly's threshold is 1 to 1000"));
+        }
+        if window.subsec_nanos() != 0 || !(Duration::from_secs(1)..=Self::MAX_WINDOW).contains(&window) {
+            return Err(ConfigError::Builder("an anomaly's window is whole seconds, 1s to 24h"));
+        }
+        Ok(Self { threshold, window })
+    }
+
+    /// The number that is an anomaly.
+    #[must_use]
+    pub const fn threshold(self) -> u32 {
+        self.threshold
+    }
+
+    /// Within how long. One anomaly is raised in so long for each key.
+    #[must_use]
+    pub const fn window(self) -> Duration {
+        self.window
+    }
+}
+
+/// The rules of a [`Detector`](super::Detector).
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    by_kind: [Rule; AnomalyKind::COUNT],
+    pub(super) keys: usize,
+    pub(super) clock_step: Duration,
+}
+
+impl Rules {
+    /// How many networks, users or sessions each detector keeps in mind unless
+    /// configured otherwise. One that is left out for newer ones starts anew.
+    pub const DEFAULT_KEYS: usize = 10_000;
+
+    /// The rule of one kind.
+    #[must_use]
+    pub const fn of(&self, kind: AnomalyKind) -> Rule {
+        self.by_kind[kind as usize]
+    }
+
+    /// Another rule for one kind.
+    #[must_use]
+    pub const fn set(mut self, kind: AnomalyKind, rule: Rule) -> Self {
+        self.by_kind[kind as usize] = rule;
+        self
+    }
+
+    /// How many networks, users or sessions each detector keeps in mind: 100 to
+    /// 1,000,000.
+    ///
+    /// # Errors
+    /// [`ConfigError::Builder`] out of these bounds.
+    pub fn keys(mut self, keys: usize) -> Result<Self, ConfigError> {
+        if !(100..=1_000_000).contains(&keys) {
+            return Err(ConfigError::Builder("the detectors of anomalies keep 100 to 1000000 keys in mind"));
+        }
+        self.keys = keys;
+        Ok(self)
+    }
+
+    /// By how much a clock may be set without anybody being told; default 5 s,
+    /// the default leeway.
+    #[must_use]
+    pub const fn clock_step(mut self, step: Duration) -> Self {
+        self.clock_step = step;
+        self
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            by_kind: AnomalyKind::ALL.map(AnomalyKind::default_rule),
+            keys: Self::DEFAULT_KEYS,
+            clock_step: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The detector off the request path: a bounded queue and a task. What does not
+//! fit is counted and lost, and nobody waits.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::{Anomaly, Detector, Rules};
+use crate::event::{Event, EventKind, EventSink};
+use crate::id::SessionId;
+use crate::time::{Clock, UnixTime};
+
+/// How many events may wait; at a microsecond or two each, some milliseconds.
+const QUEUE: usize = 4096;
+/// How often the clocks are compared.
+const CLOCKS_EVERY: Duration = Duration::from_secs(1);
+
+/// What the detector is told.
+#[derive(Debug)]
+enum Observation {
+    Event(Event),
+    Used { session: SessionId, address: IpAddr, at: UnixTime },
+    Edge { name: Box<str>, age: Duration, at: UnixTime },
+    Reported(Box<Anomaly>),
+}
+
+/// Where events go in: returns at once, whatever the detector is doing. Clones
+/// share the queue.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    queue: mpsc::Sender<Observation>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Where anomalies come out.
+pub struct Watcher {
+    queue: mpsc::Receiver<Observation>,
+    detector: Detector,
+    found: VecDeque<Anomaly>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    ticks: tokio::time::Interval,
+}
+
+impl core::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Watcher").field("detector", &self.detector).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// A queue, and what takes from it. In a tokio runtime.
+    #[must_use]
+    pub fn new(rules: Rules, clock: Arc<dyn Clock>) -> (Self, Watcher) {
+        let (send, receive) = mpsc::channel(QUEUE);
+        let mut ticks = tokio::time::interval(CLOCKS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watcher = Watcher {
+            queue: receive,
+            detector: Detector::new(rules),
+            found: VecDeque::new(),
+            clock,
+            started: Instant::now(),
+            ticks,
+        };
+        (Self { queue: send, dropped: Arc::default() }, watcher)
+    }
+
+    /// A session was used from this address.
+    pub fn used(&self, session: SessionId, address: IpAddr, at: UnixTime) {
+        self.tell(Observation::Used { session, address, at });
+    }
+
+    /// An edge's list is this old.
+    pub fn edge(&self, name: &str, age: Duration, at: UnixTime) {
+        self.tell(Observation::Edge { name: name.into(), age, at });
+    }
+
+    /// An edge that is believed reports an anomaly.
+    pub fn reported(&self, anomaly: Anomaly) {
+        self.tell(Observation::Reported(Box::new(anomaly)));
+    }
+
+    /// How much was lost since the queue was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, observation: Observation) {
+        if self.queue.try_send(observation).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl EventSink for Watch {
+    fn record(&self, event: Event) {
+        let counts = !matches!(
+            event.kind,
+            EventKind::LogInSucceeded
+                | EventKind::SessionEnded
+                | EventKind::UseAfterExpiry
+                | EventKind::TicketIssued
+                | EventKind::TicketRedeemed
+        );
+        if counts {
+            self.tell(Observation::Event(event));
+        }
+    }
+}
+
+impl Watcher {
+    /// The next anomaly; `None` when every [`Watch`] is gone. May be given up
+    /// while it waits, and asked again.
+    pub async fn next(&mut self) -> Option<Anomaly> {
+        loop {
+            if let Some(anomaly) = self.found.pop_front() {
+                return Some(anomaly);
+            }
+            tokio::select! {
+                biased;
+                _ = self.ticks.tick() => {
+                    let found = self.detector.clocks(self.clock.now(), self.started.elapsed());
+                    self.found.extend(found);
+                }
+                observation = self.queue.recv() => self.observe(observation?),
+            }
+        }
+    }
+
+    /// How many anomalies were not said since there were too many.
+    #[must_use]
+    pub const fn suppressed(&self) -> u64 {
+        self.detector.suppressed()
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Event(event) => self.found.extend(self.detector.event(&event)),
+            Observation::Used { session, address, at } => {
+                self.found.extend(self.detector.used(session, address, at));
+            }
+            Observation::Edge { name, age, at } => self.found.extend(self.detector.edge(&name, age, at)),
+            Observation::Reported(anomaly) => self.found.extend(self.detector.again(*anomaly)),
+        }
+    }
+}

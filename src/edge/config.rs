@@ -1,0 +1,124 @@
+//! What `edge` is told, checked before anybody is served.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::forwarded::is_own_path;
+use crate::error::ConfigError;
+use crate::http::TrustedProxies;
+use crate::revocation::sync::EdgeName;
+use crate::server::listen::Transport;
+
+/// What `edge` is told.
+pub(crate) struct Options {
+    pub(crate) listen: SocketAddr,
+    /// The issuer for this process, its base path included.
+    pub(crate) issuer: String,
+    /// The issuer for browsers, where that is another URL.
+    pub(crate) public_issuer: Option<String>,
+    /// Feed keys that are pinned; on first use otherwise.
+    pub(crate) trust: Option<PathBuf>,
+    pub(crate) audience: Option<String>,
+    pub(crate) token_issuer: Option<String>,
+    pub(crate) cache: Option<PathBuf>,
+    pub(crate) base_path: String,
+    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) public_origin: Option<String>,
+    pub(crate) return_origins: Vec<String>,
+    pub(crate) stale_after: Duration,
+    /// Bytes; none for no cache.
+    pub(crate) token_cache: Option<usize>,
+    /// What the issuer knows this edge by, and the secret for saying so.
+    pub(crate) report_as: Option<(EdgeName, String)>,
+    pub(crate) transport: Transport,
+}
+
+/// Who is believed unless `--trusted-proxy` says so: this machine.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
+
+impl Options {
+    pub(super) fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {
+        if self.trusted_proxies.is_empty() {
+            TrustedProxies::new(LOOPBACK)
+        } else {
+            TrustedProxies::new(self.trusted_proxies.iter().map(String::as_str))
+        }
+    }
+}
+
+/// A base path like `/.hallpass`, or nothing.
+pub(crate) fn base_path(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    if text.is_empty() || (is_own_path(text) && !text.ends_with('/') && text.chars().all(plain)) {
+        Ok(text.to_owned())
+    } else {
+        Err("write it like /.hallpass".to_owned())
+    }
+}
+
+/// An origin like `https://app.example`.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let same = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+    if same { Ok(text.to_owned()) } else { Err("write it like https://app.example".to_owned()) }
+}
+
+/// Where log-in may lead back to.
+#[derive(Debug)]
+pub(super) struct ReturnTargets(pub(super) Vec<String>);
+
+impl ReturnTargets {
+    /// A path of this host or a URL of an allow-listed origin; else `/`.
+    pub(super) fn allowed<'a>(&self, target: Option<&'a str>) -> &'a str {
+        target.filter(|target| is_own_path(target) || self.lists(target)).unwrap_or("/")
+    }
+
+    fn lists(&self, target: &str) -> bool {
+        // Not where browsers and servers read a URL differently.
+        target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+            && Url::parse(target).is_ok_and(|url| {
+                url.username().is_empty()
+                    && url.password().is_none()
+                    && self.0.contains(&url.origin().ascii_serialization())
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_in_leads_back_to_paths_and_listed_origins() {
+        let targets = ReturnTargets(vec!["https://app.example".to_owned()]);
+        for (allowed, target) in [
+            (true, "/x?y=z"),
+            (true, "https://app.example/x"),
+            (false, "https://app.example:444/x"),
+            (false, "http://app.example/x"),
+            (false, "https://app.example.evil.example/"),
+            (false, "https://app.example@evil.example/"),
+            (false, "https://u:p@app.example/"),
+            (false, "//app.example/"),
+            (false, "https:\\\\app.example/"),
+            (false, "javascript:alert(1)"),
+        ] {
+            assert_eq!(targets.allowed(Some(target)), if allowed { target } else { "/" }, "{target}");
+        }
+        assert_eq!(targets.allowed(None), "/");
+    }
+
+    #[test]
+    fn base_paths_and_origins_are_plain() {
+        assert!(base_path("").is_ok() && base_path("/.hallpass").is_ok());
+        for wrong in ["x", "/", "/x/", "//x", "/a b", "/a?b", "/{x}"] {
+            assert!(base_path(wrong).is_err(), "{wrong}");
+        }
+        assert!(origin("https://a.example").is_ok() && origin("http://localhost:8080").is_ok());
+        for wrong in ["https://a.example/", "a.example", "https://A.example", "https://a.example:443"] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `POST {base}/logout` on a host that is not the issuer's.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+
+use super::Edge;
+use super::forwarded::is_navigation;
+use crate::http::problem::Problem;
+use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::session::Session;
+
+/// Ends the session at the issuer, with its parent and that one's children, and
+/// makes the browser forget it.
+pub(super) async fn log_out(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
+    let Some(hop) = &edge.hop else {
+        return Problem::new(StatusCode::NOT_FOUND, "Log out at the issuer.").into_response();
+    };
+    let host = hop.origin.parse::<Uri>().unwrap_or_default();
+    if csrf::check(&headers, &host).is_err() {
+        return Problem::cross_site().into_response();
+    }
+    if let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE)
+        && let Ok::<Session, _>(_) = edge.verifier.verify(credential.token(), edge.now())
+        && let Err(why) = edge.issuer.log_out(credential.token()).await
+    {
+        // Not "logged out" while a copy of the token still works.
+        tracing::error!(%why, "log-out could not be recorded");
+        let mut response =
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Log-out could not be recorded. Try again.")
+                .into_response();
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        return response;
+    }
+    // A form's answer is a page too.
+    let mut response = if is_navigation(&Method::GET, &headers) {
+        Redirect::to("/").into_response()
+    } else {
+        StatusCode::NO_CONTENT.into_response()
+    };
+    let headers = response.headers_mut();
+    cookie::clear(headers);
+    headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+    response
+}

@@ -1,0 +1,220 @@
+//! The forward-auth service: a proxy asks it of every request whether it may
+//! pass and who makes it.
+//!
+//! It has the public keys and the revocation list, as every edge has, and asks
+//! the issuer nothing that a request waits for but a renewal.
+
+pub(crate) mod config;
+mod forwarded;
+mod hop;
+mod identity;
+mod issuer;
+mod logout;
+mod metrics;
+mod pages;
+mod verify;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use axum_server::Handle;
+use http::{HeaderValue, StatusCode, header};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use self::config::{Options, ReturnTargets};
+use self::hop::Hop;
+use self::issuer::IssuerClient;
+use self::metrics::Metrics;
+use self::verify::{VERIFY, VERIFY_OPTIONAL};
+use crate::error::ConfigError;
+use crate::files;
+use crate::http::TrustedProxies;
+use crate::http::problem::Problem;
+use crate::key::exchange::MAX_KEY_SET_BYTES;
+use crate::policy::StalePolicy;
+use crate::renew::RenewClient;
+use crate::revocation::FeedKeys;
+use crate::revocation::sync::{FeedClient, FeedHandle};
+use crate::server::listen::Listener;
+use crate::time::{Clock, SystemClock, UnixTime};
+use crate::verifier::Verifier;
+
+/// How long a request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// No route reads a body.
+const MAX_BODY: usize = 1024;
+
+/// What every route shares.
+struct Edge {
+    verifier: Verifier,
+    feed: FeedHandle,
+    issuer: IssuerClient,
+    renewal: RenewClient,
+    trusted_proxies: TrustedProxies,
+    base_path: String,
+    return_targets: ReturnTargets,
+    /// There if the issuer is on another host.
+    hop: Option<Hop>,
+    metrics: Metrics,
+    stale_after: Duration,
+}
+
+/// The forward-auth service, set up and not serving yet.
+pub(crate) struct EdgeService {
+    edge: Arc<Edge>,
+    listener: Listener,
+    feed: FeedClient,
+}
+
+impl EdgeService {
+    /// Opens everything that can be wrong before anybody is served.
+    pub(crate) fn open(options: Options) -> Result<Self, ConfigError> {
+        let trusted_proxies = options.trusted_proxies()?;
+        let issuer = IssuerClient::new(&options.issuer)?;
+        let mut feed = FeedClient::builder(&options.issuer);
+        feed = match &options.trust {
+            Some(path) => feed.trust(feed_keys(path)?),
+            None => feed.trust_on_first_use(),
+        };
+        if let Some(cache) = options.cache {
+            feed = feed.cache_dir(cache);
+        }
+        if let Some((name, credential)) = options.report_as {
+            feed = feed.report_as(name, credential);
+        }
+        let feed = feed.build()?;
+        let mut verifier = Verifier::builder(feed.keys().clone())
+            .revocations(feed.list().clone())
+            .stale_policy(StalePolicy::RefuseAfter(options.stale_after));
+        verifier = match options.token_cache {
+            Some(bytes) => verifier.token_cache(bytes),
+            None => verifier.without_token_cache(),
+        };
+        if let Some(audience) = &options.audience {
+            verifier = verifier.audience(audience.as_str());
+        }
+        if let Some(issuer) = options.token_issuer {
+            verifier = verifier.issuer(issuer);
+        }
+        let verifier = verifier.build()?;
+        let renewal = RenewClient::builder(&options.issuer, verifier.clone()).build()?;
+        let public_issuer = options.public_issuer.unwrap_or(options.issuer);
+        let hop = match (options.public_origin, options.audience) {
+            (None, _) => None,
+            (Some(origin), Some(audience)) => {
+                let public_issuer = public_issuer.trim_end_matches('/').to_owned();
+                Some(Hop { origin, public_issuer, audience })
+            }
+            (Some(_), None) => {
+                return Err(ConfigError::Builder(
+                    "an edge on a host of its own has an audience of its own: give --audience",
+                ));
+            }
+        };
+        let edge = Edge {
+            verifier,
+            renewal,
+            feed: feed.handle(),
+            issuer,
+            trusted_proxies,
+            base_path: options.base_path,
+            return_targets: ReturnTargets(options.return_origins),
+            hop,
+            metrics: Metrics::new()?,
+            stale_after: options.stale_after,
+        };
+        let listener = Listener::bind(options.listen, options.transport)?;
+        Ok(Self { edge: Arc::new(edge), listener, feed })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.address()
+    }
+
+    /// Serves until `handle` says stop.
+    pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
+        let feed = tokio::spawn(self.feed.run());
+        let served = self.listener.serve(router(self.edge), handle).await;
+        feed.abort();
+        served
+    }
+}
+
+fn feed_keys(path: &std::path::Path) -> Result<FeedKeys, ConfigError> {
+    let bytes = std::fs::read(path).map_err(|why| files::error(path, why))?;
+    if bytes.len() > MAX_KEY_SET_BYTES {
+        return Err(files::error(path, "too long for a key set"));
+    }
+    FeedKeys::from_bytes(&bytes).map_err(|why| files::error(path, why))
+}
+
+fn router(edge: Arc<Edge>) -> Router {
+    let hop = Router::new()
+        .route("/start", get(hop::start))
+        .route("/callback", get(hop::callback))
+        .route("/logout", post(logout::log_out))
+        .route("/style.css", get(pages::style));
+    let base_path = edge.base_path.clone();
+    let hop = if base_path.is_empty() { hop } else { Router::new().nest(&base_path, hop) };
+    let mut routes = hop
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics));
+    // A proxy may keep the client's method and append its path.
+    for (at, handler) in [(VERIFY, any(verify::required)), (VERIFY_OPTIONAL, any(verify::optional))] {
+        routes = routes
+            .route(at, handler.clone())
+            .route(&format!("{at}/"), handler.clone())
+            .route(&format!("{at}/{{*path}}"), handler);
+    }
+    routes
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
+        .layer(CatchPanicLayer::new())
+        .with_state(edge)
+}
+
+/// Ready once a feed has come, and while it is not stale: before and after,
+/// every token is refused.
+async fn ready(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.feed.status().age(edge.now()) {
+        Some(age) if age <= edge.stale_after => "ready\n".into_response(),
+        Some(_) => not_ready("The revocation feed is stale."),
+        None => not_ready("No revocation feed has come yet."),
+    }
+}
+
+fn not_ready(why: &'static str) -> Response {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+}
+
+async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.metrics.text(&edge, edge.now()) {
+        Ok(text) => {
+            let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+impl Edge {
+    #[expect(clippy::unused_self, reason = "the outermost layer reads the clock, and here is where")]
+    fn now(&self) -> UnixTime {
+        SystemClock.now()
+    }
+}

@@ -1,0 +1,323 @@
+//! `GET /verify`: may this request pass, and who makes it?
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::Edge;
+use super::forwarded::{Original, Unclear, is_navigation, opens_websocket};
+use super::identity;
+use super::pages::Page;
+use crate::error::{Reason, Rejection};
+use crate::http::problem::Problem;
+use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::renew::Successor;
+use crate::session::Session;
+
+/// Where the proxy sends a browser to log in. Not `Location`, which some
+/// proxies drop from a 401 and others rewrite.
+static LOG_IN: HeaderName = HeaderName::from_static("x-hallpass-login");
+
+/// Where the proxies ask. Not a query: some proxies add the client's own to it.
+pub(super) const VERIFY: &str = "/verify";
+/// The same for places that strangers may see too. Nothing that a proxy appends
+/// to the other leads here.
+pub(super) const VERIFY_OPTIONAL: &str = "/optional";
+
+/// What became of a request that a proxy asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Accepted,
+    /// Without a session, where none is needed.
+    Anonymous,
+    NoToken,
+    TwoTokens,
+    CrossSite,
+    /// Asked by somebody who is no trusted proxy.
+    UntrustedProxy,
+    /// The proxy's description can't be read.
+    UnclearRequest,
+    Refused(Reason),
+}
+
+impl Verdict {
+    /// The value of the label `verdict`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Anonymous => "anonymous",
+            Self::NoToken => "no_token",
+            Self::TwoTokens => "two_tokens",
+            Self::CrossSite => "cross_site",
+            Self::UntrustedProxy => "untrusted_proxy",
+            Self::UnclearRequest => "unclear_request",
+            Self::Refused(reason) => reason.as_str(),
+        }
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::Accepted,
+            Self::Anonymous,
+            Self::NoToken,
+            Self::TwoTokens,
+            Self::CrossSite,
+            Self::UntrustedProxy,
+            Self::UnclearRequest,
+        ];
+        own.into_iter().chain(Reason::ALL.map(Self::Refused))
+    }
+
+    /// Whether a log-in mends it. Sending a browser to the issuer for what the
+    /// issuer sees otherwise would send it back and forth.
+    const fn log_in(self) -> LogIn {
+        match self {
+            Self::NoToken
+            | Self::Refused(
+                Reason::Malformed
+                | Reason::WrongType
+                | Reason::BadSignature
+                | Reason::SessionEnded
+                | Reason::Expired
+                | Reason::Revoked,
+            ) => LogIn::AtOnce,
+            // Of a key from before, or of one so new that this edge has yet to
+            // hear of it: the person decides.
+            Self::TwoTokens | Self::Refused(Reason::UnknownKey) => LogIn::Offered,
+            _ => LogIn::Useless,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LogIn {
+    AtOnce,
+    Offered,
+    Useless,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    Required,
+    Optional,
+}
+
+/// A request that is not let through, or only as nobody's.
+struct Refusal {
+    verdict: Verdict,
+    original: Option<Original>,
+}
+
+impl From<Verdict> for Refusal {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, original: None }
+    }
+}
+
+/// A request that is let through.
+struct Passed {
+    session: Session,
+    token: String,
+    renewed: bool,
+}
+
+pub(super) async fn required(
+    State(edge): State<Arc<Edge>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    answer(&edge, peer, &request.into_parts().0, Demand::Required).await
+}
+
+pub(super) async fn optional(
+    State(edge): State<Arc<Edge>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    answer(&edge, peer, &request.into_parts().0, Demand::Optional).await
+}
+
+async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, demand: Demand) -> Response {
+    let judged = judge(edge, peer, request).await;
+    let verdict = match &judged {
+        Ok(_) => Verdict::Accepted,
+        Err(refusal) if demand == Demand::Optional && refusal.verdict.log_in() != LogIn::Useless => {
+            Verdict::Anonymous
+        }
+        Err(refusal) => refusal.verdict,
+    };
+    edge.metrics.count(verdict);
+    let mut response = match judged {
+        Ok(passed) => pass(edge, &passed),
+        Err(_) if verdict == Verdict::Anonymous => {
+            let mut response = StatusCode::OK.into_response();
+            identity::write(response.headers_mut(), None);
+            response
+        }
+        Err(refusal) => refuse(edge, &refusal, &request.headers),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    cookie::vary_on_cookie(headers);
+    response
+}
+
+/// The request as its proxy describes it, if that may be believed.
+fn original(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) -> Result<Original, Verdict> {
+    if !edge.trusted_proxies.contains(peer.ip()) {
+        tracing::warn!(
+            address = %peer.ip(),
+            "asked by what is no trusted proxy; name it with --trusted-proxy if it is one"
+        );
+        return Err(Verdict::UntrustedProxy);
+    }
+    let path = request.uri.path();
+    let prefix = if path.starts_with(VERIFY_OPTIONAL) { VERIFY_OPTIONAL } else { VERIFY };
+    let read = if path == prefix {
+        Original::from_headers(&request.headers)
+    } else {
+        let target = request.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+        Original::from_request(&request.method, target.strip_prefix(prefix).unwrap_or("/"), &request.headers)
+    };
+    read.map_err(|why: Unclear| {
+        tracing::warn!(address = %peer.ip(), %why, "the proxy's request can't be read");
+        Verdict::UnclearRequest
+    })
+}
+
+async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) -> Result<Passed, Refusal> {
+    let original = original(edge, peer, request)?;
+    let headers = &request.headers;
+    let refused = |verdict, original| Refusal { verdict, original: Some(original) };
+    let credential = match Credential::find(headers, SESSION_COOKIE) {
+        Ok(Some(credential)) => credential,
+        Ok(None) => return Err(refused(Verdict::NoToken, original)),
+        Err(_) => return Err(refused(Verdict::TwoTokens, original)),
+    };
+    if matches!(credential, Credential::Cookie(_))
+        && (csrf::is_unsafe(&original.method) || opens_websocket(headers))
+        && csrf::check(headers, &original.authority()).is_err()
+    {
+        return Err(refused(Verdict::CrossSite, original));
+    }
+    match edge.verifier.verify(credential.token(), edge.now()) {
+        Ok(session) => {
+            let client = edge.trusted_proxies.client(peer.ip(), headers);
+            Ok(edge.with_renewal(session, credential, client).await)
+        }
+        Err(rejection) => {
+            log(peer, headers, edge, &rejection);
+            Err(refused(Verdict::Refused(rejection.reason()), original))
+        }
+    }
+}
+
+fn log(peer: SocketAddr, headers: &HeaderMap, edge: &Edge, rejection: &Rejection) {
+    let address = edge.trusted_proxies.client(peer.ip(), headers);
+    tracing::info!(event = "token_refused", reason = %rejection.reason(), %address, "token refused");
+}
+
+fn pass(edge: &Edge, passed: &Passed) -> Response {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    identity::write(headers, Some((&passed.session, &passed.token)));
+    if passed.renewed {
+        cookie::set(headers, &passed.token, passed.session.expires_at().since(edge.now()));
+    }
+    response
+}
+
+fn refuse(edge: &Edge, refusal: &Refusal, headers: &HeaderMap) -> Response {
+    match refusal.verdict {
+        Verdict::CrossSite => return Problem::cross_site().into_response(),
+        Verdict::UntrustedProxy | Verdict::UnclearRequest => {
+            return Problem::new(
+                StatusCode::FORBIDDEN,
+                "The proxy in front of this service is not set up for it. Its log says more.",
+            )
+            .into_response();
+        }
+        _ => {}
+    }
+    let log_in = refusal.verdict.log_in();
+    let Some(original) =
+        refusal.original.as_ref().filter(|original| is_navigation(&original.method, headers))
+    else {
+        return Problem::unauthorized().into_response();
+    };
+    if log_in == LogIn::Useless {
+        return Problem::unauthorized().into_response();
+    }
+    let link = edge.log_in_link(original.return_to());
+    let page = Page {
+        base_path: &edge.base_path,
+        title: "Log in",
+        message: "This page needs you to be logged in.",
+        link: &link,
+        link_text: "Log in",
+        at_once: log_in == LogIn::AtOnce,
+    };
+    let mut response = page.answer(StatusCode::UNAUTHORIZED);
+    let headers = response.headers_mut();
+    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    if log_in == LogIn::AtOnce
+        && let Ok(link) = HeaderValue::try_from(link)
+    {
+        headers.insert(&LOG_IN, link);
+    }
+    response
+}
+
+impl Edge {
+    /// The session with its newest token, where it came in a cookie and is due.
+    /// Whoever holds a bearer token renews it.
+    async fn with_renewal(&self, session: Session, credential: Credential<'_>, client: IpAddr) -> Passed {
+        let token = credential.token();
+        if matches!(credential, Credential::Cookie(_))
+            && let Successor::Renewed(next) = self.renewal.successor(token, &session, Some(client)).await
+        {
+            let (session, token) = (next.session().clone(), next.as_str().to_owned());
+            return Passed { session, token, renewed: true };
+        }
+        Passed { session, token: token.to_owned(), renewed: false }
+    }
+
+    /// Where a person logs in who wants to see `return_to` of this host: here
+    /// if the issuer is on another host, else on the issuer's page.
+    fn log_in_link(&self, return_to: &str) -> String {
+        let page = if self.hop.is_some() { "start" } else { "" };
+        let return_to: String = url::form_urlencoded::byte_serialize(return_to.as_bytes()).collect();
+        format!("{}/{page}?return_to={return_to}", self.base_path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
+        assert_eq!(names.len(), 7 + Reason::ALL.len());
+    }
+
+    /// What this edge and the issuer may see differently never sends a browser
+    /// to the log-in page by itself: the issuer would send it back.
+    #[test]
+    fn only_what_a_log_in_mends_leads_to_one() {
+        for reason in [
+            Reason::UnknownKey,
+            Reason::WrongIssuer,
+            Reason::WrongAudience,
+            Reason::NotYetValid,
+            Reason::RevocationsStale,
+            Reason::ProofRequired,
+        ] {
+            assert!(Verdict::Refused(reason).log_in() != LogIn::AtOnce, "{reason}");
+        }
+        assert!(Verdict::NoToken.log_in() == LogIn::AtOnce);
+    }
+}

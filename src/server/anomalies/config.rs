@@ -1,0 +1,128 @@
+//! `[anomalies]` and `[webhook]` of the configuration.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::anomaly::{AnomalyKind, Rule, Rules};
+use crate::error::ConfigError;
+use crate::server::config::duration;
+
+/// `[anomalies]`: how much is kept in mind, and a table for each kind.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AnomaliesTable {
+    /// Networks, users and sessions that each detector keeps in mind.
+    pub keys: Option<usize>,
+    /// By how much a clock may be set without anybody being told.
+    #[serde(deserialize_with = "duration")]
+    pub clock_step: Option<Duration>,
+    /// How long a throttled network is refused log-in.
+    #[serde(deserialize_with = "duration")]
+    pub throttle_for: Option<Duration>,
+    /// By the kind's name. Unknown ones are refused by [`Self::actions`].
+    #[serde(flatten)]
+    pub kinds: BTreeMap<String, KindTable>,
+}
+
+/// `[anomalies.KIND]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KindTable {
+    /// From how many on.
+    pub threshold: Option<u32>,
+    /// Within how long.
+    #[serde(deserialize_with = "duration")]
+    pub window: Option<Duration>,
+    /// What to do besides telling.
+    pub action: Action,
+}
+
+/// What to do about an anomaly besides telling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Nothing.
+    #[default]
+    Log,
+    /// Refuse log-ins from the network for a while.
+    Throttle,
+    /// End the session, or all of the user.
+    Revoke,
+}
+
+/// `[webhook]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookTable {
+    /// Where anomalies are posted.
+    pub url: Option<String>,
+}
+
+/// What to do about each kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Actions {
+    by_kind: [Action; AnomalyKind::COUNT],
+    pub(crate) throttle_for: Duration,
+}
+
+impl Actions {
+    pub(crate) const fn of(&self, kind: AnomalyKind) -> Action {
+        self.by_kind[kind as usize]
+    }
+}
+
+impl AnomaliesTable {
+    /// # Errors
+    /// [`ConfigError::Builder`] for bounds that are none.
+    pub fn rules(&self) -> Result<Rules, ConfigError> {
+        let mut rules = Rules::default();
+        if let Some(keys) = self.keys {
+            rules = rules.keys(keys)?;
+        }
+        if let Some(step) = self.clock_step {
+            rules = rules.clock_step(step);
+        }
+        for (kind, table) in self.kinds()? {
+            let default = rules.of(kind);
+            let threshold = table.threshold.unwrap_or(default.threshold());
+            rules = rules.set(kind, Rule::new(threshold, table.window.unwrap_or(default.window()))?);
+        }
+        Ok(rules)
+    }
+
+    /// # Errors
+    /// [`ConfigError::Builder`] for an unknown kind, or for an action on what
+    /// the kind doesn't name.
+    pub(crate) fn actions(&self) -> Result<Actions, ConfigError> {
+        let mut by_kind = [Action::Log; AnomalyKind::COUNT];
+        for (kind, table) in self.kinds()? {
+            match table.action {
+                Action::Throttle if !kind.has_network() => {
+                    return Err(ConfigError::Builder(
+                        "[anomalies]: only token_guessing, password_spraying, creation_flood, replay and \
+                         renewal_reuse name a network to throttle",
+                    ));
+                }
+                Action::Revoke if !kind.has_proven_owner() => {
+                    return Err(ConfigError::Builder(
+                        "[anomalies]: only creation_flood, replay, renewal_reuse and \
+                         session_on_many_networks can revoke; by the others a stranger could log people out",
+                    ));
+                }
+                action => by_kind[kind as usize] = action,
+            }
+        }
+        Ok(Actions { by_kind, throttle_for: self.throttle_for.unwrap_or(Duration::from_mins(10)) })
+    }
+
+    fn kinds(&self) -> Result<Vec<(AnomalyKind, KindTable)>, ConfigError> {
+        let known = |(name, table): (&String, &KindTable)| {
+            AnomalyKind::from_name(name).map(|kind| (kind, *table)).ok_or(ConfigError::Builder(
+                "[anomalies] has keys, clock_step, throttle_for, and a table for each kind of anomaly",
+            ))
+        };
+        self.kinds.iter().map(known).collect()
+    }
+}

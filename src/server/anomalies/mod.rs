@@ -1,0 +1,144 @@
+//! What becomes of an anomaly: a line in the log, one in the audit trail, a
+//! place on the operators' page, a webhook, and what the configuration says is
+//! to be done about it. All of it off the request path.
+
+pub(crate) mod config;
+pub(crate) mod edges;
+pub(crate) mod throttle;
+pub(crate) mod webhook;
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::anomaly::{Anomaly, Watcher};
+use crate::event::{Event, EventKind, EventSink};
+use crate::issuer::store::{AuditEvent, Store, Target};
+use crate::server::anomalies::config::{Action, Actions};
+use crate::server::anomalies::webhook::Webhook;
+use crate::server::live::Live;
+use crate::server::login_service::LoginService;
+use crate::time::{Clock, UnixTime};
+
+/// Hears of anomalies, one after the other.
+pub(crate) struct Responder<S> {
+    pub(crate) service: Arc<LoginService<S>>,
+    pub(crate) actions: Actions,
+    pub(crate) live: Live,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl<S: Store> Responder<S> {
+    /// For ever.
+    pub(crate) async fn run(self, mut watcher: Watcher) {
+        let mut suppressed = 0;
+        while let Some(anomaly) = watcher.next().await {
+            self.respond(anomaly).await;
+            if watcher.suppressed() > suppressed {
+                suppressed = watcher.suppressed();
+                tracing::warn!(suppressed, "more anomalies than a person reads");
+            }
+        }
+    }
+
+    async fn respond(&self, anomaly: Anomaly) {
+        let now = self.clock.now();
+        let action = self.actions.of(anomaly.kind);
+        let done = self.act(action, &anomaly, now).await;
+        self.service.events.metrics.anomaly(anomaly.kind);
+        log(&anomaly, done);
+        if let Some(webhook) = &self.webhook {
+            webhook.send(
+                &format!("anomaly.{}", anomaly.kind.name()),
+                now,
+                &json!({
+                    "anomaly": anomaly,
+                    "action": done,
+                }),
+            );
+        }
+        let event = audit(&anomaly, done);
+        self.live.anomaly(anomaly, done);
+        if let Err(error) = self.service.store.append_audit(event, now).await {
+            tracing::error!(%error, "the audit trail could not be written");
+        }
+    }
+
+    /// What was done, which may be less than was asked for.
+    async fn act(&self, action: Action, anomaly: &Anomaly, now: UnixTime) -> &'static str {
+        match (action, anomaly.network) {
+            (Action::Log, _) | (Action::Throttle, None) => "none",
+            (Action::Throttle, Some(network)) => {
+                self.service.throttle.refuse(network, self.actions.throttle_for, now);
+                "throttled"
+            }
+            (Action::Revoke, _) => match self.revoke(anomaly, now).await {
+                Ok(true) => "revoked",
+                Ok(false) => "none",
+                Err(error) => {
+                    tracing::error!(%error, "what an anomaly asks for could not be revoked");
+                    "failed"
+                }
+            },
+        }
+    }
+
+    /// Ends the session that it names, or all of the user whom it names.
+    async fn revoke(
+        &self,
+        anomaly: &Anomaly,
+        now: UnixTime,
+    ) -> Result<bool, crate::issuer::store::StoreError> {
+        let (target, event) = match (anomaly.session, &anomaly.subject) {
+            (Some(id), _) => {
+                // An edge may name what never was; that is not to fill the feed.
+                let Some(record) = self.service.store.find_session(id).await? else { return Ok(false) };
+                let ended = Event::new(EventKind::SessionEnded, now).session(id);
+                (Target::Session { id, ends: Some(record.ends) }, ended.of(Some(record.subject)))
+            }
+            (None, Some(subject)) => {
+                let ended = Event::new(EventKind::SessionEnded, now);
+                (Target::Subject(subject.clone()), ended.of(Some(subject.clone())))
+            }
+            (None, None) => return Ok(false),
+        };
+        let added = self.service.revoke(target, None, now).await?.added;
+        if added > 0 {
+            self.service.events.record(event);
+        }
+        Ok(added > 0)
+    }
+}
+
+fn log(anomaly: &Anomaly, done: &'static str) {
+    let network = anomaly.network.map(tracing::field::display);
+    let session = anomaly.session.map(|id| id.short_hash());
+    tracing::warn!(
+        event = anomaly.kind.names().log,
+        anomaly = anomaly.kind.name(),
+        count = anomaly.count,
+        within = anomaly.within.as_secs(),
+        network,
+        session,
+        edge = anomaly.edge.as_deref(),
+        action = done,
+        "anomaly"
+    );
+}
+
+/// `anomaly_` and the kind, so that the trail can be searched for them.
+fn audit(anomaly: &Anomaly, done: &'static str) -> AuditEvent {
+    AuditEvent {
+        kind: format!("anomaly_{}", anomaly.kind.name()),
+        subject: anomaly.subject.as_ref().map(|subject| subject.as_str().to_owned()),
+        session: anomaly.session.map(|id| id.short_hash()),
+        address: anomaly.network.map(|network| network.to_string()),
+        detail: Some(json!({
+            "count": anomaly.count,
+            "within": anomaly.within.as_secs(),
+            "edge": anomaly.edge,
+            "action": done,
+        })),
+    }
+}
