@@ -20,7 +20,7 @@ const EDGE_TOKEN: &str = "HALLPASS_EDGE_TOKEN";
 
 #[derive(Args)]
 pub(super) struct EdgeArgs {
-    /// The address to listen on, like 127.0.0.1:8702; for proxies, not for clients
+    /// The address to listen on, like 127.0.0.1:8782; for proxies, not for clients
     #[arg(long)]
     listen: SocketAddr,
     /// The login service's URL, its base path included

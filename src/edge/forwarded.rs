@@ -146,7 +146,7 @@ mod tests {
             ("x-forwarded-method", "POST"),
             ("x-forwarded-uri", "/x?y"),
             ("x-forwarded-host", "a.example"),
-            ("host", "127.0.0.1:8702"),
+            ("host", "127.0.0.1:8782"),
         ];
         assert_eq!(read(&nginx).as_ref(), Ok(&wanted));
         assert_eq!(read(&caddy).as_ref(), Ok(&wanted));

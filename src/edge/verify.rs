@@ -71,6 +71,12 @@ impl Verdict {
         own.into_iter().chain(Reason::ALL.map(Self::Refused))
     }
 
+    /// Refused whether a session is needed or not: it came with the cookie of
+    /// somebody who did not mean it, or nobody knows what it is.
+    const fn is_forbidden(self) -> bool {
+        matches!(self, Self::CrossSite | Self::UntrustedProxy | Self::UnclearRequest)
+    }
+
     /// Whether a log-in mends it. Sending a browser to the issuer for what the
     /// issuer sees otherwise would send it back and forth.
     const fn log_in(self) -> LogIn {
@@ -144,9 +150,7 @@ async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, d
     let judged = judge(edge, peer, request).await;
     let verdict = match &judged {
         Ok(_) => Verdict::Accepted,
-        Err(refusal) if demand == Demand::Optional && refusal.verdict.log_in() != LogIn::Useless => {
-            Verdict::Anonymous
-        }
+        Err(refusal) if demand == Demand::Optional && !refusal.verdict.is_forbidden() => Verdict::Anonymous,
         Err(refusal) => refusal.verdict,
     };
     edge.metrics.count(verdict);

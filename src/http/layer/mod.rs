@@ -70,7 +70,8 @@ struct Settings<K> {
     without: Without,
     demand: Demand,
     origins: Origins,
-    answers: Answers,
+    /// Shared again: they go along with requests.
+    answers: Arc<Answers>,
     #[cfg(feature = "sync")]
     renewal: Option<RenewClient>,
     #[cfg(feature = "proof")]
@@ -87,7 +88,7 @@ impl SessionLayer {
             without: Without::Refused,
             demand: Demand::new(),
             origins: Origins::default(),
-            answers: Answers::default(),
+            answers: Arc::default(),
             #[cfg(feature = "sync")]
             renewal: None,
             #[cfg(feature = "proof")]
@@ -157,8 +158,8 @@ impl<K: Clone> SessionLayer<K> {
     /// # Errors
     /// [`ConfigError::Builder`] if it is no path like `/.hallpass/`.
     pub fn log_in_at(self, path: &str) -> Result<Self, ConfigError> {
-        let answers = self.0.answers.clone().log_in_at(path)?;
-        Ok(self.with(|settings| settings.answers = answers))
+        let path = refusal::log_in_path(path)?;
+        Ok(self.with(|settings| Arc::make_mut(&mut settings.answers).log_in = Some(path)))
     }
 
     /// Believes these proxies about who asks: for events, and for the issuer's
@@ -166,13 +167,40 @@ impl<K: Clone> SessionLayer<K> {
     /// axum's `ConnectInfo<SocketAddr>`; without that nobody's is known.
     #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
-        self.with(|settings| settings.answers.proxies = proxies)
+        self.with(|settings| Arc::make_mut(&mut settings.answers).proxies = proxies)
     }
 
-    /// Tells `sink` of each token that is refused.
+    /// Tells `sink` what became of each token ([`EventSink::verdict`]), and
+    /// more of each that is refused, as an event. It is called on the request
+    /// path, so it must return at once.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use hallpass::event::{Event, EventSink};
+    /// use hallpass::{Reason, SessionLayer, Verifier};
+    ///
+    /// #[derive(Default)]
+    /// struct Counts { accepted: AtomicU64, refused: AtomicU64 }
+    ///
+    /// impl EventSink for Counts {
+    ///     fn record(&self, event: Event) {
+    ///         eprintln!("{} from {:?}", event.kind.name(), event.address);
+    ///     }
+    ///     fn verdict(&self, verdict: Result<(), Reason>) {
+    ///         let count = if verdict.is_ok() { &self.accepted } else { &self.refused };
+    ///         count.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// # fn example(verifier: Verifier) -> SessionLayer {
+    /// SessionLayer::new(verifier).events(Arc::new(Counts::default()))
+    /// # }
+    /// ```
     #[must_use]
     pub fn events(self, sink: Arc<dyn EventSink>) -> Self {
-        self.with(|settings| settings.answers.events = Some(sink))
+        self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(sink))
     }
 
     /// Reads the time from another clock.

@@ -7,11 +7,16 @@ use super::site::{Proxy, Site};
 use crate::browser::Browser;
 use crate::support::{PASSWORD, needs};
 
-async fn goes_there_and_back(proxy: Proxy) {
+fn goes_there_and_back(proxy: Proxy) {
     if !needs("chromedriver") {
         return;
     }
-    let Some(site) = tokio::task::block_in_place(|| Site::start(proxy)) else { return };
+    let Some(site) = Site::start(proxy) else { return };
+    // The site has a runtime of its own, which ends outside of this one.
+    tokio::runtime::Runtime::new().unwrap().block_on(with_a_browser(&site));
+}
+
+async fn with_a_browser(site: &Site) {
     let browser = Browser::start(false, 800).await;
     let page = format!("http://{}/orders?of=today&page=%2F2", site.host);
     browser.client.goto(&page).await.unwrap();
@@ -54,12 +59,12 @@ async fn goes_there_and_back(proxy: Proxy) {
     browser.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nginx_redirects_to_the_log_in() {
-    goes_there_and_back(Proxy::Nginx).await;
+#[test]
+fn nginx_redirects_to_the_log_in() {
+    goes_there_and_back(Proxy::Nginx);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_edges_own_page_leads_there_through_traefik() {
-    goes_there_and_back(Proxy::Traefik).await;
+#[test]
+fn the_edges_own_page_leads_there_through_traefik() {
+    goes_there_and_back(Proxy::Traefik);
 }

@@ -164,9 +164,9 @@ impl Site {
         let port = free_port();
         let ports = [
             ("8080", port),
-            ("8700", port_of(&issuer.address())),
-            ("8702", port_of(&edge.address())),
-            ("8703", app.address.port()),
+            ("8780", port_of(&issuer.address())),
+            ("8782", port_of(&edge.address())),
+            ("8783", app.address.port()),
         ];
         let folder = home.folder().to_owned();
         for name in proxy.files() {
