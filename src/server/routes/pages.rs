@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Form, Query, State};
+use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::body::{Body, Params};
 use super::login::problem;
-use super::openapi::{Always, BadBody, CrossSite, NoSession, TooMany};
+use super::openapi::{Always, BadBody, CrossSite, NoSession, Problem as Unusable, TooMany};
 use super::sessions;
 use crate::http::cookie;
 use crate::http::problem::Problem;
@@ -54,11 +55,11 @@ pub(super) struct LogInQuery {
         ("return_to" = Option<String>, Query, description = "Where the browser goes afterwards"),
         ("max_age" = Option<u64>, Query, description = "The oldest log-in that will do there, in seconds"),
     ),
-    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "Whoever is logged in already"), (status = 400, description = "The query can't be understood"), Always)
+    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "Whoever is logged in already"), (status = 400, description = "The query can't be understood", body = Unusable, content_type = "application/problem+json"), Always)
 )]
 pub(super) async fn login(
     State(app): State<Arc<App>>,
-    Query(query): Query<LogInQuery>,
+    Params(query): Params<LogInQuery>,
     asked: Asked,
 ) -> Response {
     let recent = |session: &Session| {
@@ -148,7 +149,7 @@ pub(super) struct End {
     request_body(content = End, content_type = "application/x-www-form-urlencoded"),
     responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, Always)
 )]
-pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -> Response {
+pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<End>) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
@@ -179,7 +180,7 @@ pub(super) struct EndOthers {
 pub(super) async fn end_others(
     State(app): State<Arc<App>>,
     asked: Asked,
-    Form(form): Form<EndOthers>,
+    Body(form): Body<EndOthers>,
 ) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,
