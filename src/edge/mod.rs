@@ -4,6 +4,7 @@
 //! It has the public keys and the revocation list, as every edge has, and asks
 //! the issuer nothing that a request waits for but a renewal.
 
+mod anomalies;
 pub(crate) mod config;
 mod forwarded;
 mod hop;
@@ -32,6 +33,7 @@ use self::hop::Hop;
 use self::issuer::IssuerClient;
 use self::metrics::Metrics;
 use self::verify::{VERIFY, VERIFY_OPTIONAL};
+use crate::anomaly::{Rules, Watch, Watcher};
 use crate::error::ConfigError;
 use crate::files;
 use crate::http::TrustedProxies;
@@ -62,6 +64,7 @@ struct Edge {
     /// There if the issuer is on another host.
     hop: Option<Hop>,
     metrics: Metrics,
+    watch: Watch,
     stale_after: Duration,
 }
 
@@ -70,6 +73,7 @@ pub(crate) struct EdgeService {
     edge: Arc<Edge>,
     listener: Listener,
     feed: FeedClient,
+    watcher: Watcher,
 }
 
 impl EdgeService {
@@ -117,6 +121,7 @@ impl EdgeService {
                 ));
             }
         };
+        let (watch, watcher) = Watch::new(Rules::default(), Arc::new(SystemClock));
         let edge = Edge {
             verifier,
             renewal,
@@ -127,10 +132,11 @@ impl EdgeService {
             return_targets: ReturnTargets(options.return_origins),
             hop,
             metrics: Metrics::new()?,
+            watch,
             stale_after: options.stale_after,
         };
         let listener = Listener::bind(options.listen, options.transport)?;
-        Ok(Self { edge: Arc::new(edge), listener, feed })
+        Ok(Self { edge: Arc::new(edge), listener, feed, watcher })
     }
 
     /// Where it listens.
@@ -140,9 +146,11 @@ impl EdgeService {
 
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
+        let anomalies = tokio::spawn(anomalies::tell(self.watcher, self.feed.handle()));
         let feed = tokio::spawn(self.feed.run());
         let served = self.listener.serve(router(self.edge), handle).await;
         feed.abort();
+        anomalies.abort();
         served
     }
 }

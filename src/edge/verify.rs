@@ -11,7 +11,8 @@ use super::Edge;
 use super::forwarded::{Original, Unclear, is_navigation, opens_websocket};
 use super::identity;
 use super::pages::Page;
-use crate::error::{Reason, Rejection};
+use crate::error::Reason;
+use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;
 use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
 use crate::renew::Successor;
@@ -207,21 +208,18 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
     {
         return Err(refused(Verdict::CrossSite, original));
     }
-    match edge.verifier.verify(credential.token(), edge.now()) {
+    let (client, now) = (edge.trusted_proxies.client(peer.ip(), headers), edge.now());
+    match edge.verifier.verify(credential.token(), now) {
         Ok(session) => {
-            let client = edge.trusted_proxies.client(peer.ip(), headers);
+            edge.watch.used(session.id(), client, now);
             Ok(edge.with_renewal(session, credential, client).await)
         }
         Err(rejection) => {
-            log(peer, headers, edge, &rejection);
+            tracing::info!(event = "token_refused", reason = %rejection.reason(), address = %client, "token refused");
+            edge.watch.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(client));
             Err(refused(Verdict::Refused(rejection.reason()), original))
         }
     }
-}
-
-fn log(peer: SocketAddr, headers: &HeaderMap, edge: &Edge, rejection: &Rejection) {
-    let address = edge.trusted_proxies.client(peer.ip(), headers);
-    tracing::info!(event = "token_refused", reason = %rejection.reason(), %address, "token refused");
 }
 
 fn pass(edge: &Edge, passed: &Passed) -> Response {

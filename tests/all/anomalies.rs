@@ -524,6 +524,29 @@ async fn an_edge_reports_its_anomalies_and_a_stranger_is_not_believed() {
     assert_eq!(audited(&home, "anomaly_replay").await.event.address.as_deref(), Some("192.0.2.8"));
 }
 
+/// The edge program, behind a proxy that says who asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_edge_program_tells_of_forged_tokens() {
+    let home = Home::new();
+    let serve = serve(&home, "", &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)]);
+    let keys = ok(&["key", "export", "--dir", &home.path("keys"), "--use", "feed"], b"");
+    let keys = home.write("feed-keys.cbor", keys);
+    let keys = keys.to_str().unwrap();
+    let args = ["edge", "--listen", "127.0.0.1:0", "--issuer", &serve.url, "--trust", keys];
+    let args = [&args[..], &["--report-as", "front-1"]].concat();
+    let edge = Running::start(&args, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)]);
+    for n in 0..20 {
+        let ask = client().get(edge.at("/verify")).header("cookie", format!("__Host-session=forged-{n}"));
+        let ask = ask.header("x-original-method", "GET").header("x-original-uri", "/");
+        let answer = ask.header("x-forwarded-for", "192.0.2.9").send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    let found = audited(&home, "anomaly_token_guessing").await.event;
+    assert_eq!(found.address.as_deref(), Some("192.0.2.9"));
+    assert_eq!(found.detail.unwrap()["edge"], "front-1");
+    assert!(edge.log().contains("malicious_extraneous"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_that_falls_silent_is_told_of() {
     let home = Home::new();
