@@ -57,10 +57,10 @@ mod metrics;
 #[cfg(feature = "issuer")]
 mod minter;
 mod nonce;
-#[cfg(feature = "otel")]
-mod otel;
 #[cfg(feature = "server")]
 mod ops;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "server")]
 mod producer;
 #[cfg(all(feature = "issuer", feature = "proof"))]
