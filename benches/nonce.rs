@@ -10,6 +10,7 @@ mod common;
 
 use std::hint::{black_box, spin_loop};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -29,6 +30,10 @@ const LIFE: usize = 60;
 const BURST: usize = 2_000;
 /// Bursts of one cache in a row, so that it is in the CPU's caches for most.
 const ROW: usize = 25;
+/// Rows that fill a cache twice.
+const WARM: usize = 2 * LIVE / (BURST * ROW);
+/// Rows of a run of both threads.
+const ROUNDS: usize = 4;
 const START: u64 = 1_800_000_000;
 
 fn mixed(n: usize) -> [u8; 16] {
@@ -90,18 +95,24 @@ fn main() {
         Bench { name: other, cache: &lru_alone, threads: 1 },
         Bench { name: other, cache: &lru_shared, threads: 2 },
     ];
-    let rounds = rounds(20);
-    let barrier = Barrier::default();
-    let [ours, theirs] = thread::scope(|scope| {
-        let other = scope.spawn(|| work(1, &benches, rounds, &barrier));
-        [work(0, &benches, rounds, &barrier), other.join().unwrap()]
-    });
+    let mut all: Vec<Vec<f64>> = benches.iter().map(|_| Vec::new()).collect();
+    // First as much as is live at a time, and once more to have all things grown.
+    run(&benches, 0..WARM);
+    // A busy machine may leave both threads on one core for a whole run, but
+    // hardly for many.
+    for n in 0..rounds(60) {
+        let from = WARM + n * ROUNDS;
+        for (all, times) in all.iter_mut().zip(run(&benches, from..from + ROUNDS)) {
+            all.extend(times);
+        }
+        if all.iter().all(|times| times.len() >= 500) {
+            break;
+        }
+    }
     let rows: Vec<_> = benches
         .iter()
-        .zip(ours.iter().zip(&theirs))
-        .map(|(bench, (ours, theirs))| {
-            let mut times: Vec<f64> =
-                ours.iter().zip(theirs).filter_map(|(a, b)| each(bench.threads, *a, *b)).collect();
+        .zip(&mut all)
+        .map(|(bench, times)| {
             times.sort_by(f64::total_cmp);
             assert!(!times.is_empty(), "this machine never ran two threads at a time");
             let [low, median, high] = [10, 50, 90].map(|share| show(times[times.len() * share / 100]));
@@ -118,6 +129,22 @@ fn main() {
     publish("nonce", &format!("{}.\n\n{}", machine(), table(&head, &rows)));
 }
 
+/// Runs both threads; what each use took in the bursts that count, of each bench.
+fn run(benches: &[Bench<'_>], rounds: Range<usize>) -> Vec<Vec<f64>> {
+    let barrier = Barrier::default();
+    let [ours, theirs] = thread::scope(|scope| {
+        let other = scope.spawn(|| work(1, benches, rounds.clone(), &barrier));
+        [work(0, benches, rounds.clone(), &barrier), other.join().unwrap()]
+    });
+    benches
+        .iter()
+        .zip(ours.iter().zip(&theirs))
+        .map(|(bench, (ours, theirs))| {
+            ours.iter().zip(theirs).filter_map(|(a, b)| each(bench.threads, *a, *b)).collect()
+        })
+        .collect()
+}
+
 /// Nanoseconds a use, unless the two threads were not running at the same time.
 fn each(threads: usize, ours: (Instant, Instant), theirs: (Instant, Instant)) -> Option<f64> {
     if threads == 1 {
@@ -128,12 +155,10 @@ fn each(threads: usize, ours: (Instant, Instant), theirs: (Instant, Instant)) ->
     (together * 10 > longest * 8).then(|| longest.as_nanos() as f64 / BURST as f64)
 }
 
-fn work(thread: usize, benches: &[Bench<'_>], rounds: usize, barrier: &Barrier) -> Vec<Bursts> {
+fn work(thread: usize, benches: &[Bench<'_>], rounds: Range<usize>, barrier: &Barrier) -> Vec<Bursts> {
     let mut done: Vec<Bursts> = benches.iter().map(|_| Vec::new()).collect();
     let mut turn = 0;
-    // First as much as is live at a time, and once more to have all things grown.
-    let warm = 2 * LIVE / (BURST * ROW);
-    for round in 0..warm + rounds {
+    for round in rounds {
         for (bench, done) in benches.iter().zip(&mut done) {
             for n in round * ROW..(round + 1) * ROW {
                 barrier.wait(turn);
@@ -142,9 +167,7 @@ fn work(thread: usize, benches: &[Bench<'_>], rounds: usize, barrier: &Barrier) 
                 if thread < bench.threads {
                     burst(thread, bench, n);
                 }
-                if round >= warm {
-                    done.push((begun, Instant::now()));
-                }
+                done.push((begun, Instant::now()));
             }
         }
     }

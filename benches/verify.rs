@@ -6,7 +6,6 @@
 
 #![expect(
     clippy::cast_precision_loss,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a bench prints rough numbers and may fail loudly"
 )]

@@ -1,5 +1,6 @@
 //! An edge that follows its issuer: revocations and new keys come to it in the
-//! signed feed, and no request asks anybody. This is the one to start from.
+//! signed feed, and cookies are renewed; only for that the issuer is asked, once
+//! for each token, while the request is served. This is the one to start from.
 //!
 //! `hallpass key export --dir keys --use feed > feed-keys.cbor`, then
 //! `cargo run --example edge_live --features axum,sync -- http://127.0.0.1:8700 feed-keys.cbor`
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use axum::{Router, routing::get};
 use hallpass::revocation::{FeedKeys, sync::FeedClient};
-use hallpass::{Session, SessionLayer, StalePolicy, Verifier};
+use hallpass::{RenewClient, Session, SessionLayer, StalePolicy, Verifier};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,18 +18,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (issuer, trusted) = (args.next().ok_or(usage)?, std::fs::read(args.next().ok_or(usage)?)?);
     let (port, stale) = (args.next().unwrap_or("8704".into()), args.next().unwrap_or("900".into()));
 
-    let client = FeedClient::builder(issuer).trust(FeedKeys::from_bytes(&trusted)?).build()?;
+    let client = FeedClient::builder(issuer.as_str()).trust(FeedKeys::from_bytes(&trusted)?).build()?;
     let verifier = Verifier::builder(client.keys().clone())
         .audience("store")
         .revocations(client.list().clone())
         .stale_policy(StalePolicy::RefuseAfter(Duration::from_secs(stale.parse()?)))
         .build()?;
+    let renewal = RenewClient::builder(issuer, verifier.clone()).build()?;
     let list = client.list().clone();
     tokio::spawn(client.run());
 
     let app = Router::new()
         .route("/", get(|session: Session| async move { format!("hello {}\n", session.subject()) }))
-        .layer(SessionLayer::new(verifier))
+        .layer(SessionLayer::new(verifier).renewing(renewal))
         // Outside the layer: how old is what this edge knows of revocations?
         .route("/as-of", get(async move || list.as_of().map_or_else(String::new, |at| at.to_string())));
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;

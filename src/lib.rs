@@ -102,6 +102,6 @@ pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
 /// The README's Rust is compiled by `cargo test`.
-#[cfg(all(doctest, feature = "axum"))]
+#[cfg(all(doctest, feature = "axum", feature = "sync"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,6 @@
 //! Interleaved measuring, and tables that are written into the docs.
 #![allow(dead_code, reason = "each bench uses its part")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a bench may fail loudly")]
 
 pub mod plot;
 

@@ -57,7 +57,7 @@ fn svg(title: &str, x_name: &str, y_name: &str, lines: &[Line<'_>]) -> String {
         out,
         "<text x=\"{end}\" y=\"{:.1}\" text-anchor=\"end\">{x_name}</text><text x=\"6\" y=\"{:.1}\">{y_name}</text>",
         HEIGHT - 4.0,
-        above - 4.0
+        above - 11.0
     );
     for ((name, points), colour) in
         lines.iter().zip(["#1f5fa8", "#b3471c", "#3c7d3c", "#6b4fa0"].iter().cycle())
@@ -106,7 +106,8 @@ impl Axis {
 
     /// Its powers of ten.
     fn ticks(&self) -> impl Iterator<Item = f64> {
-        (self.low as i32..=self.high as i32).map(|power| 10_f64.powi(power))
+        let powers = std::iter::successors(Some(self.low), |power| Some(power + 1.0));
+        powers.take_while(|power| *power <= self.high).map(|power| 10_f64.powf(power))
     }
 }
 

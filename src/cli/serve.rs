@@ -35,7 +35,7 @@ pub(super) struct ServeArgs {
     /// The certificate's private key, PEM
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// The operators' own address, loopback only: POST /admin/revoke
+    /// The operators' own address, loopback only: /ops and more
     #[arg(long)]
     admin_listen: Option<SocketAddr>,
     /// A proxy in front ends TLS, and nobody reaches this address without it

@@ -98,7 +98,7 @@ impl<'a> Credential<'a> {
 /// which the compiler makes a few vector instructions of.
 fn split(cookies: &[u8]) -> (&[u8], &[u8]) {
     let (blocks, _) = cookies.as_chunks::<32>();
-    let has_end = |block: &[u8; 32]| block.iter().fold(false, |any, &byte| any | (byte == b';'));
+    let has_end = |block: &[u8; 32]| block.iter().map(|&byte| u8::from(byte == b';')).sum::<u8>() > 0;
     let passed = 32 * blocks.iter().take_while(|block| !has_end(block)).count();
     let end = cookies[passed..].iter().position(|&byte| byte == b';');
     match end {

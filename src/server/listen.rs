@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::error::ConfigError;
+use crate::server::certificate::Certificate;
 
 /// How long a client may take to send a request's head, and how long a
 /// connection may stay silent before its first request.
@@ -85,17 +86,17 @@ impl Listener {
     pub async fn serve(self, app: Router, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let fail = |why: std::io::Error| ConfigError::Serve(why.to_string());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
-        if let Transport::Tls { cert, key } = &self.transport {
-            let config = RustlsConfig::from_pem_file(cert, key).await.map_err(|why| ConfigError::File {
-                path: cert.clone(),
-                why: format!("certificate and key can't be used: {why}"),
-            })?;
-            let mut server = axum_server::from_tcp_rustls(self.socket, config)
+        if let Transport::Tls { cert, key } = self.transport {
+            let certificate = Certificate::open(cert, key).await?;
+            let mut server = axum_server::from_tcp_rustls(self.socket, certificate.config())
                 .map_err(fail)?
                 .handle(handle)
                 .first_request_timeout(HEAD_TIMEOUT);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIMEOUT));
+            // Ends with the set, and so with this.
+            let mut follower = JoinSet::new();
+            follower.spawn(certificate.keep_current());
             server.serve(service).await.map_err(fail)
         } else {
             let mut server = axum_server::from_tcp(self.socket)

@@ -3,6 +3,7 @@
 pub(crate) mod anomalies;
 mod app;
 mod asked;
+mod certificate;
 pub(crate) mod config;
 mod credential;
 pub(crate) mod demo;

@@ -10,7 +10,7 @@ use crate::id::Subject;
 use crate::issuer::store::{AuditEvent, Revoked, Target};
 
 /// `{"session":ID}`, `{"subject":S}`, `{"key":KID}` or `{"all":true}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Revoke {
     /// One session, by its id in hex.

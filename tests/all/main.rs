@@ -58,6 +58,8 @@ mod metrics;
 mod minter;
 mod nonce;
 #[cfg(feature = "server")]
+mod openapi;
+#[cfg(feature = "server")]
 mod ops;
 #[cfg(feature = "otel")]
 mod otel;

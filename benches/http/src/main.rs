@@ -93,7 +93,11 @@ struct Case {
 }
 
 impl Case {
-    fn start((name, kind, count): &(&'static str, &'static str, usize), folder: &Path, redis_port: u16) -> Self {
+    fn start(
+        (name, kind, count): &(&'static str, &'static str, usize),
+        folder: &Path,
+        redis_port: u16,
+    ) -> Self {
         let cookies = folder.join(format!("{kind}-{count}"));
         let mut process = Command::new("taskset")
             .args(["-c", "0"])
@@ -107,7 +111,17 @@ impl Case {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().parse().expect("the server says its port");
-        Self { name, kind, process, port, cookies, count: *count, begin: 0.0, rates: Vec::new(), cpu: Vec::new() }
+        Self {
+            name,
+            kind,
+            process,
+            port,
+            cookies,
+            count: *count,
+            begin: 0.0,
+            rates: Vec::new(),
+            cpu: Vec::new(),
+        }
     }
 
     /// Requests and seconds of 64 connections from core 1.

@@ -114,8 +114,8 @@ where
             None => Some(Refusal::NoToken),
         };
         let Some(refusal) = refused else { return ResponseFuture::inner(self.inner.call(request)) };
-        let plain = Answers::default();
-        let answers = request.extensions().get::<Answers>().unwrap_or(&plain);
+        let plain = Arc::default();
+        let answers = request.extensions().get::<Arc<Answers>>().unwrap_or(&plain);
         ResponseFuture::refused(answers.refuse(refusal, &request, session, now))
     }
 }

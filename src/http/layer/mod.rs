@@ -70,7 +70,8 @@ struct Settings<K> {
     without: Without,
     demand: Demand,
     origins: Origins,
-    answers: Answers,
+    /// Shared again: they go along with requests.
+    answers: Arc<Answers>,
     #[cfg(feature = "sync")]
     renewal: Option<RenewClient>,
     #[cfg(feature = "proof")]
@@ -87,7 +88,7 @@ impl SessionLayer {
             without: Without::Refused,
             demand: Demand::new(),
             origins: Origins::default(),
-            answers: Answers::default(),
+            answers: Arc::default(),
             #[cfg(feature = "sync")]
             renewal: None,
             #[cfg(feature = "proof")]
@@ -157,8 +158,8 @@ impl<K: Clone> SessionLayer<K> {
     /// # Errors
     /// [`ConfigError::Builder`] if it is no path like `/.hallpass/`.
     pub fn log_in_at(self, path: &str) -> Result<Self, ConfigError> {
-        let answers = self.0.answers.clone().log_in_at(path)?;
-        Ok(self.with(|settings| settings.answers = answers))
+        let path = refusal::log_in_path(path)?;
+        Ok(self.with(|settings| Arc::make_mut(&mut settings.answers).log_in = Some(path)))
     }
 
     /// Believes these proxies about who asks: for events, and for the issuer's
@@ -166,13 +167,13 @@ impl<K: Clone> SessionLayer<K> {
     /// axum's `ConnectInfo<SocketAddr>`; without that nobody's is known.
     #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
-        self.with(|settings| settings.answers.proxies = proxies)
+        self.with(|settings| Arc::make_mut(&mut settings.answers).proxies = proxies)
     }
 
-    /// Tells `sink` of each token that is refused.
+    /// Tells `sink` of each verdict, and more of each token that is refused.
     #[must_use]
     pub fn events(self, sink: Arc<dyn EventSink>) -> Self {
-        self.with(|settings| settings.answers.events = Some(sink))
+        self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(sink))
     }
 
     /// Reads the time from another clock.

@@ -90,7 +90,7 @@ enum LogIn {
 /// How a layer answers what it refuses, and whom it tells.
 #[derive(Clone, Default)]
 pub(super) struct Answers {
-    log_in: Option<Arc<str>>,
+    pub(super) log_in: Option<Arc<str>>,
     pub(super) proxies: TrustedProxies,
     pub(super) events: Option<Arc<dyn EventSink>>,
 }
@@ -105,20 +105,11 @@ impl fmt::Debug for Answers {
 }
 
 impl Answers {
-    pub(super) fn log_in_at(mut self, path: &str) -> Result<Self, ConfigError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-        if !path.starts_with('/') || path.starts_with("//") || !path.chars().all(plain) {
-            return Err(ConfigError::Builder("log-in is at a path of the same host, like \"/.hallpass/\""));
-        }
-        self.log_in = Some(path.into());
-        Ok(self)
-    }
-
     /// Leaves them for a [`Demand`](super::Demand) further in, if they say more
     /// than that does on its own.
-    pub(super) fn leave<B>(&self, request: &mut Request<B>) {
+    pub(super) fn leave<B>(self: &Arc<Self>, request: &mut Request<B>) {
         if self.log_in.is_some() || self.events.is_some() {
-            request.extensions_mut().insert(self.clone());
+            request.extensions_mut().insert(Arc::clone(self));
         }
     }
 
@@ -165,6 +156,15 @@ impl Answers {
         response.extensions_mut().insert(refusal);
         response
     }
+}
+
+/// A path of the same host.
+pub(super) fn log_in_path(path: &str) -> Result<Arc<str>, ConfigError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    if !path.starts_with('/') || path.starts_with("//") || !path.chars().all(plain) {
+        return Err(ConfigError::Builder("log-in is at a path of the same host, like \"/.hallpass/\""));
+    }
+    Ok(path.into())
 }
 
 /// A browser that goes to a page, and that a person looks at (Fetch Metadata,

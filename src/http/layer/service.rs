@@ -52,11 +52,14 @@ impl<K: Clock> SessionLayer<K> {
         {
             settings.origins.check(request.headers(), request.uri()).map_err(|_| Refusal::CrossSite)?;
         }
-        match credential {
+        let admitted = match credential {
             Credential::Cookie(token) | Credential::Bearer(token) => settings.verifier.verify(token, now),
             Credential::Dpop(token) => self.verify_bound(request, token, now),
+        };
+        if let Some(sink) = &settings.answers.events {
+            sink.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
         }
-        .map_err(Refusal::Rejected)
+        admitted.map_err(Refusal::Rejected)
     }
 
     #[cfg(feature = "proof")]

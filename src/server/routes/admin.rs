@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::body::Body;
 use super::login::unavailable;
+use super::openapi::{Always, BadBody, NoSession, Revocation};
 use crate::http::problem::Problem;
 use crate::server::app::App;
 use crate::server::request::watched;
@@ -39,7 +40,14 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-async fn revoke(
+/// Revokes, as an operator; on the operators' own address
+#[utoipa::path(
+    post, path = "/admin/revoke", tag = "operation",
+    security(("operator" = [])),
+    request_body = Revoke,
+    responses((status = 200, body = Revocation), NoSession, BadBody, Always)
+)]
+pub(super) async fn revoke(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,

@@ -7,9 +7,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::body::Body;
 use super::login::{Transport, answer, problem};
+use super::openapi::{Always, BadBody, NoSession, Problem as Problem_, SessionAnswer, TooMany};
 use super::pages::private;
 use super::tickets;
 use crate::event::{Event, EventKind, EventSink};
@@ -29,7 +31,17 @@ pub(super) struct Hop {
     state: String,
 }
 
-/// Takes the user's session to another host; whoever has none logs in first.
+/// Takes the user's session to another host; whoever has none logs in first
+#[utoipa::path(
+    get, path = "/hop", tag = "tickets",
+    security((), ("cookie" = [])),
+    params(
+        ("origin" = String, Query, description = "The host, as an origin"),
+        ("state" = String, Query, max_length = 256, pattern = "^[A-Za-z0-9._~-]+$",
+            description = "What the edge will compare with its cookie"),
+    ),
+    responses((status = 303, description = "To the host with a ticket, or to the log-in page"), (status = 400, description = "An unknown host, or a state that can't be used", body = Problem_, content_type = "application/problem+json"), NoSession, TooMany, Always)
+)]
 pub(super) async fn hop(State(app): State<Arc<App>>, Query(hop): Query<Hop>, asked: Asked) -> Response {
     let Some(host) = app.hosts.at(&hop.origin) else {
         let detail = "This login service does not know the host that you came from.";
@@ -64,7 +76,7 @@ fn is_state(state: &str) -> bool {
         && state.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Redeem {
     ticket: String,
@@ -72,7 +84,12 @@ pub(super) struct Redeem {
     audience: String,
 }
 
-/// A child session for the edge that the browser brought a ticket to.
+/// A child session for the edge that the browser brought a ticket to
+#[utoipa::path(
+    post, path = "/tickets/redeem", tag = "tickets",
+    request_body = Redeem,
+    responses((status = 200, body = SessionAnswer), NoSession, BadBody, Always)
+)]
 pub(super) async fn redeem(
     State(app): State<Arc<App>>,
     asked: Asked,

@@ -8,8 +8,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::body::{Body, wants_page};
+use super::openapi::{Always, BadBody, CrossSite, NoSession, RenewAnswer, SessionAnswer, TooMany};
 use super::pages;
 use crate::error::Rejection;
 use crate::event::{Event, EventKind, EventSink as _};
@@ -22,18 +24,20 @@ use crate::server::asked::{Asked, Refused};
 use crate::server::login_service::LogInError;
 use crate::server::password::Password;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct LogIn {
     username: String,
+    #[schema(value_type = String, format = Password)]
     password: Password,
     /// A cookie unless said otherwise; with a proof, bearer.
+    #[schema(inline)]
     transport: Option<Transport>,
     /// Where the browser goes afterwards.
     return_to: Option<String>,
 }
 
 /// How the token travels.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Transport {
     #[default]
@@ -51,6 +55,12 @@ impl Transport {
     }
 }
 
+/// Logs in
+#[utoipa::path(
+    post, path = "/login", tag = "sessions",
+    request_body(content((LogIn = "application/json"), (LogIn = "application/x-www-form-urlencoded"))),
+    responses((status = 200, description = "The session, and its cookie unless the token was asked for", body = SessionAnswer), (status = 303, description = "For a browser: on to where it came from"), NoSession, CrossSite, BadBody, TooMany, Always)
+)]
 pub(super) async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<LogIn>) -> Response {
     // Log-in too: else another site could log its visitor in as somebody else
     // and read what they then enter.
@@ -81,11 +91,19 @@ pub(super) async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form)
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Reauthenticate {
+    #[schema(value_type = String, format = Password)]
     password: Password,
 }
 
+/// A new session with the same end, for a password given now
+#[utoipa::path(
+    post, path = "/reauthenticate", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    request_body(content((Reauthenticate = "application/json"), (Reauthenticate = "application/x-www-form-urlencoded"))),
+    responses((status = 200, body = SessionAnswer), NoSession, CrossSite, BadBody, TooMany, Always)
+)]
 pub(super) async fn reauthenticate(
     State(app): State<Arc<App>>,
     asked: Asked,
@@ -108,6 +126,12 @@ pub(super) async fn reauthenticate(
     }
 }
 
+/// The token to use from now on
+#[utoipa::path(
+    post, path = "/renew", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 200, body = RenewAnswer), NoSession, CrossSite, Always)
+)]
 pub(super) async fn renew(State(app): State<Arc<App>>, asked: Asked) -> Response {
     let Ok(Some(credential)) = asked.credential() else {
         return Problem::unauthorized().into_response();
@@ -217,6 +241,11 @@ pub(super) fn unavailable(detail: &'static str) -> Response {
 
 /// Ends the session, and makes the browser forget it. Answers the same whether
 /// there was one: whoever wants to be logged out is.
+#[utoipa::path(
+    post, path = "/logout", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 204, description = "Logged out, whether there was a session or not"), (status = 303, description = "For a browser: the log-in page"), NoSession, CrossSite, Always)
+)]
 pub(super) async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Response {
     if asked.is_cross_site() {
         return Problem::cross_site().into_response();

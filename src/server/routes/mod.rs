@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use self::openapi::Always;
 use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::issuer::store::Store;
@@ -25,6 +26,7 @@ mod edges;
 mod hop;
 mod keys;
 mod login;
+mod openapi;
 mod ops;
 mod pages;
 mod revocations;
@@ -61,7 +63,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/.well-known/hallpass/feed-keys", get(keys::feed))
         .route("/.well-known/hallpass/keys", get(keys::cose))
         .route("/.well-known/jwks.json", get(keys::jwks))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/openapi.json", get(openapi::show))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready));
     let hsts = app.settings.secure_transport;
     let base_path = app.settings.base_path.clone();
@@ -83,7 +86,20 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     watched(guarded(routes, hsts), app)
 }
 
-/// Ready while the store answers.
+/// Whether it runs
+#[utoipa::path(
+    get, path = "/healthz", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String))
+)]
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+/// Whether it can work: the store answers
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String), Always)
+)]
 async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.service.store.position().await {
         Ok(_) => "ready\n".into_response(),

@@ -7,8 +7,10 @@ use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::login::problem;
+use super::openapi::{Always, BadBody, CrossSite, NoSession, TooMany};
 use super::sessions;
 use crate::http::cookie;
 use crate::http::problem::Problem;
@@ -45,6 +47,15 @@ pub(super) struct LogInQuery {
     max_age: Option<u64>,
 }
 
+/// The log-in page
+#[utoipa::path(
+    get, path = "/", tag = "pages",
+    params(
+        ("return_to" = Option<String>, Query, description = "Where the browser goes afterwards"),
+        ("max_age" = Option<u64>, Query, description = "The oldest log-in that will do there, in seconds"),
+    ),
+    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "Whoever is logged in already"), (status = 400, description = "The query can't be understood"), Always)
+)]
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Query(query): Query<LogInQuery>,
@@ -91,6 +102,12 @@ fn log_in_page(
     )
 }
 
+/// The user's sessions
+#[utoipa::path(
+    get, path = "/account", tag = "pages",
+    security((), ("cookie" = [])),
+    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "The log-in page"), Always)
+)]
 pub(super) async fn account(State(app): State<Arc<App>>, asked: Asked) -> Response {
     match app.session(&asked) {
         Ok(session) => account_page(&app, &session, None).await,
@@ -116,12 +133,18 @@ async fn account_page(app: &App, session: &Session, error: Option<(StatusCode, &
     response
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct End {
     session_id: String,
 }
 
-/// Ends one of the user's sessions and shows the rest.
+/// Ends one of the user's sessions and shows the rest
+#[utoipa::path(
+    post, path = "/account/end", tag = "pages",
+    security(("cookie" = [])),
+    request_body(content = End, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, Always)
+)]
 pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,
@@ -137,12 +160,19 @@ pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): F
     private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct EndOthers {
+    #[schema(value_type = String, format = Password)]
     password: Password,
 }
 
-/// Ends all the user's other sessions, after asking for the password again.
+/// Ends all the user's other sessions, after asking for the password again
+#[utoipa::path(
+    post, path = "/account/end-others", tag = "pages",
+    security(("cookie" = [])),
+    request_body(content = EndOthers, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, TooMany, Always)
+)]
 pub(super) async fn end_others(
     State(app): State<Arc<App>>,
     asked: Asked,
@@ -163,6 +193,11 @@ pub(super) async fn end_others(
     }
 }
 
+/// The pages' style sheet
+#[utoipa::path(
+    get, path = "/style.css", tag = "pages",
+    responses((status = 200, content_type = "text/css", body = String), Always)
+)]
 pub(super) async fn style() -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")],

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::login::unavailable;
+use super::openapi::Always;
 use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
 use crate::server::app::App;
@@ -35,6 +36,16 @@ pub(super) struct Known {
     wait: Option<u64>,
 }
 
+/// The signed feed of revocations and session keys
+#[utoipa::path(
+    get, path = "/revocations", tag = "edges",
+    params(
+        ("after" = Option<u64>, Query, description = "The sequence that the edge has"),
+        ("epoch" = Option<u64>, Query, description = "The epoch that the edge has; another one gets a snapshot"),
+        ("wait" = Option<u64>, Query, description = "0 asks for an answer at once"),
+    ),
+    responses((status = 200, description = "A CBOR sequence of signed parts, or an event for each", content((Vec<u8> = "application/hallpass-feed"), (String = "text/event-stream"))), (status = 304, description = "As the ETag says"), (status = 400, description = "The query can't be understood"), Always)
+)]
 pub(super) async fn feed(
     State(app): State<Arc<App>>,
     Query(query): Query<Known>,

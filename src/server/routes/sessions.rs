@@ -12,9 +12,14 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::body::Body;
 use super::login::{Transport, answer, no_store, problem, unavailable};
+use super::openapi::{
+    Always, BadBody, CrossSite, NoSession, Problem as Problem_, RevokedOthers, SessionAnswer, SessionList,
+    ShownSession, TooMany,
+};
 use crate::http::problem::Problem;
 use crate::id::{SessionId, Subject};
 use crate::server::app::App;
@@ -28,6 +33,12 @@ use crate::time::UnixTime;
 /// without giving it again (ASVS 5.0 7.5.2).
 const FRESH: Duration = Duration::from_mins(5);
 
+/// The session of this request
+#[utoipa::path(
+    get, path = "/session", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 200, body = ShownSession), NoSession, Always)
+)]
 pub(super) async fn show(State(app): State<Arc<App>>, asked: Asked) -> Response {
     no_store(match app.session_of_any_host(&asked) {
         Ok(session) => Json(json!({ "session": session })).into_response(),
@@ -35,6 +46,12 @@ pub(super) async fn show(State(app): State<Arc<App>>, asked: Asked) -> Response 
     })
 }
 
+/// The user's live sessions
+#[utoipa::path(
+    get, path = "/sessions", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    responses((status = 200, body = SessionList), NoSession, Always)
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Response {
     let session = match app.session(&asked) {
         Ok(session) => session,
@@ -62,6 +79,13 @@ pub(super) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Response 
     }
 }
 
+/// Ends one of the user's sessions
+#[utoipa::path(
+    delete, path = "/sessions/{id}", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    params(("id" = String, Path, description = "The session's id")),
+    responses((status = 204, description = "Ended"), (status = 404, description = "No such session of this user", body = Problem_, content_type = "application/problem+json"), NoSession, CrossSite, Always)
+)]
 pub(super) async fn end(State(app): State<Arc<App>>, Path(id): Path<String>, asked: Asked) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,
@@ -84,11 +108,19 @@ fn not_yours() -> Response {
     Problem::new(StatusCode::NOT_FOUND, "You have no such session.").into_response()
 }
 
-#[derive(Deserialize)]
-struct RevokeOthers {
+#[derive(Deserialize, ToSchema)]
+pub(super) struct RevokeOthers {
+    #[schema(value_type = Option<String>, format = Password)]
     password: Option<Password>,
 }
 
+/// Ends the user's other sessions
+#[utoipa::path(
+    post, path = "/sessions/revoke-others", tag = "sessions",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    request_body(content = Option<RevokeOthers>, description = "Not needed in the first five minutes after the password was given"),
+    responses((status = 200, body = RevokedOthers), NoSession, CrossSite, (status = 422, description = "The body is neither empty nor JSON with a password", body = Problem_, content_type = "application/problem+json"), (status = 413, description = "Over 16 KiB"), TooMany, Always)
+)]
 pub(super) async fn revoke_others(State(app): State<Arc<App>>, asked: Asked, body: Bytes) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,
@@ -144,7 +176,7 @@ pub(super) async fn end_others(
 
 /// What another log-in (OIDC, a framework's own) says of somebody whom it has
 /// authenticated.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LoggedInElsewhere {
     subject: String,
@@ -153,10 +185,18 @@ pub(super) struct LoggedInElsewhere {
     /// When, in RFC 3339; now unless given.
     auth_time: Option<String>,
     /// The user's address and agent, for the list of sessions.
+    #[schema(value_type = Option<String>)]
     address: Option<std::net::IpAddr>,
     user_agent: Option<String>,
 }
 
+/// Starts a session for somebody whom another log-in has authenticated
+#[utoipa::path(
+    post, path = "/sessions", tag = "sessions",
+    security(("service" = [])),
+    request_body = LoggedInElsewhere,
+    responses((status = 200, body = SessionAnswer), NoSession, BadBody, TooMany, Always)
+)]
 pub(super) async fn start(
     State(app): State<Arc<App>>,
     asked: Asked,

@@ -7,22 +7,25 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::Body;
 use super::login::{no_store, unavailable};
+use super::openapi::{Always, BadBody, CrossSite, NoSession, TooMany};
 use crate::error::ConfigError;
 use crate::http::problem::Problem;
 use crate::issuer::TicketError;
 use crate::server::app::App;
 use crate::server::asked::Asked;
 use crate::server::tickets::{IssueError, Wanted};
+use crate::time::UnixTime;
 
 /// How long a ticket lives unless asked for otherwise, in seconds.
 const DEFAULT_MAX_AGE: u64 = 30;
 
-#[derive(Deserialize)]
+/// What the ticket is to be good for
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ticket {
     /// The edge that is to redeem it.
@@ -30,9 +33,26 @@ pub(super) struct Ticket {
     /// The one path that it is good for; any unless given.
     path: Option<String>,
     /// Its life in seconds, 1 to 300; 30 unless given.
+    #[schema(minimum = 1, maximum = 300)]
     max_age: Option<u64>,
 }
 
+/// A ticket
+#[derive(Serialize, ToSchema)]
+pub(super) struct TicketAnswer {
+    /// For the query of one request.
+    ticket: String,
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: UnixTime,
+}
+
+/// A single-use token of this session
+#[utoipa::path(
+    post, path = "/tickets", tag = "tickets",
+    security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
+    request_body = Ticket,
+    responses((status = 200, body = TicketAnswer), NoSession, CrossSite, BadBody, TooMany, Always)
+)]
 pub(super) async fn issue(State(app): State<Arc<App>>, asked: Asked, Body(ticket): Body<Ticket>) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,
@@ -49,7 +69,7 @@ pub(super) async fn issue(State(app): State<Arc<App>>, asked: Asked, Body(ticket
     match app.service.ticket(&session, &wanted, &app.client(&asked), app.now()) {
         Ok(ticket) => {
             let expires_at = ticket.session().expires_at();
-            no_store(Json(json!({ "ticket": ticket.as_str(), "expires_at": expires_at })).into_response())
+            no_store(Json(TicketAnswer { ticket: ticket.as_str().to_owned(), expires_at }).into_response())
         }
         Err(error) => refused(&error),
     }
