@@ -36,8 +36,8 @@ use self::verify::{VERIFY, VERIFY_OPTIONAL};
 use crate::anomaly::{Rules, Watch, Watcher};
 use crate::error::ConfigError;
 use crate::files;
-use crate::http::TrustedProxies;
 use crate::http::problem::Problem;
+use crate::http::{TrustedProxies, csrf};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
@@ -59,6 +59,8 @@ struct Edge {
     issuer: IssuerClient,
     renewal: RenewClient,
     trusted_proxies: TrustedProxies,
+    /// Whose pages may make requests that change something.
+    origins: csrf::Origins,
     base_path: String,
     return_targets: ReturnTargets,
     /// There if the issuer is on another host.
@@ -80,6 +82,10 @@ impl EdgeService {
     /// Opens everything that can be wrong before anybody is served.
     pub(crate) fn open(options: Options) -> Result<Self, ConfigError> {
         let trusted_proxies = options.trusted_proxies()?;
+        let mut origins = csrf::Origins::default();
+        for origin in &options.allowed_origins {
+            origins.allow(origin)?;
+        }
         let issuer = IssuerClient::new(&options.issuer)?;
         let mut feed = FeedClient::builder(&options.issuer);
         feed = match &options.trust {
@@ -128,6 +134,7 @@ impl EdgeService {
             feed: feed.handle(),
             issuer,
             trusted_proxies,
+            origins,
             base_path: options.base_path,
             return_targets: ReturnTargets(options.return_origins),
             hop,

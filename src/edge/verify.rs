@@ -204,7 +204,7 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
     };
     if matches!(credential, Credential::Cookie(_))
         && (csrf::is_unsafe(&original.method) || opens_websocket(headers))
-        && csrf::check(headers, &original.authority()).is_err()
+        && edge.origins.check(headers, &original.authority()).is_err()
     {
         return Err(refused(Verdict::CrossSite, original));
     }
