@@ -170,10 +170,11 @@ impl<K: Clone> SessionLayer<K> {
         self.with(|settings| Arc::make_mut(&mut settings.answers).proxies = proxies)
     }
 
-    /// Tells `sink` of each token that is refused.
+    /// Tells `sink` what became of each token, and of each that was refused who
+    /// asked.
     #[must_use]
-    pub fn events(self, sink: Arc<dyn EventSink>) -> Self {
-        self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(sink))
+    pub fn events(self, sink: impl EventSink) -> Self {
+        self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(Arc::new(sink)))
     }
 
     /// Reads the time from another clock.

@@ -96,6 +96,7 @@ impl<K: Clock> SessionLayer<K> {
         session: Option<&Session>,
         now: UnixTime,
     ) -> Response {
+        self.0.answers.verdict(Some(&refusal));
         #[cfg(feature = "proof")]
         let rejection = refusal.rejection().cloned();
         let response = self.0.answers.refuse(refusal, request, session, now);
@@ -160,6 +161,7 @@ where
                 return ResponseFuture::refused(self.layer.refuse(refusal, &request, None, now));
             }
             Err(refusal) => {
+                settings.answers.verdict(Some(&refusal));
                 settings.answers.record(&refusal, &request, None, now);
                 settings.answers.leave(&mut request);
                 let nonce = self.layer.nonce(&request, now);
@@ -169,6 +171,7 @@ where
         if let Err(refusal) = settings.demand.check(&session, now) {
             return ResponseFuture::refused(self.layer.refuse(refusal, &request, Some(&session), now));
         }
+        settings.answers.verdict(None);
         let nonce = self.layer.nonce(&request, now);
         #[cfg(feature = "sync")]
         let renewal = self.layer.renewal(&request, credential, &session, now);
