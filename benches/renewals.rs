@@ -86,6 +86,7 @@ fn record(n: u128) -> SessionRecord {
         id: SessionId::from_bytes(n.wrapping_mul(0xda94_2042_e4dd_58b5_9e37_79b9_7f4a_7c15).to_le_bytes()),
         subject: Subject::new("alice").unwrap(),
         parent: None,
+        replaces: None,
         audience: Some("shop".to_owned()),
         address: None,
         user_agent: None,

@@ -45,6 +45,7 @@ impl Origins {
         let plain = format!("{scheme}://{authority}") == origin
             && origin == origin.to_ascii_lowercase()
             && !authority.as_str().contains('@')
+            && !authority.as_str().ends_with(':')
             && authority.port().is_none_or(|port| port.as_str() != default && port.as_str() != "");
         let value = HeaderValue::try_from(origin).map_err(|_| NO_ORIGIN)?;
         if !plain {

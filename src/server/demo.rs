@@ -21,6 +21,7 @@ use crate::http::SessionLayer;
 use crate::id::{Subject, hex};
 use crate::issuer::store::{NewUser, Role, SqliteStore, Store};
 use crate::key::{Algorithm, KeyDir, KeyUse};
+use crate::renew::RenewClient;
 use crate::revocation::FeedKeys;
 use crate::revocation::sync::FeedClient;
 use crate::server::config::Config;
@@ -77,6 +78,8 @@ impl Demo {
         config.return_origins.push(app_url.clone());
         config.tokens.audience = Some(AUDIENCE.into());
         let base_path = config.base_path.clone();
+        let lifetimes = config.lifetimes()?;
+        let (renew_after, remember) = (lifetimes.renew_after(), lifetimes.renewal_grace());
         let options =
             Options { listen: issuer, data, keys, config, transport: Transport::Plain, admin_listen: None };
         let issuer = Issuer::open(options).await?;
@@ -91,6 +94,10 @@ impl Demo {
             .revocations(feed.list().clone())
             .audience(AUDIENCE)
             .build()?;
+        let renewal = RenewClient::builder(&issuer_url, verifier.clone())
+            .renew_after(renew_after)
+            .remember(remember)
+            .build()?;
         let app = Router::new()
             .route("/", get(whoami))
             .route(
@@ -99,7 +106,7 @@ impl Demo {
                     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("templates/style.css"))
                 }),
             )
-            .layer(SessionLayer::new(verifier).optional())
+            .layer(SessionLayer::new(verifier).optional().renewing(renewal))
             .with_state(Arc::from(issuer_url.as_str()));
         Ok(Self {
             issuer_url,

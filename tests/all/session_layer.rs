@@ -476,8 +476,8 @@ async fn another_sites_page_changes_nothing() {
     assert!(SessionLayer::new(stand.verifier()).allow_origin("https://app.example/").is_err());
 }
 
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<Event>>>);
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>);
 
 impl EventSink for Heard {
     fn record(&self, event: Event) {
@@ -488,10 +488,10 @@ impl EventSink for Heard {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_listens_hears_which_token_was_refused_and_who_asked() {
     let stand = Stand::new().await;
-    let heard = Heard::default();
+    let heard = Arc::new(Heard::default());
     let recent = Demand::new().authenticated_within(Duration::from_secs(60));
     let layer = |optional: bool| {
-        let layer = layer(&stand).events(heard.clone());
+        let layer = layer(&stand).events(Arc::clone(&heard) as _);
         let layer = layer.trusted_proxies(TrustedProxies::new(["10.0.0.0/8"]).unwrap());
         if optional { layer.optional() } else { layer }
     };

@@ -124,7 +124,6 @@ async fn a_session_ends_at_its_absolute_lifetime() {
 /// Renewal is nobody's business but the edge's: three tabs load at once, again
 /// and again, past the expiry of many tokens.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the demo's edge does not renew yet"]
 async fn three_tabs_that_reload_at_once_stay_logged_in_across_renewals() {
     if no_browser() {
         return;

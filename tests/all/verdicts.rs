@@ -35,7 +35,7 @@ async fn an_application_hears_every_verdict_of_its_layer() {
     let token = issuer.start(Subject::new("alice").unwrap(), (), SystemClock.now()).unwrap();
     let verifier = Verifier::builder(issuer.key_set().clone()).without_revocations().build().unwrap();
     let heard = Heard::default();
-    let layer = SessionLayer::new(verifier).events(heard.clone()).with_clock(SystemClock);
+    let layer = SessionLayer::new(verifier).events(Arc::new(heard.clone())).with_clock(SystemClock);
     let mut app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
     let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 40_000)));
     let good = format!("Bearer {}", token.as_str());

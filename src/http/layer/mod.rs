@@ -170,11 +170,37 @@ impl<K: Clone> SessionLayer<K> {
         self.with(|settings| Arc::make_mut(&mut settings.answers).proxies = proxies)
     }
 
-    /// Tells `sink` what became of each token, and of each that was refused who
-    /// asked.
+    /// Tells `sink` what became of each token ([`EventSink::verdict`]), and
+    /// more of each that is refused, as an event. It is called on the request
+    /// path, so it must return at once.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use hallpass::event::{Event, EventSink};
+    /// use hallpass::{Reason, SessionLayer, Verifier};
+    ///
+    /// #[derive(Default)]
+    /// struct Counts { accepted: AtomicU64, refused: AtomicU64 }
+    ///
+    /// impl EventSink for Counts {
+    ///     fn record(&self, event: Event) {
+    ///         eprintln!("{} from {:?}", event.kind.name(), event.address);
+    ///     }
+    ///     fn verdict(&self, verdict: Result<(), Reason>) {
+    ///         let count = if verdict.is_ok() { &self.accepted } else { &self.refused };
+    ///         count.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// # fn example(verifier: Verifier) -> SessionLayer {
+    /// SessionLayer::new(verifier).events(Arc::new(Counts::default()))
+    /// # }
+    /// ```
     #[must_use]
-    pub fn events(self, sink: impl EventSink) -> Self {
-        self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(Arc::new(sink)))
+    pub fn events(self, sink: Arc<dyn EventSink>) -> Self {
+        self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(sink))
     }
 
     /// Reads the time from another clock.

@@ -119,16 +119,6 @@ impl Answers {
         Some(self.proxies.client(peer.0.ip(), request.headers()))
     }
 
-    /// Tells whoever counts what became of a token, if there was one to look at.
-    pub(super) fn verdict(&self, refusal: Option<&Refusal>) {
-        let Some(sink) = &self.events else { return };
-        match refusal {
-            None | Some(Refusal::Forbidden) => sink.verdict(Ok(())),
-            Some(Refusal::Rejected(rejection)) => sink.verdict(Err(rejection.reason())),
-            Some(Refusal::NoToken | Refusal::Ambiguous(_) | Refusal::CrossSite) => {}
-        }
-    }
-
     /// Tells whoever listens that a token was refused; `session` is whose it
     /// is, where that is known.
     pub(super) fn record<B>(

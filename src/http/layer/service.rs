@@ -52,11 +52,14 @@ impl<K: Clock> SessionLayer<K> {
         {
             settings.origins.check(request.headers(), request.uri()).map_err(|_| Refusal::CrossSite)?;
         }
-        match credential {
+        let session = match credential {
             Credential::Cookie(token) | Credential::Bearer(token) => settings.verifier.verify(token, now),
             Credential::Dpop(token) => self.verify_bound(request, token, now),
+        };
+        if let Some(sink) = &settings.answers.events {
+            sink.verdict(session.as_ref().map(|_| ()).map_err(Rejection::reason));
         }
-        .map_err(Refusal::Rejected)
+        session.map_err(Refusal::Rejected)
     }
 
     #[cfg(feature = "proof")]
@@ -96,7 +99,6 @@ impl<K: Clock> SessionLayer<K> {
         session: Option<&Session>,
         now: UnixTime,
     ) -> Response {
-        self.0.answers.verdict(Some(&refusal));
         #[cfg(feature = "proof")]
         let rejection = refusal.rejection().cloned();
         let response = self.0.answers.refuse(refusal, request, session, now);
@@ -161,7 +163,6 @@ where
                 return ResponseFuture::refused(self.layer.refuse(refusal, &request, None, now));
             }
             Err(refusal) => {
-                settings.answers.verdict(Some(&refusal));
                 settings.answers.record(&refusal, &request, None, now);
                 settings.answers.leave(&mut request);
                 let nonce = self.layer.nonce(&request, now);
@@ -171,7 +172,6 @@ where
         if let Err(refusal) = settings.demand.check(&session, now) {
             return ResponseFuture::refused(self.layer.refuse(refusal, &request, Some(&session), now));
         }
-        settings.answers.verdict(None);
         let nonce = self.layer.nonce(&request, now);
         #[cfg(feature = "sync")]
         let renewal = self.layer.renewal(&request, credential, &session, now);

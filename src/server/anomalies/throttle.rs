@@ -55,7 +55,7 @@ mod tests {
     fn a_network_is_refused_for_a_while_and_others_are_not() {
         let (throttle, at) = (Throttle::default(), UnixTime::saturating_from_secs(1000));
         let (one, other) = ("2001:db8::1".parse().unwrap(), "2001:db8:0:1::1".parse().unwrap());
-        throttle.refuse(one, Duration::from_secs(60), at);
+        throttle.refuse(one, Duration::from_mins(1), at);
         let later = |seconds| at.saturating_add(Duration::from_secs(seconds));
         assert_eq!(throttle.refused("2001:db8::2".parse().unwrap(), later(1)), Some(Duration::from_secs(59)));
         assert_eq!(throttle.refused(other, later(1)), None);
@@ -67,7 +67,7 @@ mod tests {
     fn the_table_is_bounded() {
         let (throttle, at) = (Throttle::default(), UnixTime::EPOCH);
         for n in 0..20_000_u32 {
-            throttle.refuse(IpAddr::from(n.to_be_bytes()), Duration::from_secs(60), at);
+            throttle.refuse(IpAddr::from(n.to_be_bytes()), Duration::from_mins(1), at);
         }
         assert_eq!(throttle.0.lock().unwrap().len(), MOST);
     }
