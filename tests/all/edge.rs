@@ -197,6 +197,14 @@ async fn an_edge_starts_while_the_issuer_is_down() {
     assert_eq!(answer.status(), 204);
     until("the revocation arrives", || is(&first, &revoked, 401));
     assert!(is(&first, &token, 200));
+    let gone = hallpass::danger::inspect(&revoked).unwrap().json["session"]["session_id"].clone();
+    let gone = hex::decode(gone.as_str().unwrap()).unwrap();
+    until("it is on disk", || {
+        std::fs::read_dir(&cache).unwrap().any(|file| {
+            let kept = std::fs::read(file.unwrap().path()).unwrap_or_default();
+            kept.windows(16).any(|bytes| bytes == gone)
+        })
+    });
     issuer.signal("KILL");
     issuer.wait();
     // Without the issuer a session goes on, and a new edge knows what the last knew.
