@@ -401,9 +401,7 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.hosts.admit_for_renewal(shown, head, now).inspect_err(|why| {
-            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
-        })?;
+        let token = self.hosts.admit_for_renewal(shown, head, now)?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.hosts.own().check_revoked(&token, now)?;
