@@ -16,7 +16,9 @@ use http::Request;
 use tower::Service;
 
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<(Vec<Result<(), Reason>>, Vec<Event>)>>);
+struct Heard(Arc<Mutex<(Vec<Verdict>, Vec<Event>)>>);
+
+type Verdict = Result<(), Reason>;
 
 impl EventSink for Heard {
     fn record(&self, event: Event) {
