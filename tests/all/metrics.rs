@@ -52,6 +52,8 @@ async fn eventful(home: &Home) -> (Running, String) {
     assert_eq!(session(token.clone()).await.unwrap().status(), 200);
     assert_eq!(session(token.clone()).await.unwrap().status(), 200);
     assert_eq!(session("nonsense".to_owned()).await.unwrap().status(), 401);
+    let renewal = client().post(serve.at("/renew")).bearer_auth("nonsense").send().await.unwrap();
+    assert_eq!(renewal.status(), 401);
     assert_eq!(client().get(serve.at("/nothing/here")).send().await.unwrap().status(), 404);
     let out = client().post(serve.at("/logout")).bearer_auth(&token).send().await.unwrap();
     assert_eq!(out.status(), 204);
@@ -75,7 +77,8 @@ async fn what_happens_is_counted() {
         ("hallpass_log_ins_total{outcome=\"failure\"}", 1.0),
         ("hallpass_events_total{event=\"authn_login_fail\"}", 1.0),
         ("hallpass_verdicts_total{verdict=\"accepted\"}", 3.0),
-        ("hallpass_verdicts_total{verdict=\"malformed\"}", 1.0),
+        ("hallpass_verdicts_total{verdict=\"malformed\"}", 2.0),
+        ("hallpass_events_total{event=\"token_refused\"}", 3.0),
         ("hallpass_verdicts_total{verdict=\"revoked\"}", 1.0),
         ("hallpass_verdicts_total{verdict=\"expired\"}", 0.0),
         ("hallpass_sessions_total{change=\"created\"}", 1.0),
