@@ -43,6 +43,8 @@ use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
 use crate::revocation::FeedKeys;
 use crate::revocation::sync::{FeedClient, FeedHandle};
+use crate::server::connections::Gate;
+use crate::server::limits::LimitsTable;
 use crate::server::listen::Listener;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
@@ -142,7 +144,11 @@ impl EdgeService {
             watch,
             stale_after: options.stale_after,
         };
-        let listener = Listener::bind(options.listen, options.transport)?;
+        let limits = LimitsTable::default();
+        // All that its proxies ask comes from their addresses.
+        let gate =
+            Gate::new(limits.connections, limits.connections_per_address, edge.trusted_proxies.clone());
+        let listener = Listener::bind(options.listen, options.transport)?.gated(gate);
         Ok(Self { edge: Arc::new(edge), listener, feed, watcher })
     }
 

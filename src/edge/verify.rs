@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::Edge;
-use super::forwarded::{Original, Unclear, is_navigation, opens_websocket};
+use super::forwarded::{Original, Unclear, is_navigation};
 use super::identity;
 use super::pages::Page;
 use crate::error::Reason;
@@ -203,7 +203,7 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
         Err(_) => return Err(refused(Verdict::TwoTokens, original)),
     };
     if matches!(credential, Credential::Cookie(_))
-        && (csrf::is_unsafe(&original.method) || opens_websocket(headers))
+        && (csrf::is_unsafe(&original.method) || csrf::opens_web_socket(headers))
         && edge.origins.check(headers, &original.authority()).is_err()
     {
         return Err(refused(Verdict::CrossSite, original));

@@ -279,7 +279,8 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
     refused(&ask(&format!("/.hallpass/callback?ticket=nonsense&state={shown}"), &kept), 403);
 
     // The right one, and then never again.
-    let answer = ask(target, &kept);
+    let forwarded = [("Host", b), ("Cookie", kept.as_str()), ("X-Forwarded-For", "192.0.2.7")];
+    let answer = exchange(b, "GET", target, &forwarded, "");
     assert_eq!(location(&answer), "/deep");
     let session = answer.cookie(SESSION).unwrap();
     assert!(!session.is_empty());
@@ -290,6 +291,10 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
     // What was refused the second time does not end the first.
     browser.keep(b, &answer);
     assert!(browser.is_in(&hosts.b));
+    // The issuer limits by the address of who came, not by the edge's.
+    until("the issuer has logged it", || {
+        hosts.issuer.log().lines().any(|line| line.contains("ticket redeemed") && line.contains("192.0.2.7"))
+    });
 }
 
 #[test]

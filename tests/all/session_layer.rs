@@ -346,6 +346,22 @@ async fn without_a_session_a_request_is_refused_or_goes_on() {
     assert_eq!(refused(&good).await, Reason::Expired);
 }
 
+/// What is for another audience is nobody's here, whoever let it in further out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_innermost_layer_says_who_asks() {
+    let stand = Stand::new().await;
+    let keys = stand.issuer.key_set().clone();
+    let admin = Verifier::builder(keys).audience("admin").without_revocations().build().unwrap();
+    let admin = SessionLayer::new(admin).with_clock(stand.clock.clone()).optional();
+    let who = get(async |session: Option<Session>| {
+        session.map_or("nobody".to_owned(), |session| session.subject().to_owned())
+    });
+    let app = Router::new().route("/admin", who.clone().layer(admin)).route("/", who).layer(layer(&stand));
+    let alice = stand.start("alice");
+    assert_eq!(body(ask(&app, "/", &[bearer(&alice)]).await).await, "alice");
+    assert_eq!(body(ask(&app, "/admin", &[bearer(&alice)]).await).await, "nobody");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_goes_to_a_page_is_led_to_log_in() {
     let stand = Stand::new().await;
@@ -420,7 +436,13 @@ async fn another_sites_page_changes_nothing() {
     let friendly = layer(&stand).allow_origin("https://app.example").unwrap();
     let friendly = hello().layer(friendly.allow_origin("https://app.example:8443").unwrap());
     let token = stand.start("alice");
-    let web_socket = [("connection", "upgrade"), ("upgrade", "WebSocket")];
+    // Over HTTP/2 it has neither Upgrade nor a key (RFC 8441 §5).
+    let web_sockets = [
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+        ("sec-fetch-mode", "websocket"),
+    ];
     type Headers = &'static [(&'static str, &'static str)];
     let cases: &[(Headers, bool, bool)] = &[
         // What comes with the request; passes at the own host's; passes with the allow-list.
@@ -464,9 +486,11 @@ async fn another_sites_page_changes_nothing() {
         // A link from elsewhere finds its user logged in.
         assert_eq!(ask(&own, "/", &with).await.status(), 200);
         // A WebSocket is a GET that the page could read the answers of.
-        with.extend(web_socket.map(|(name, value)| (name, value.to_owned())));
-        for (app, passes) in [(&own, at_own), (&friendly, at_friendly)] {
-            assert_eq!(ask(app, "/", &with).await.status() == 200, *passes, "{headers:?}");
+        for (name, value) in web_sockets {
+            let with = [&with[..], &[(name, value.to_owned())]].concat();
+            for (app, passes) in [(&own, at_own), (&friendly, at_friendly)] {
+                assert_eq!(ask(app, "/", &with).await.status() == 200, *passes, "{name} {headers:?}");
+            }
         }
         // Nobody's browser adds an Authorization header.
         let mut with = vec![bearer(&token), ("host", "api.example".to_owned())];
