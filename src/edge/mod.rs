@@ -32,6 +32,7 @@ use self::hop::Hop;
 use self::issuer::IssuerClient;
 use self::metrics::Metrics;
 use self::verify::{VERIFY, VERIFY_OPTIONAL};
+use crate::anomaly::{Rules, Watch, Watcher};
 use crate::error::ConfigError;
 use crate::files;
 use crate::http::TrustedProxies;
@@ -39,8 +40,9 @@ use crate::http::problem::Problem;
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
-use crate::revocation::FeedKeys;
 use crate::revocation::sync::{FeedClient, FeedHandle};
+use crate::revocation::{FeedKeys, RevocationList};
+use crate::server::anomalies;
 use crate::server::listen::Listener;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
@@ -54,6 +56,7 @@ const MAX_BODY: usize = 1024;
 struct Edge {
     verifier: Verifier,
     feed: FeedHandle,
+    revocations: RevocationList,
     issuer: IssuerClient,
     renewal: RenewClient,
     trusted_proxies: TrustedProxies,
@@ -62,6 +65,7 @@ struct Edge {
     /// There if the issuer is on another host.
     hop: Option<Hop>,
     metrics: Metrics,
+    watch: Watch,
     stale_after: Duration,
 }
 
@@ -70,10 +74,12 @@ pub(crate) struct EdgeService {
     edge: Arc<Edge>,
     listener: Listener,
     feed: FeedClient,
+    watcher: Watcher,
 }
 
 impl EdgeService {
-    /// Opens everything that can be wrong before anybody is served.
+    /// Opens everything that can be wrong before anybody is served. In a tokio
+    /// runtime.
     pub(crate) fn open(options: Options) -> Result<Self, ConfigError> {
         let trusted_proxies = options.trusted_proxies()?;
         let issuer = IssuerClient::new(&options.issuer)?;
@@ -117,20 +123,23 @@ impl EdgeService {
                 ));
             }
         };
+        let (watch, watcher) = Watch::new(Rules::default(), Arc::new(SystemClock));
         let edge = Edge {
             verifier,
             renewal,
             feed: feed.handle(),
+            revocations: feed.list().clone(),
             issuer,
             trusted_proxies,
             base_path: options.base_path,
             return_targets: ReturnTargets(options.return_origins),
             hop,
             metrics: Metrics::new()?,
+            watch,
             stale_after: options.stale_after,
         };
         let listener = Listener::bind(options.listen, options.transport)?;
-        Ok(Self { edge: Arc::new(edge), listener, feed })
+        Ok(Self { edge: Arc::new(edge), listener, feed, watcher })
     }
 
     /// Where it listens.
@@ -141,9 +150,21 @@ impl EdgeService {
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let feed = tokio::spawn(self.feed.run());
+        let anomalies = tokio::spawn(report_anomalies(self.watcher, Arc::clone(&self.edge)));
         let served = self.listener.serve(router(self.edge), handle).await;
+        anomalies.abort();
         feed.abort();
         served
+    }
+}
+
+/// Logs, counts and reports each anomaly, for ever. What is done about it is
+/// decided by the issuer, which hears of it if this edge reports.
+async fn report_anomalies(mut watcher: Watcher, edge: Arc<Edge>) {
+    while let Some(anomaly) = watcher.next().await {
+        edge.metrics.count_anomaly(anomaly.kind);
+        anomalies::log(&anomaly, "none");
+        edge.feed.report(anomaly);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -12,10 +13,12 @@ use super::forwarded::{Original, Unclear, is_navigation, opens_websocket};
 use super::identity;
 use super::pages::Page;
 use crate::error::{Reason, Rejection};
+use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;
 use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
 use crate::renew::Successor;
 use crate::session::Session;
+use crate::time::UnixTime;
 
 /// Where the proxy sends a browser to log in. Not `Location`, which some
 /// proxies drop from a 401 and others rewrite.
@@ -147,13 +150,13 @@ pub(super) async fn optional(
 }
 
 async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, demand: Demand) -> Response {
+    let started = Instant::now();
     let judged = judge(edge, peer, request).await;
     let verdict = match &judged {
         Ok(_) => Verdict::Accepted,
         Err(refusal) if demand == Demand::Optional && !refusal.verdict.is_forbidden() => Verdict::Anonymous,
         Err(refusal) => refusal.verdict,
     };
-    edge.metrics.count(verdict);
     let mut response = match judged {
         Ok(passed) => pass(edge, &passed),
         Err(_) if verdict == Verdict::Anonymous => {
@@ -166,6 +169,7 @@ async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, d
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cookie::vary_on_cookie(headers);
+    edge.metrics.count(verdict, started.elapsed());
     response
 }
 
@@ -207,21 +211,18 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
     {
         return Err(refused(Verdict::CrossSite, original));
     }
-    match edge.verifier.verify(credential.token(), edge.now()) {
+    let now = edge.now();
+    let client = edge.trusted_proxies.client(peer.ip(), headers);
+    match edge.verifier.verify(credential.token(), now) {
         Ok(session) => {
-            let client = edge.trusted_proxies.client(peer.ip(), headers);
+            edge.watch.used(session.id(), client, now);
             Ok(edge.with_renewal(session, credential, client).await)
         }
         Err(rejection) => {
-            log(peer, headers, edge, &rejection);
+            edge.heard_of(&rejection, client, now);
             Err(refused(Verdict::Refused(rejection.reason()), original))
         }
     }
-}
-
-fn log(peer: SocketAddr, headers: &HeaderMap, edge: &Edge, rejection: &Rejection) {
-    let address = edge.trusted_proxies.client(peer.ip(), headers);
-    tracing::info!(event = "token_refused", reason = %rejection.reason(), %address, "token refused");
 }
 
 fn pass(edge: &Edge, passed: &Passed) -> Response {
@@ -276,6 +277,13 @@ fn refuse(edge: &Edge, refusal: &Refusal, headers: &HeaderMap) -> Response {
 }
 
 impl Edge {
+    /// A refused token, for the log and the detector.
+    fn heard_of(&self, rejection: &Rejection, address: IpAddr, now: UnixTime) {
+        let reason = rejection.reason();
+        tracing::info!(event = "token_refused", %reason, %address, "token refused");
+        self.watch.record(Event::new(EventKind::TokenRefused(reason), now).from(address));
+    }
+
     /// The session with its newest token, where it came in a cookie and is due.
     /// Whoever holds a bearer token renews it.
     async fn with_renewal(&self, session: Session, credential: Credential<'_>, client: IpAddr) -> Passed {

@@ -9,6 +9,8 @@ use crate::proxies::exchange::{Answer, exchange, try_exchange};
 use crate::support::{Home, PASSWORD, Running, bearer, client, misused, ok};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For edges that are told to report.
+pub(crate) const EDGE_TOKEN: &str = "fedcba9876543210fedcba9876543210";
 const SERVICE: &str = "0123456789abcdef0123456789abcdef";
 /// What a browser sends that goes to a page.
 const PAGE: [(&str, &str); 2] = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")];
@@ -39,7 +41,7 @@ fn start(home: &Home, issuer: &str, more: &[&str]) -> Running {
         args.extend(["--listen", "127.0.0.1:0"]);
     }
     args.extend(more);
-    Running::start(&args, &[])
+    Running::start(&args, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)])
 }
 
 /// What nginx would ask of this request.
