@@ -44,7 +44,8 @@ pub struct Watcher {
     found: VecDeque<Anomaly>,
     clock: Arc<dyn Clock>,
     started: Instant,
-    ticks: tokio::time::Interval,
+    /// Made in the runtime that it ticks in.
+    ticks: Option<tokio::time::Interval>,
 }
 
 impl core::fmt::Debug for Watcher {
@@ -54,19 +55,17 @@ impl core::fmt::Debug for Watcher {
 }
 
 impl Watch {
-    /// A queue, and what takes from it. In a tokio runtime.
+    /// A queue, and what takes from it.
     #[must_use]
     pub fn new(rules: Rules, clock: Arc<dyn Clock>) -> (Self, Watcher) {
         let (send, receive) = mpsc::channel(QUEUE);
-        let mut ticks = tokio::time::interval(CLOCKS_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watcher = Watcher {
             queue: receive,
             detector: Detector::new(rules),
             found: VecDeque::new(),
             clock,
             started: Instant::now(),
-            ticks,
+            ticks: None,
         };
         (Self { queue: send, dropped: Arc::default() }, watcher)
     }
@@ -127,9 +126,14 @@ impl Watcher {
             if let Some(anomaly) = self.found.pop_front() {
                 return Some(anomaly);
             }
+            let ticks = self.ticks.get_or_insert_with(|| {
+                let mut ticks = tokio::time::interval(CLOCKS_EVERY);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                ticks
+            });
             tokio::select! {
                 biased;
-                _ = self.ticks.tick() => {
+                _ = ticks.tick() => {
                     let found = self.detector.clocks(self.clock.now(), self.started.elapsed());
                     self.found.extend(found);
                 }

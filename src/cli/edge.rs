@@ -56,6 +56,10 @@ pub(super) struct EdgeArgs {
     /// Another origin that log-in may lead back to; may be given several times
     #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "public_origin")]
     return_origin: Vec<String>,
+    /// Another origin whose pages may send POSTs and the like with the cookie; may be given
+    /// several times
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    allow_origin: Vec<String>,
     /// Age of the feed from which every token is refused
     #[arg(long, default_value = "15m", value_parser = duration)]
     stale_after: Duration,
@@ -98,6 +102,7 @@ impl EdgeArgs {
             trusted_proxies: self.trusted_proxy,
             public_origin: self.public_origin,
             return_origins: self.return_origin,
+            allowed_origins: self.allow_origin,
             stale_after: self.stale_after,
             token_cache: (self.token_cache > 0).then(|| self.token_cache.saturating_mul(1024 * 1024)),
             report_as: self.report_as.map(report_as).transpose()?,

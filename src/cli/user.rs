@@ -48,6 +48,13 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         data: Data,
     },
+    /// Let a user whose password was wrong too often try again
+    Unlock {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        data: Data,
+    },
     /// List the users
     List {
         #[command(flatten)]
@@ -109,6 +116,10 @@ impl UserCommand {
             Self::Enable { name, data } => {
                 let name = Subject::new(name)?;
                 data.existing().await?.enable_user(&name).await.map_err(refused)
+            }
+            Self::Unlock { name, data } => {
+                let name = Subject::new(name)?;
+                data.existing().await?.unlock_user(&name).await.map_err(refused)
             }
             Self::List { data } => {
                 let users = data.existing().await?.list_users().await.map_err(refused)?;

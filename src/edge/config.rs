@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) public_origin: Option<String>,
     pub(crate) return_origins: Vec<String>,
+    /// Other origins whose pages may use the cookie for what changes something.
+    pub(crate) allowed_origins: Vec<String>,
     pub(crate) stale_after: Duration,
     /// Bytes; none for no cache.
     pub(crate) token_cache: Option<usize>,

@@ -80,6 +80,11 @@ impl Metrics {
             verdicts.with_label_values(&[verdict.name()]);
         }
         let hops = counters("hops_total", "Log-ins by a hop from the issuer's host.", "outcome")?;
+        for outcome in
+            ["started", "completed", "wrong_state", "ticket_refused", "issuer_unavailable", "token_refused"]
+        {
+            hops.with_label_values(&[outcome]);
+        }
         let renewals = counters("renewals_total", "Answers of the issuer about a token.", "outcome")?;
         let anomalies = counters("anomalies_total", "Anomalies that the detector raised here.", "kind")?;
         for kind in AnomalyKind::ALL {

@@ -4,6 +4,7 @@
 //! It has the public keys and the revocation list, as every edge has, and asks
 //! the issuer nothing that a request waits for but a renewal.
 
+mod anomalies;
 pub(crate) mod config;
 mod forwarded;
 mod hop;
@@ -35,14 +36,13 @@ use self::verify::{VERIFY, VERIFY_OPTIONAL};
 use crate::anomaly::{Rules, Watch, Watcher};
 use crate::error::ConfigError;
 use crate::files;
-use crate::http::TrustedProxies;
 use crate::http::problem::Problem;
+use crate::http::{TrustedProxies, csrf};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
 use crate::revocation::sync::{FeedClient, FeedHandle};
 use crate::revocation::{FeedKeys, RevocationList};
-use crate::server::anomalies;
 use crate::server::listen::Listener;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
@@ -60,6 +60,8 @@ struct Edge {
     issuer: IssuerClient,
     renewal: RenewClient,
     trusted_proxies: TrustedProxies,
+    /// Whose pages may make requests that change something.
+    origins: csrf::Origins,
     base_path: String,
     return_targets: ReturnTargets,
     /// There if the issuer is on another host.
@@ -78,10 +80,13 @@ pub(crate) struct EdgeService {
 }
 
 impl EdgeService {
-    /// Opens everything that can be wrong before anybody is served. In a tokio
-    /// runtime.
+    /// Opens everything that can be wrong before anybody is served.
     pub(crate) fn open(options: Options) -> Result<Self, ConfigError> {
         let trusted_proxies = options.trusted_proxies()?;
+        let mut origins = csrf::Origins::default();
+        for origin in &options.allowed_origins {
+            origins.allow(origin)?;
+        }
         let issuer = IssuerClient::new(&options.issuer)?;
         let mut feed = FeedClient::builder(&options.issuer);
         feed = match &options.trust {
@@ -131,6 +136,7 @@ impl EdgeService {
             revocations: feed.list().clone(),
             issuer,
             trusted_proxies,
+            origins,
             base_path: options.base_path,
             return_targets: ReturnTargets(options.return_origins),
             hop,
@@ -149,22 +155,12 @@ impl EdgeService {
 
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
+        let anomalies = tokio::spawn(anomalies::tell(self.watcher, Arc::clone(&self.edge)));
         let feed = tokio::spawn(self.feed.run());
-        let anomalies = tokio::spawn(report_anomalies(self.watcher, Arc::clone(&self.edge)));
         let served = self.listener.serve(router(self.edge), handle).await;
-        anomalies.abort();
         feed.abort();
+        anomalies.abort();
         served
-    }
-}
-
-/// Logs, counts and reports each anomaly, for ever. What is done about it is
-/// decided by the issuer, which hears of it if this edge reports.
-async fn report_anomalies(mut watcher: Watcher, edge: Arc<Edge>) {
-    while let Some(anomaly) = watcher.next().await {
-        edge.metrics.count_anomaly(anomaly.kind);
-        anomalies::log(&anomaly, "none");
-        edge.feed.report(anomaly);
     }
 }
 

@@ -12,13 +12,12 @@ use super::Edge;
 use super::forwarded::{Original, Unclear, is_navigation, opens_websocket};
 use super::identity;
 use super::pages::Page;
-use crate::error::{Reason, Rejection};
+use crate::error::Reason;
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;
 use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
 use crate::renew::Successor;
 use crate::session::Session;
-use crate::time::UnixTime;
 
 /// Where the proxy sends a browser to log in. Not `Location`, which some
 /// proxies drop from a 401 and others rewrite.
@@ -207,19 +206,19 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
     };
     if matches!(credential, Credential::Cookie(_))
         && (csrf::is_unsafe(&original.method) || opens_websocket(headers))
-        && csrf::check(headers, &original.authority()).is_err()
+        && edge.origins.check(headers, &original.authority()).is_err()
     {
         return Err(refused(Verdict::CrossSite, original));
     }
-    let now = edge.now();
-    let client = edge.trusted_proxies.client(peer.ip(), headers);
+    let (client, now) = (edge.trusted_proxies.client(peer.ip(), headers), edge.now());
     match edge.verifier.verify(credential.token(), now) {
         Ok(session) => {
             edge.watch.used(session.id(), client, now);
             Ok(edge.with_renewal(session, credential, client).await)
         }
         Err(rejection) => {
-            edge.heard_of(&rejection, client, now);
+            tracing::info!(event = "token_refused", reason = %rejection.reason(), address = %client, "token refused");
+            edge.watch.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(client));
             Err(refused(Verdict::Refused(rejection.reason()), original))
         }
     }
@@ -277,13 +276,6 @@ fn refuse(edge: &Edge, refusal: &Refusal, headers: &HeaderMap) -> Response {
 }
 
 impl Edge {
-    /// A refused token, for the log and the detector.
-    fn heard_of(&self, rejection: &Rejection, address: IpAddr, now: UnixTime) {
-        let reason = rejection.reason();
-        tracing::info!(event = "token_refused", %reason, %address, "token refused");
-        self.watch.record(Event::new(EventKind::TokenRefused(reason), now).from(address));
-    }
-
     /// The session with its newest token, where it came in a cookie and is due.
     /// Whoever holds a bearer token renews it.
     async fn with_renewal(&self, session: Session, credential: Credential<'_>, client: IpAddr) -> Passed {

@@ -10,12 +10,25 @@ use http::{HeaderMap, HeaderValue};
 /// Path=/ and no Domain (draft-ietf-httpbis-rfc6265bis §4.1.3.2).
 pub const SESSION_COOKIE: &str = "__Host-session";
 
+/// The name of the cookie by which log-in knows a device again.
+pub(crate) const DEVICE_COOKIE: &str = "__Host-device";
+
 /// Sets the session cookie. Whoever caches this response gives one person's
 /// session to another, so the response says that nobody may.
 pub(crate) fn set(headers: &mut HeaderMap, token: &str, max_age: Duration) {
     // Beyond 2^63 seconds no browser keeps anything.
     let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
     append(headers, &attributes(token).max_age(time::Duration::seconds(max_age)).build());
+}
+
+/// Sets the device cookie. It says who logged in here and gives nothing to who
+/// has it, but it is nobody else's either.
+pub(crate) fn set_device(headers: &mut HeaderMap, value: &str, max_age: Duration) {
+    let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+    let cookie = Cookie::build((DEVICE_COOKIE, value)).path("/").secure(true).http_only(true);
+    // Log-in is a POST from our own page.
+    let cookie = cookie.same_site(SameSite::Strict).max_age(time::Duration::seconds(max_age));
+    append(headers, &cookie.build());
 }
 
 /// Puts a renewed token into a response of some service: unless that sets the

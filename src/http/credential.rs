@@ -51,23 +51,8 @@ impl<'a> Credential<'a> {
             }
             return Ok(authorization.to_str().ok().and_then(Self::authorization));
         }
-        let mut found = None;
-        // HTTP/2 may split the cookies over several headers (RFC 9113 §8.2.3).
-        for header in headers.get_all(COOKIE) {
-            let mut rest = header.as_bytes();
-            while !rest.is_empty() {
-                let (pair, after) = split(rest);
-                rest = after;
-                if let Some(value) = value_of(pair, cookie_name)
-                    && found.replace(value).is_some()
-                {
-                    return Err(CredentialError::TwoCookies);
-                }
-            }
-        }
-        // A value with bytes outside UTF-8 is no token. Elsewhere in the header
-        // they are some other cookie's doing.
-        Ok(found.and_then(|value| core::str::from_utf8(value).ok()).map(Self::Cookie))
+        // A value with bytes outside UTF-8 is no token.
+        Ok(cookie(headers, cookie_name)?.map(Self::Cookie))
     }
 
     /// The scheme's name is case-insensitive (RFC 9110 §11.1).
@@ -90,6 +75,26 @@ impl<'a> Credential<'a> {
             Self::Cookie(token) | Self::Bearer(token) | Self::Dpop(token) => token,
         }
     }
+}
+
+/// The value of the cookie of this name, if it is UTF-8. Elsewhere in the header
+/// other bytes are some other cookie's doing.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, CredentialError> {
+    let mut found = None;
+    // HTTP/2 may split the cookies over several headers (RFC 9113 §8.2.3).
+    for header in headers.get_all(COOKIE) {
+        let mut rest = header.as_bytes();
+        while !rest.is_empty() {
+            let (pair, after) = split(rest);
+            rest = after;
+            if let Some(value) = value_of(pair, name)
+                && found.replace(value).is_some()
+            {
+                return Err(CredentialError::TwoCookies);
+            }
+        }
+    }
+    Ok(found.and_then(|value| core::str::from_utf8(value).ok()))
 }
 
 /// The first of the cookies, and those after its semicolon.

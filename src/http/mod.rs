@@ -4,7 +4,7 @@
 mod client_address;
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod cookie;
-mod credential;
+pub(crate) mod credential;
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod csrf;
 mod extract;

@@ -10,6 +10,7 @@ use crate::files;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
 use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
+use crate::server::limits::LimitsTable;
 use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
@@ -31,6 +32,8 @@ pub struct Config {
     pub lifetimes: LifetimesTable,
     /// What tokens say.
     pub tokens: TokensTable,
+    /// How much anybody may ask for.
+    pub limits: LimitsTable,
     /// From when on something is an anomaly, and what is done then.
     pub anomalies: AnomaliesTable,
     /// Where anomalies are posted.
@@ -156,7 +159,7 @@ impl Config {
                 return Err(format!("the host {} is there twice", host.origin));
             }
         }
-        Ok(())
+        self.limits.check()
     }
 
     /// # Errors

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::error::ConfigError;
 use crate::server::certificate::Certificate;
+use crate::server::connections::{self, Gate};
 
 /// How long a client may take to send a request's head, and how long a
 /// connection may stay silent before its first request.
@@ -55,6 +56,7 @@ impl Transport {
 pub struct Listener {
     socket: TcpListener,
     transport: Transport,
+    gate: Gate,
 }
 
 impl Listener {
@@ -68,7 +70,12 @@ impl Listener {
         let fail = |why: std::io::Error| ConfigError::Listen { address, why: why.to_string() };
         let socket = TcpListener::bind(address).map_err(fail)?;
         socket.set_nonblocking(true).map_err(fail)?;
-        Ok(Self { socket, transport })
+        Ok(Self { socket, transport, gate: Gate::default() })
+    }
+
+    /// With these bounds on connections.
+    pub(crate) fn gated(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 
     /// The address it is bound to.
@@ -90,10 +97,12 @@ impl Listener {
             let certificate = Certificate::open(cert, key).await?;
             let mut server = axum_server::from_tcp_rustls(self.socket, certificate.config())
                 .map_err(fail)?
+                .map(|tls| tls.acceptor(self.gate))
                 .handle(handle)
                 .first_request_timeout(HEAD_TIMEOUT);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIMEOUT));
+            connections::bound(server.http_builder());
             // Ends with the set, and so with this.
             let mut follower = JoinSet::new();
             follower.spawn(certificate.keep_current());
@@ -101,9 +110,11 @@ impl Listener {
         } else {
             let mut server = axum_server::from_tcp(self.socket)
                 .map_err(fail)?
+                .acceptor(self.gate)
                 .handle(handle)
                 .first_request_timeout(HEAD_TIMEOUT);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            connections::bound(server.http_builder());
             server.serve(service).await.map_err(fail)
         }
     }

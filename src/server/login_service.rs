@@ -8,16 +8,21 @@ use http::{HeaderMap, header};
 
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink, Limit};
-use crate::http::Credential;
+use crate::http::cookie::DEVICE_COOKIE;
 use crate::http::proof::RequestHead;
-use crate::id::{SessionId, Subject};
-use crate::issuer::store::{AuditEvent, Revoked, SessionRecord, Store, StoreError, Target};
+use crate::http::{Credential, credential, network_of};
+use crate::id::{SessionId, Subject, SubjectHash};
+use crate::issuer::store::{
+    Attempt, AttemptKey, AuditEvent, CapScope, DeviceId, MadeRoom, Revoked, SessionRecord, Store, StoreError,
+    Target,
+};
 use crate::issuer::{self, IssuedToken, Minter, NewSession, RenewError, Renewal};
 use crate::proof::{NewBinding, ProofError};
 use crate::server::anomalies::throttle::Throttle;
 use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
+use crate::server::limits::{Limited, Limits};
 use crate::server::password::{Password, PasswordChecker};
 use crate::server::revocations::Follower;
 use crate::server::tickets::LiveTickets;
@@ -27,17 +32,48 @@ use crate::time::UnixTime;
 /// How often a log-in that a revocation overtook is minted again.
 pub(super) const START_ATTEMPTS: usize = 3;
 
+/// When to come again if there are too many sessions: some may have ended.
+const SESSIONS_RETRY: Duration = Duration::from_mins(1);
+
+const fn limit_of(scope: CapScope) -> Limit {
+    match scope {
+        CapScope::Account => Limit::SessionsOfAccount,
+        CapScope::Network => Limit::SessionsOfAddress,
+    }
+}
+
 /// Who asks, for the session's record and the audit trail.
 pub(crate) struct Client {
     address: IpAddr,
     user_agent: Option<String>,
+    /// Whether the address is the client's and not that of a service that
+    /// speaks for it.
+    own_address: bool,
+    device_cookie: Option<String>,
 }
 
 impl Client {
     pub(crate) fn new(address: IpAddr, headers: &HeaderMap) -> Self {
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         // An IPv4 client of a socket that takes both is one client, not two.
-        Self { address: address.to_canonical(), user_agent: user_agent.map(str::to_owned) }
+        Self {
+            address: address.to_canonical(),
+            user_agent: user_agent.map(str::to_owned),
+            own_address: true,
+            // Two of them are none: one was planted.
+            device_cookie: credential::cookie(headers, DEVICE_COOKIE).ok().flatten().map(str::to_owned),
+        }
+    }
+
+    /// The same, when the address is that of a service.
+    pub(crate) const fn by_service(mut self) -> Self {
+        self.own_address = false;
+        self
+    }
+
+    /// The address that limits count by.
+    fn limited_address(&self) -> Option<IpAddr> {
+        self.own_address.then_some(self.address)
     }
 
     pub(crate) const fn address(&self) -> IpAddr {
@@ -79,6 +115,9 @@ pub(crate) enum LogInError {
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
+    /// Too many attempts: no password was looked at; or too many new sessions.
+    #[error("too many attempts ({})", .0.limit.name())]
+    Limited(Limited),
     /// The proof that should bind the session to a key.
     #[error(transparent)]
     Proof(#[from] ProofError),
@@ -109,6 +148,7 @@ pub(crate) struct LoginService<S> {
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
     pub(crate) passwords: PasswordChecker,
+    pub(crate) limits: Limits,
     pub(crate) throttle: Throttle,
     pub(crate) live_tickets: LiveTickets,
 }
@@ -125,7 +165,7 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let user = self.authenticate(name, password, client, now).await?;
+        let user = self.authenticate(name, password, None, client, now).await?;
         // Used up only now: a stranger's proofs must not fill the cache.
         let accept = |binding| self.hosts.proofs().proofs().accept(binding, now);
         let bound_to = binding.map(accept).transpose()?;
@@ -173,7 +213,7 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let user = self.authenticate(session.subject(), password, client, now).await?;
+        let user = self.authenticate(session.subject(), password, Some(session), client, now).await?;
         let claims = user.claims.unwrap_or_default();
         let start = Start {
             subject: &user.name,
@@ -207,39 +247,103 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<(), LogInError> {
-        self.authenticate(session.subject(), password, client, now).await.map(drop)
+        self.authenticate(session.subject(), password, Some(session), client, now).await.map(drop)
     }
 
-    /// The user with this name and password.
+    /// The device that log-in knows the client as: by its cookie, or else by the
+    /// session that asks for the password again.
+    pub(crate) fn device(
+        &self,
+        account: SubjectHash,
+        session: Option<&Session>,
+        client: &Client,
+        now: UnixTime,
+    ) -> Option<DeviceId> {
+        let cookie = client.device_cookie.as_deref();
+        let known = cookie.and_then(|cookie| self.limits.devices.known(cookie, account, now));
+        known.or_else(|| session.map(|session| *session.id().as_bytes()))
+    }
+
+    /// Who this is. Every limit is looked at before the password, and all of it
+    /// is the same for a name that nobody has.
     pub(crate) async fn authenticate(
         &self,
         name: &str,
         password: Password,
+        session: Option<&Session>,
         client: &Client,
         now: UnixTime,
     ) -> Result<issuer::store::User, LogInError> {
+        let tried = Subject::new(name).ok();
+        let limited = |limited: Limited| {
+            self.events
+                .record(client.happened(EventKind::LogInLimited(limited.limit), now).of(tried.clone()));
+            LogInError::Limited(limited)
+        };
         if let Some(wait) = self.throttle.refused(client.address, now) {
             let kind = EventKind::LogInLimited(Limit::Address);
             self.events.record(client.happened(kind, now).of(Subject::new(name).ok()));
             return Err(LogInError::Throttled(wait));
         }
+        self.limits.attempt(client.address).map_err(limited)?;
+        let admitted = self.passwords.admit(network_of(client.address)).map_err(|_| {
+            limited(self.limits.hit(Limit::PasswordWork, Duration::ZERO));
+            LogInError::Busy
+        })?;
         let user = self.store.find_user(name).await?;
+        let account = SubjectHash::of(name);
+        let key = AttemptKey { account, device: self.device(account, session, client, now) };
+        let rule = self.limits.rule();
+        let (key, last) = match self.store.begin_attempt(key, user.is_some(), rule, now).await? {
+            Attempt::Go { key, last } => (key, last),
+            Attempt::Wait(wait) => return Err(limited(self.limits.hit(Limit::Account, wait))),
+            Attempt::Locked => return Err(limited(self.limits.hit(Limit::Failures, rule.longest_wait))),
+        };
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so
         // that the time of the answer doesn't tell who exists.
-        let right = self.passwords.check(password, hash).await.map_err(|_| LogInError::Busy)?;
+        let right = self.passwords.check(admitted, password, hash).await.map_err(|_| LogInError::Busy)?;
         if let Some(user) = user.filter(|user| right && !user.disabled) {
+            self.store.attempt_succeeded(key, rule).await?;
             self.events.record(client.happened(EventKind::LogInSucceeded, now).of(Some(user.name.clone())));
             return Ok(user);
         }
-        let name = Subject::new(name).ok();
-        self.events.record(client.happened(EventKind::LogInFailed, now).of(name.clone()));
-        let event = client.event("authn_login_fail", name.as_ref().map(Subject::as_str), None);
-        // Losing a line of the audit trail refuses nobody else.
+        self.events.record(client.happened(EventKind::LogInFailed, now).of(tried.clone()));
+        let name = tried.as_ref().map(Subject::as_str);
+        self.audit(client.event("authn_login_fail", name, None), now).await;
+        if last {
+            self.audit(client.event("authn_login_fail_max", name, None), now).await;
+        }
+        Err(LogInError::Refused)
+    }
+
+    /// Losing a line of the audit trail refuses nobody.
+    async fn audit(&self, event: AuditEvent, now: UnixTime) {
         if let Err(error) = self.store.append_audit(event, now).await {
             tracing::error!(%error, "the audit trail could not be written");
         }
-        Err(LogInError::Refused)
+    }
+
+    /// Says that sessions were too many, and which were ended for that.
+    async fn made_room(&self, made: &[MadeRoom], client: &Client, now: UnixTime) {
+        for room in made {
+            let limit = limit_of(room.scope);
+            self.limits.hit(limit, Duration::ZERO);
+            for kind in [EventKind::SessionsExceeded(limit), EventKind::SessionEnded] {
+                let event = client.happened(kind, now).session(room.id);
+                self.events.record(event.of(Some(room.subject.clone())));
+            }
+        }
+        if !made.is_empty() {
+            self.catch_up(now).await;
+        }
+    }
+
+    /// Says that a session was not started since there were too many.
+    async fn too_many(&self, limit: Limit, subject: &Subject, client: &Client, now: UnixTime) {
+        let kind = EventKind::SessionsExceeded(limit);
+        self.events.record(client.happened(kind, now).of(Some(subject.clone())));
+        self.audit(client.event(kind.name(), Some(subject.as_str()), None), now).await;
     }
 
     /// Mints and enters; again with a later start if a revocation came between.
@@ -249,6 +353,11 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
+        let address = client.limited_address();
+        if let Err(limited) = self.limits.new_session(SubjectHash::of(start.subject.as_str()), address) {
+            self.too_many(limited.limit, start.subject, client, now).await;
+            return Err(LogInError::Limited(limited));
+        }
         let keys = self.keyring.signing_keys(&self.revocations.revoked_keys(), now)?;
         let mut started = self.store.earliest_start(start.subject, now).await?;
         for _ in 0..START_ATTEMPTS {
@@ -267,10 +376,17 @@ impl<S: Store> LoginService<S> {
             let grace = self.minter.lifetimes().renewal_grace();
             record.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let event = client.event("session_created", Some(session.subject()), Some(session.id()));
-            match self.store.insert_session(record, Some(event), now).await {
+            let caps = self.limits.caps(address, start.replaces);
+            match self.store.insert_session_within(record, caps, Some(event), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
+                Err(StoreError::SessionsExceeded(scope)) => {
+                    let limit = limit_of(scope);
+                    self.too_many(limit, start.subject, client, now).await;
+                    return Err(LogInError::Limited(self.limits.hit(limit, SESSIONS_RETRY)));
+                }
                 Err(error) => return Err(error.into()),
-                Ok(()) => {
+                Ok(made) => {
+                    self.made_room(&made, client, now).await;
                     let event = client.happened(EventKind::SessionCreated, now).session(session.id());
                     self.events.record(event.of(Some(start.subject.clone())));
                     return Ok(token);

@@ -5,12 +5,14 @@ mod app;
 mod asked;
 mod certificate;
 pub(crate) mod config;
+mod connections;
 mod credential;
 pub(crate) mod demo;
 pub(crate) mod edges;
 mod events;
 mod hosts;
 mod keyring;
+pub(crate) mod limits;
 pub(crate) mod listen;
 mod live;
 mod login_service;
@@ -43,10 +45,12 @@ use crate::server::anomalies::throttle::Throttle;
 use crate::server::anomalies::webhook::Webhook;
 use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
+use crate::server::connections::Gate;
 use crate::server::edges::Edges;
 use crate::server::events::Events;
 use crate::server::hosts::Hosts;
 use crate::server::keyring::Keyring;
+use crate::server::limits::Limits;
 use crate::server::listen::{Listener, Transport};
 use crate::server::live::Live;
 use crate::server::login_service::LoginService;
@@ -96,6 +100,15 @@ impl Issuer {
         let keyring = Keyring::open(options.keys, clock.now())?;
         let minter = options.config.minter()?;
         let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
+        if options.transport == Transport::BehindTlsProxy && options.config.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "no trusted_proxies: all clients count as one, the proxy, and share its limits; \
+                 name the proxy's address in the configuration"
+            );
+        }
+        let table = options.config.limits;
+        let proxies = settings.trusted_proxies.clone();
+        let listener = listener.gated(Gate::new(table.connections, table.connections_per_address, proxies));
         let metrics = Metrics::new()?;
         let store = Arc::new(Timed::new(SqliteStore::open(&options.data).await?, metrics.clone()));
 
@@ -117,6 +130,7 @@ impl Issuer {
             keyring: keyring.clone(),
             events: events.clone(),
             passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            limits: Limits::open(table, &*store).await?,
             throttle: Throttle::default(),
             live_tickets: LiveTickets::new()?,
         });

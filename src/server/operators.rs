@@ -77,7 +77,7 @@ impl<S: Store> Operators<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
-        let user = self.service.authenticate(name, password, client, now).await?;
+        let user = self.service.authenticate(name, password, None, client, now).await?;
         if user.role != Role::Operator {
             tracing::warn!(event = "authz_fail", address = %client.address(), "a user who is no operator");
             return Err(LogInError::Refused);

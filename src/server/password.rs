@@ -1,10 +1,13 @@
 //! Passwords: argon2id, off the async threads, a bounded number at a time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
-use tokio::sync::Semaphore;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
+use subtle::ConstantTimeEq;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 /// Shortest password, in characters (NIST SP 800-63B-4 §3.1.1.2: at least 8
@@ -51,9 +54,26 @@ impl Password {
             .map_err(|error| error.to_string())
     }
 
-    fn verifies(&self, hash: &str) -> bool {
-        PasswordHash::new(hash)
-            .is_ok_and(|hash| Argon2::default().verify_password(self.0.as_bytes(), &hash).is_ok())
+    /// Whether this is the password behind a PHC string, computed in `memory`,
+    /// which grows to what the string's parameters need.
+    fn verifies(&self, hash: &str, memory: &mut Vec<Block>) -> bool {
+        let Ok(hash) = PasswordHash::new(hash) else { return false };
+        let (Some(salt), Some(wanted)) = (&hash.salt, &hash.hash) else { return false };
+        let Ok(algorithm) = Algorithm::try_from(hash.algorithm.as_str()) else { return false };
+        let Ok(version) = hash.version.map_or(Ok(Version::default()), Version::try_from) else {
+            return false;
+        };
+        let Ok(params) = Params::try_from(&hash) else { return false };
+        let blocks = params.block_count();
+        if memory.len() < blocks {
+            memory.reserve_exact(blocks - memory.len());
+            memory.resize(blocks, Block::new());
+        }
+        let mut computed = Zeroizing::new([0; Output::MAX_LENGTH]);
+        let computed = &mut computed[..wanted.len()];
+        Argon2::new(algorithm, version, params)
+            .hash_password_into_with_memory(self.0.as_bytes(), salt, computed, &mut memory[..blocks])
+            .is_ok_and(|()| bool::from(computed.ct_eq(wanted.as_bytes())))
     }
 }
 
@@ -80,11 +100,19 @@ pub struct PasswordChecker {
     cores: usize,
     working: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    /// The memory of those at work, kept for the next: what the allocator is
+    /// given back it keeps for the thread that gave it, and there are many.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    /// How many of the admitted are whose.
+    networks: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most_of_network: usize,
     /// Compared with when there is no such user, so that the answer takes as
     /// long as for one that there is.
     nobody: Arc<str>,
 }
 
+/// One network has at most this part of all places, so that the others find one.
+const SHARE: usize = 4;
 /// How many passwords are being hashed and wait for it, and how many may.
 pub(crate) struct PasswordLoad {
     pub(crate) working: usize,
@@ -106,8 +134,26 @@ impl PasswordChecker {
             cores,
             working: Arc::new(Semaphore::new(cores)),
             admitted: Arc::new(Semaphore::new(cores * (QUEUE + 1))),
+            memory: Arc::default(),
+            networks: Arc::default(),
+            most_of_network: cores * (QUEUE + 1) / SHARE,
             nobody: Password::new("nobody has this password".to_owned()).hash()?.into(),
         })
+    }
+
+    /// A place among those whose passwords are checked, or wait for it.
+    ///
+    /// # Errors
+    /// [`Busy`] if too many checks wait already, of all or of this network.
+    pub fn admit(&self, network: IpAddr) -> Result<Admitted, Busy> {
+        let permit = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Busy)?;
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = networks.entry(network).or_default();
+        if *count == self.most_of_network {
+            return Err(Busy);
+        }
+        *count += 1;
+        Ok(Admitted { _permit: permit, network, networks: Arc::clone(&self.networks) })
     }
 
     /// How busy it is.
@@ -128,20 +174,98 @@ impl PasswordChecker {
     /// the same work.
     ///
     /// # Errors
-    /// [`Busy`] if too many checks wait already.
-    pub async fn check(&self, password: Password, hash: Option<String>) -> Result<bool, Busy> {
+    /// [`Busy`] if the process is ending.
+    pub async fn check(
+        &self,
+        admitted: Admitted,
+        password: Password,
+        hash: Option<String>,
+    ) -> Result<bool, Busy> {
         // A password that nobody can have costs nothing.
         if password.0.len() > MAX_BYTES {
             return Ok(false);
         }
-        let _admitted = self.admitted.try_acquire().map_err(|_| Busy)?;
-        let _working = self.working.acquire().await.map_err(|_| Busy)?;
+        let working = Arc::clone(&self.working).acquire_owned().await.map_err(|_| Busy)?;
         let nobody = Arc::clone(&self.nobody);
-        // Compared even when the outcome is settled.
+        let memories = Arc::clone(&self.memory);
         tokio::task::spawn_blocking(move || {
-            password.verifies(hash.as_deref().unwrap_or(&nobody)) & hash.is_some()
+            let lock = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = lock().pop().unwrap_or_default();
+            // Compared even when the outcome is settled.
+            let right = password.verifies(hash.as_deref().unwrap_or(&nobody), &mut memory) & hash.is_some();
+            lock().push(memory);
+            // Not before the work is done, even if whoever asked has gone: else
+            // clients that hang up would have as much memory at work as they like.
+            drop((working, admitted));
+            right
         })
         .await
         .map_err(|_| Busy)
+    }
+}
+
+/// A place that [`PasswordChecker::admit`] gave.
+#[derive(Debug)]
+pub struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    network: IpAddr,
+    networks: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = networks.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                networks.remove(&self.network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_verifies_against_its_own_hash_in_memory_that_is_used_again() {
+        let (mut memory, other) = (Vec::new(), Password::new("another password".to_owned()));
+        let hash = other.hash().unwrap();
+        for _ in 0..2 {
+            assert!(other.verifies(&hash, &mut memory));
+            assert!(!Password::new("some password".to_owned()).verifies(&hash, &mut memory));
+        }
+        // A hash of other parameters, which the PHC string says; and what is none.
+        let params = Params::new(64, 1, 1, Some(16)).unwrap();
+        let small = Argon2::new(Algorithm::Argon2i, Version::V0x10, params);
+        let small = small.hash_password(b"another password").unwrap().to_string();
+        assert!(other.verifies(&small, &mut memory), "{small}");
+        assert!(!other.verifies(&small.replace("argon2i", "argon2d"), &mut memory));
+        for broken in [
+            "",
+            "$argon2id$v=19$m=19456,t=2,p=1",
+            &hash[..hash.len() - 2],
+            &hash.replace("argon2id", "bcrypt"),
+        ] {
+            assert!(!other.verifies(broken, &mut memory), "{broken}");
+        }
+        assert_eq!(memory.len(), Params::default().block_count());
+    }
+
+    #[test]
+    fn one_network_leaves_places_to_the_others() {
+        let checker = PasswordChecker::new().unwrap();
+        let all = checker.admitted.available_permits();
+        let from = |n: u8| checker.admit(IpAddr::from([192, 0, 2, n]));
+        let mut held: Vec<_> = std::iter::from_fn(|| from(1).ok()).collect();
+        assert_eq!(held.len(), all / SHARE);
+        held.extend((2..).map_while(|n| from(n).ok()));
+        assert_eq!(held.len(), all, "every place was given out once");
+        held.remove(0);
+        held.push(from(1).unwrap());
+        drop(held);
+        assert_eq!(checker.admitted.available_permits(), all);
+        assert!(checker.networks.lock().unwrap().is_empty());
     }
 }

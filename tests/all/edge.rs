@@ -144,6 +144,26 @@ async fn only_trusted_proxies_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_listed_origins_may_change_something() {
+    let (home, issuer) = site();
+    let edge = edge(&home, &issuer, &["--allow-origin", "https://app.example"]);
+    let cookie = with_cookie(&bearer(&issuer.url).await);
+    for (origin, wanted) in [
+        ("https://shop.example", 200),
+        ("https://app.example", 200),
+        ("http://app.example", 403),
+        ("https://app.example:444", 403),
+        ("https://app.example.evil.example", 403),
+    ] {
+        let headers = [("Cookie", cookie.as_str()), ("Origin", origin)];
+        assert_eq!(verify(&edge, "POST", "/", &headers).status, wanted, "{origin}");
+    }
+    let told =
+        [("Cookie", cookie.as_str()), ("Origin", "https://app.example"), ("Sec-Fetch-Site", "same-site")];
+    assert_eq!(verify(&edge, "POST", "/", &told).status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strangers_may_see_some_pages() {
     let (home, issuer) = site();
     let edge = edge(&home, &issuer, &[]);

@@ -33,6 +33,8 @@ mod ended;
 mod examples;
 #[cfg(feature = "server")]
 mod five_edges;
+#[cfg(feature = "server")]
+mod floods;
 mod fuzz_seeds;
 #[cfg(feature = "server")]
 mod hop;
@@ -49,6 +51,8 @@ mod leaks;
 #[cfg(feature = "issuer")]
 mod ledger;
 mod lifetimes;
+#[cfg(feature = "server")]
+mod limits;
 #[cfg(feature = "server")]
 mod logs;
 mod malformed;

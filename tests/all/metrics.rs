@@ -34,7 +34,7 @@ async fn log_in(serve: &Running, password: &str) -> u16 {
 }
 
 /// An edge in this process that reports as `name`.
-fn edge(home: &Home, serve: &Running, name: &str, credential: &str) -> FeedClient {
+fn reporter(home: &Home, serve: &Running, name: &str, credential: &str) -> FeedClient {
     let keys = ok(&["key", "export", "--dir", &home.path("keys"), "--use", "feed"], b"");
     let keys = FeedKeys::from_bytes(&keys).unwrap();
     let client = FeedClient::builder(&serve.url).trust(keys);
@@ -56,7 +56,7 @@ async fn eventful(home: &Home) -> (Running, String) {
     assert_eq!(out.status(), 204);
     assert_eq!(session(token).await.unwrap().status(), 401);
 
-    tokio::spawn(edge(home, &serve, "shop-1", EDGE_TOKEN).run());
+    tokio::spawn(reporter(home, &serve, "shop-1", EDGE_TOKEN).run());
     let mut text = scrape(&serve).await;
     while !text.contains("hallpass_edges_feed_sequence{edge=\"shop-1\"} 1") {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -246,7 +246,7 @@ async fn what_the_dashboard_and_the_alerts_name_is_there() {
     named.extend(names(&page));
     let missing: Vec<_> = named.difference(&there).collect();
     assert!(missing.is_empty(), "named and not there: {missing:?}");
-    // And the page has all there are.
+    // And the page has all of the issuer's.
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let unsaid: Vec<_> = families.filter(|family| !names(&page).contains(family)).collect();
     assert!(unsaid.is_empty(), "not in docs/operations.md: {unsaid:?}");

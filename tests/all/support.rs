@@ -88,6 +88,11 @@ impl Home {
         self.serve_with(more, &[])
     }
 
+    /// `serve` that logs no more than what is wrong.
+    pub(crate) fn serve_quietly(&self, more: &[&str]) -> Running {
+        self.serve_with(more, &[("HALLPASS_LOG", "error")])
+    }
+
     /// `serve` with secrets in its environment.
     pub(crate) fn serve_with(&self, more: &[&str], env: &[(&str, &str)]) -> Running {
         let (data, keys) = (self.path("data"), self.path("keys"));
@@ -145,6 +150,10 @@ impl Running {
     /// `HOST:PORT`.
     pub(crate) fn address(&self) -> String {
         self.url.split("://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The parent session is revoked or ended, or ends before its child.
     #[error("the session that this one was to hang on has ended; log in again")]
     ParentOver,
+    /// There are as many live sessions as there may be.
+    #[error("there are as many sessions as there may be; end one, or wait until one has ended")]
+    SessionsExceeded(super::CapScope),
     /// A session of this id is there.
     #[error("a session of this id exists; ids must be new random bytes")]
     SessionExists,

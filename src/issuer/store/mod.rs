@@ -7,6 +7,7 @@
 
 mod error;
 mod ledger;
+mod limits;
 mod records;
 mod sqlite;
 
@@ -21,6 +22,9 @@ use crate::time::UnixTime;
 
 pub use error::{StoreError, UnavailableKind};
 pub use ledger::StoreLedger;
+pub use limits::{
+    Attempt, AttemptKey, AttemptRule, Cap, CapScope, DeviceId, MadeRoom, SessionCaps, WhenFull,
+};
 pub use records::{
     AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, Role, SessionRecord, Target, User,
 };
@@ -76,6 +80,39 @@ pub trait Store: Send + Sync + 'static {
     /// Errors: [`StoreError::NoUser`].
     fn enable_user(&self, name: &Subject) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    // ---- attempts ----
+
+    /// Whether a password may be looked at; if so, the attempt is counted as
+    /// failed already.
+    fn begin_attempt(
+        &self,
+        key: AttemptKey,
+        is_user: bool,
+        rule: AttemptRule,
+        now: UnixTime,
+    ) -> impl Future<Output = Result<Attempt, StoreError>> + Send;
+
+    /// The password of this attempt was right: the account's failures are
+    /// forgotten. From a known device strangers' failures are not, but no
+    /// longer lock the account: see [`AttemptRule::slowest_after`].
+    fn attempt_succeeded(
+        &self,
+        key: AttemptKey,
+        rule: AttemptRule,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets an account's failures, as [`Store::set_password`] does too.
+    ///
+    /// Errors: [`StoreError::NoUser`].
+    fn unlock_user(&self, name: &Subject) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How many counts of failures there are.
+    fn count_attempts(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// A secret that every process on the store has and nobody else: made when
+    /// first asked for. Another `purpose` has another.
+    fn secret(&self, purpose: &'static str) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
+
     // ---- sessions ----
 
     /// The earliest start of a session of `subject` that no revocation covers:
@@ -101,6 +138,19 @@ pub trait Store: Send + Sync + 'static {
         audit: Option<AuditEvent>,
         now: UnixTime,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The same, if there are not too many live sessions then; or older ones
+    /// are revoked in the same transaction.
+    ///
+    /// Errors: as [`Store::insert_session`], and
+    /// [`StoreError::SessionsExceeded`].
+    fn insert_session_within(
+        &self,
+        session: SessionRecord,
+        caps: SessionCaps,
+        audit: Option<AuditEvent>,
+        now: UnixTime,
+    ) -> impl Future<Output = Result<Vec<MadeRoom>, StoreError>> + Send;
 
     /// The session, also one that was revoked.
     fn find_session(

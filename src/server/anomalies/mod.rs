@@ -102,8 +102,7 @@ impl<S: Store> Responder<S> {
     }
 }
 
-/// The line in the log, the issuer's and an edge's.
-pub(crate) fn log(anomaly: &Anomaly, done: &'static str) {
+fn log(anomaly: &Anomaly, done: &'static str) {
     let network = anomaly.network.map(tracing::field::display);
     let session = anomaly.session.map(|id| id.short_hash());
     tracing::warn!(

@@ -8,8 +8,8 @@ use super::Metrics;
 use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
 use crate::issuer::store::{
-    AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, SessionRecord, Store, StoreError, Target,
-    UnavailableKind, User,
+    Attempt, AttemptKey, AttemptRule, AuditEvent, AuditRecord, Changes, Expired, MadeRoom, NewUser, Revoked,
+    SessionCaps, SessionRecord, Store, StoreError, Target, UnavailableKind, User,
 };
 use crate::revocation::Position;
 use crate::time::UnixTime;
@@ -73,6 +73,12 @@ impl<S: Store> Store for Timed<S> {
             rehash_password(name: &Subject, version: u64, password_hash: String) -> Result<bool, StoreError>;
             disable_user(name: &Subject, now: UnixTime) -> Result<Revoked, StoreError>;
             enable_user(name: &Subject) -> Result<(), StoreError>;
+            begin_attempt(key: AttemptKey, is_user: bool, rule: AttemptRule, now: UnixTime) -> Result<Attempt, StoreError>;
+            attempt_succeeded(key: AttemptKey, rule: AttemptRule) -> Result<(), StoreError>;
+            unlock_user(name: &Subject) -> Result<(), StoreError>;
+            count_attempts() -> Result<u64, StoreError>;
+            secret(purpose: &'static str) -> Result<[u8; 32], StoreError>;
+            insert_session_within(session: SessionRecord, caps: SessionCaps, audit: Option<AuditEvent>, now: UnixTime) -> Result<Vec<MadeRoom>, StoreError>;
             earliest_start(subject: &Subject, now: UnixTime) -> Result<UnixTime, StoreError>;
             insert_session(session: SessionRecord, audit: Option<AuditEvent>, now: UnixTime) -> Result<(), StoreError>;
             find_session(id: SessionId) -> Result<Option<SessionRecord>, StoreError>;

@@ -29,8 +29,12 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     watched(super::guarded(routes, false), app)
 }
 
-/// In the Prometheus text format, version 0.0.4.
-async fn metrics(State(app): State<Arc<App>>) -> Response {
+/// In the Prometheus text format, version 0.0.4; on the operators' own address
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String), Always)
+)]
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     match app.events.metrics.scrape(&app) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {

@@ -1,9 +1,10 @@
-//! A request's body: JSON from programs, a form from pages.
+//! A request's body, JSON from programs and a form from pages, and its query.
 
 use axum::Json;
-use axum::extract::{Form, FromRequest, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -40,6 +41,21 @@ fn refused(status: StatusCode) -> Response {
     };
     let status = if status.is_client_error() { status } else { StatusCode::BAD_REQUEST };
     Problem::new(status, detail).into_response()
+}
+
+/// What the query says.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let Query(params) = Query::from_request_parts(parts, state).await.map_err(|_| {
+            let detail = "The query is not what this address takes.";
+            Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
+        })?;
+        Ok(Self(params))
+    }
 }
 
 /// Whether a person in a browser waits for the answer.

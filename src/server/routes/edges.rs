@@ -7,11 +7,19 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::body::Body;
+use super::openapi::{Always, BadBody, NoSession};
 use crate::http::problem::Problem;
 use crate::revocation::sync::EdgeReport;
 use crate::server::app::App;
 use crate::server::asked::Asked;
 
+/// How an edge stands, and what it has seen
+#[utoipa::path(
+    post, path = "/edges/report", tag = "edges",
+    security(("edge" = [])),
+    request_body(content = serde_json::Value, description = "As `hallpass::sync` writes it"),
+    responses((status = 204, description = "Taken"), NoSession, BadBody, Always)
+)]
 pub(super) async fn report(
     State(app): State<Arc<App>>,
     asked: Asked,

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::body::Body;
+use super::body::{Body, Params};
 use super::login::{Transport, answer, problem};
 use super::openapi::{Always, BadBody, NoSession, Problem as Problem_, SessionAnswer, TooMany};
 use super::pages::private;
@@ -42,7 +42,7 @@ pub(super) struct Hop {
     ),
     responses((status = 303, description = "To the host with a ticket, or to the log-in page"), (status = 400, description = "An unknown host, or a state that can't be used", body = Problem_, content_type = "application/problem+json"), NoSession, TooMany, Always)
 )]
-pub(super) async fn hop(State(app): State<Arc<App>>, Query(hop): Query<Hop>, asked: Asked) -> Response {
+pub(super) async fn hop(State(app): State<Arc<App>>, Params(hop): Params<Hop>, asked: Asked) -> Response {
     let Some(host) = app.hosts.at(&hop.origin) else {
         let detail = "This login service does not know the host that you came from.";
         return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();

@@ -14,14 +14,16 @@ use super::body::{Body, wants_page};
 use super::openapi::{Always, BadBody, CrossSite, NoSession, RenewAnswer, SessionAnswer, TooMany};
 use super::pages;
 use crate::error::Rejection;
-use crate::event::{Event, EventKind, EventSink as _};
+use crate::event::{Event, EventKind, EventSink as _, Limit};
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie};
+use crate::id::SubjectHash;
 use crate::issuer::store::StoreError;
 use crate::issuer::{IssuedToken, RenewError};
 use crate::server::app::App;
 use crate::server::asked::{Asked, Refused};
-use crate::server::login_service::LogInError;
+use crate::server::limits::{DEVICE_LIFETIME, Limited};
+use crate::server::login_service::{Client, LogInError};
 use crate::server::password::Password;
 
 #[derive(Deserialize, ToSchema)]
@@ -83,9 +85,21 @@ pub(super) async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form)
     match app.service.log_in(&form.username, form.password, binding, &client, app.now()).await {
         Ok(token) if page && transport == Transport::Cookie => {
             let target = app.settings.return_target(form.return_to.as_deref());
-            with_cookie(&app, &token, Redirect::to(&target).into_response())
+            with_device(
+                &app,
+                &token,
+                &client,
+                with_cookie(&app, &token, Redirect::to(&target).into_response()),
+            )
         }
-        Ok(token) => answer(&app, &token, transport, json!({})),
+        Ok(token) => {
+            let response = answer(&app, &token, transport, json!({}));
+            if transport == Transport::Cookie {
+                with_device(&app, &token, &client, response)
+            } else {
+                response
+            }
+        }
         Err(error) if page => pages::log_in_again(&app, &form.username, form.return_to.as_deref(), &error),
         Err(error) => problem(&error),
     }
@@ -187,6 +201,16 @@ pub(super) fn with_cookie(app: &App, token: &IssuedToken, mut response: Response
     response
 }
 
+/// Lets log-in know this browser again.
+fn with_device(app: &App, token: &IssuedToken, client: &Client, mut response: Response) -> Response {
+    let (account, now) = (SubjectHash::of(token.session().subject()), app.now());
+    let known = app.service.device(account, None, client, now);
+    if let Some(value) = app.service.limits.devices.cookie(account, known, now) {
+        cookie::set_device(response.headers_mut(), &value, DEVICE_LIFETIME);
+    }
+    response
+}
+
 pub(super) fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -196,9 +220,37 @@ impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Refused | Self::Proof(_) | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
-            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Limited(_) | Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// When to try again.
+    pub(super) fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Limited(limited) => Some(limited.retry_after.as_secs().into()),
+            Self::Throttled(wait) => Some(wait.as_secs().into()),
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(HeaderValue::from_static("2")),
+            _ => None,
+        }
+    }
+
+    /// The same, for a page.
+    pub(super) fn advice_on_page(&self) -> String {
+        match self {
+            Self::Limited(limited) => {
+                let attempts = matches!(limited.limit, Limit::Account | Limit::Failures);
+                let elsewhere = if attempts {
+                    " In a browser in which you logged in before, you need not wait."
+                } else {
+                    ""
+                };
+                let advice = self.advice().trim_end_matches(" Try again later.");
+                let wait = humantime::format_duration(limited.retry_after);
+                format!("{advice} Try again in {wait}.{elsewhere}")
+            }
+            _ => self.advice().to_owned(),
         }
     }
 
@@ -207,6 +259,10 @@ impl LogInError {
         match self {
             Self::Refused => "The user name or the password is wrong.",
             Self::Store(StoreError::UserChanged) => "This user may not log in, or has just been changed.",
+            Self::Limited(Limited { limit: Limit::SessionsOfAccount | Limit::SessionsOfAddress, .. }) => {
+                "There are too many sessions. Log out where you don't need one, or try again later."
+            }
+            Self::Limited(_) => "Too many attempts to log in. Try again later.",
             Self::Proof(_) => "The proof of the key is refused. Make another, with the nonce of this answer.",
             Self::Throttled(_) => "Log-ins from your network are refused for a while. Try again later.",
             Self::Busy => "Too many people are logging in. Try again in a moment.",
@@ -224,11 +280,8 @@ pub(super) fn problem(error: &LogInError) -> Response {
     if let LogInError::Proof(why) = error {
         response.extensions_mut().insert(Rejection::from(*why));
     }
-    if let LogInError::Throttled(wait) = error {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
-    }
-    if error.status() == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after);
     }
     response
 }

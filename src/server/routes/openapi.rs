@@ -14,7 +14,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::server::Server;
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
-use super::{admin, hop, keys, login, pages, revocations, sessions, tickets};
+use super::{admin, edges, hop, keys, login, pages, revocations, sessions, tickets};
 use crate::http::SESSION_COOKIE;
 use crate::server::app::App;
 
@@ -32,7 +32,7 @@ use crate::server::app::App;
         sessions::show, sessions::list, sessions::start, sessions::end, sessions::revoke_others,
         tickets::issue, hop::redeem, hop::hop,
         revocations::feed, keys::feed, keys::cose, keys::jwks,
-        show, super::healthy, super::ready, admin::revoke,
+        edges::report, show, super::healthy, super::ready, admin::revoke, admin::metrics,
     ),
     components(schemas(SessionAnswer, Problem)),
     modifiers(&Credentials),
@@ -98,6 +98,7 @@ impl Modify for Credentials {
                 ))),
             ),
             ("service", http(HttpAuthScheme::Bearer, "HALLPASS_SERVICE_TOKEN.")),
+            ("edge", http(HttpAuthScheme::Bearer, "HALLPASS_EDGE_TOKEN.")),
             ("operator", http(HttpAuthScheme::Bearer, "HALLPASS_OPERATOR_TOKEN.")),
         ] {
             components.add_security_scheme(name, scheme);

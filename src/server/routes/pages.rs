@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Form, Query, State};
+use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::body::{Body, Params};
 use super::login::problem;
-use super::openapi::{Always, BadBody, CrossSite, NoSession, TooMany};
+use super::openapi::{Always, BadBody, CrossSite, NoSession, Problem as Unusable, TooMany};
 use super::sessions;
 use crate::http::cookie;
 use crate::http::problem::Problem;
@@ -27,7 +28,7 @@ pub(super) struct LogInPage<'a> {
     pub(super) base_path: &'a str,
     pub(super) username: &'a str,
     pub(super) return_to: Option<&'a str>,
-    pub(super) error: Option<&'static str>,
+    pub(super) error: Option<&'a str>,
 }
 
 #[derive(Template)]
@@ -54,11 +55,11 @@ pub(super) struct LogInQuery {
         ("return_to" = Option<String>, Query, description = "Where the browser goes afterwards"),
         ("max_age" = Option<u64>, Query, description = "The oldest log-in that will do there, in seconds"),
     ),
-    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "Whoever is logged in already"), (status = 400, description = "The query can't be understood"), Always)
+    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "Whoever is logged in already"), (status = 400, description = "The query can't be understood", body = Unusable, content_type = "application/problem+json"), Always)
 )]
 pub(super) async fn login(
     State(app): State<Arc<App>>,
-    Query(query): Query<LogInQuery>,
+    Params(query): Params<LogInQuery>,
     asked: Asked,
 ) -> Response {
     let recent = |session: &Session| {
@@ -80,8 +81,11 @@ pub(super) fn log_in_again(
     return_to: Option<&str>,
     error: &LogInError,
 ) -> Response {
-    let mut response = log_in_page(&app.settings, username, return_to, Some(error.advice()));
+    let mut response = log_in_page(&app.settings, username, return_to, Some(&error.advice_on_page()));
     *response.status_mut() = error.status();
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after);
+    }
     response
 }
 
@@ -89,7 +93,7 @@ fn log_in_page(
     settings: &Settings,
     username: &str,
     return_to: Option<&str>,
-    error: Option<&'static str>,
+    error: Option<&str>,
 ) -> Response {
     page(
         settings,
@@ -145,7 +149,7 @@ pub(super) struct End {
     request_body(content = End, content_type = "application/x-www-form-urlencoded"),
     responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, Always)
 )]
-pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -> Response {
+pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<End>) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
@@ -176,7 +180,7 @@ pub(super) struct EndOthers {
 pub(super) async fn end_others(
     State(app): State<Arc<App>>,
     asked: Asked,
-    Form(form): Form<EndOthers>,
+    Body(form): Body<EndOthers>,
 ) -> Response {
     let session = match app.acting(&asked) {
         Ok(session) => session,

@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use core::time::Duration;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
@@ -16,8 +16,9 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
+use super::body::Params;
 use super::login::unavailable;
-use super::openapi::Always;
+use super::openapi::{Always, Problem as Unusable};
 use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
 use crate::server::app::App;
@@ -44,11 +45,11 @@ pub(super) struct Known {
         ("epoch" = Option<u64>, Query, description = "The epoch that the edge has; another one gets a snapshot"),
         ("wait" = Option<u64>, Query, description = "0 asks for an answer at once"),
     ),
-    responses((status = 200, description = "A CBOR sequence of signed parts, or an event for each", content((Vec<u8> = "application/hallpass-feed"), (String = "text/event-stream"))), (status = 304, description = "As the ETag says"), (status = 400, description = "The query can't be understood"), Always)
+    responses((status = 200, description = "A CBOR sequence of signed parts, or an event for each", content((Vec<u8> = "application/hallpass-feed+cbor-seq"), (String = "text/event-stream"))), (status = 304, description = "As the ETag says"), (status = 400, description = "The query can't be understood", body = Unusable, content_type = "application/problem+json"), Always)
 )]
 pub(super) async fn feed(
     State(app): State<Arc<App>>,
-    Query(query): Query<Known>,
+    Params(query): Params<Known>,
     headers: HeaderMap,
 ) -> Response {
     let newest = *app.publisher.watch().borrow();

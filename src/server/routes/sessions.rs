@@ -220,7 +220,10 @@ pub(super) async fn start(
     if let Some(agent) = user.user_agent.and_then(|agent| agent.try_into().ok()) {
         headers.insert(header::USER_AGENT, agent);
     }
-    let client = Client::new(user.address.unwrap_or_else(|| asked.peer()), &headers);
+    let client = match user.address {
+        Some(address) => Client::new(address, &headers),
+        None => Client::new(asked.peer(), &headers).by_service(),
+    };
     match app.service.log_in_elsewhere(&subject, &user.claims, auth_time, &client, now).await {
         Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
         Err(error) => problem(&error),

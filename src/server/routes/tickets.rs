@@ -29,6 +29,7 @@ const DEFAULT_MAX_AGE: u64 = 30;
 #[serde(deny_unknown_fields)]
 pub(super) struct Ticket {
     /// The edge that is to redeem it.
+    #[schema(min_length = 1, max_length = 255)]
     audience: String,
     /// The one path that it is good for; any unless given.
     path: Option<String>,

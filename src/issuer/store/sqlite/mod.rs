@@ -1,6 +1,8 @@
 //! SQLite: for all processes on one machine.
 
+mod attempts;
 mod audit;
+mod caps;
 mod convert;
 mod open;
 mod revocations;
@@ -12,16 +14,18 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rand::TryRng;
 use sqlx::Acquire as _;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 use self::convert::{key_id, secs};
 use self::writer::Writer;
 use super::{
-    AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, SessionRecord, Store, StoreError, Target,
-    User,
+    Attempt, AttemptKey, AttemptRule, AuditEvent, AuditRecord, Changes, Expired, MadeRoom, NewUser, Revoked,
+    SessionCaps, SessionRecord, Store, StoreError, Target, UnavailableKind, User,
 };
 use crate::error::ConfigError;
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
@@ -209,6 +213,41 @@ impl Store for SqliteStore {
         in_transaction!(self, tx, users::set_disabled(tx, &name, false))
     }
 
+    async fn begin_attempt(
+        &self,
+        key: AttemptKey,
+        is_user: bool,
+        rule: AttemptRule,
+        now: UnixTime,
+    ) -> Result<Attempt, StoreError> {
+        in_transaction!(self, tx, attempts::begin(tx, key, is_user, &rule, now))
+    }
+
+    async fn attempt_succeeded(&self, key: AttemptKey, rule: AttemptRule) -> Result<(), StoreError> {
+        in_transaction!(self, tx, attempts::succeeded(tx, key, &rule))
+    }
+
+    async fn unlock_user(&self, name: &Subject) -> Result<(), StoreError> {
+        if self.find_user(name.as_str()).await?.is_none() {
+            return Err(StoreError::NoUser(name.to_string()));
+        }
+        let account = SubjectHash::of(name.as_str());
+        in_transaction!(self, tx, attempts::clear(tx, account)).map(drop)
+    }
+
+    async fn count_attempts(&self) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM attempts").fetch_one(&self.readers).await?;
+        Ok(convert::uint(count))
+    }
+
+    async fn secret(&self, purpose: &'static str) -> Result<[u8; 32], StoreError> {
+        let mut new = Zeroizing::new([0; 32]);
+        rand::rngs::SysRng
+            .try_fill_bytes(&mut *new)
+            .map_err(|error| StoreError::unavailable(UnavailableKind::Other, error.to_string()))?;
+        in_transaction!(self, tx, users::secret(tx, purpose, &new))
+    }
+
     async fn earliest_start(&self, subject: &Subject, now: UnixTime) -> Result<UnixTime, StoreError> {
         let until: Option<i64> = sqlx::query_scalar(
             "SELECT max(started_until) FROM revocations
@@ -227,7 +266,22 @@ impl Store for SqliteStore {
         audit: Option<AuditEvent>,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        in_transaction!(self, tx, sessions::insert(tx, &session, audit.as_ref(), now))
+        in_transaction!(self, tx, sessions::insert(tx, &session, None, audit.as_ref(), now))
+    }
+
+    async fn insert_session_within(
+        &self,
+        session: SessionRecord,
+        caps: SessionCaps,
+        audit: Option<AuditEvent>,
+        now: UnixTime,
+    ) -> Result<Vec<MadeRoom>, StoreError> {
+        in_transaction!(self, tx, async {
+            let made = caps::make_room(tx, &session, &caps, now).await?;
+            let network = caps.network.as_ref().map(|(network, _)| network.as_str());
+            sessions::insert(tx, &session, network, audit.as_ref(), now).await?;
+            Ok(made)
+        })
     }
 
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {

@@ -17,8 +17,9 @@ pub(super) const FILE: &str = "hallpass.db";
 
 /// The schema's changes, oldest first. A released one is never edited: its
 /// checksum is in every database.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "start", include_str!("../migrations/0001_start.sql")),
+    (2, "attempts", include_str!("../migrations/0002_attempts.sql")),
     (3, "replaced", include_str!("../migrations/0003_replaced.sql")),
 ];
 

@@ -1,21 +1,28 @@
 //! Sessions and their ledger rows.
 
+use std::time::Duration;
+
 use sqlx::Row as _;
 
 use super::convert::{self, int, secs, time, uint};
 use super::revocations::{self, forgettable};
 use super::writer::Tx;
-use super::{Expired, audit};
+use super::{Expired, attempts, audit};
 use crate::id::{SessionId, SubjectHash};
 use crate::issuer::ledger::{Backing, Outcome, Refusal, RenewalRequest, Row, Verdict};
 use crate::issuer::store::{AuditEvent, SessionRecord, StoreError, Target};
 use crate::time::UnixTime;
+
+/// How long the failures of a known device are kept: longer than its cookie
+/// is good.
+const DEVICE_AGE: Duration = Duration::from_hours(400 * 24);
 
 /// Inserts a session, unless something that its log-in relied on has changed
 /// since: the transaction is the moment of the log-in.
 pub(super) async fn insert(
     tx: &mut Tx,
     session: &SessionRecord,
+    network: Option<&str>,
     audit: Option<&AuditEvent>,
     now: UnixTime,
 ) -> Result<(), StoreError> {
@@ -30,8 +37,9 @@ pub(super) async fn insert(
     let row = &session.row;
     let inserted = sqlx::query(
         "INSERT INTO sessions (id, subject, parent, audience, address, user_agent, started, auth_time,
-             last_renewal, ends, generation, issued, expires, key_id, seen_at, repeated_at, carried)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             last_renewal, ends, generation, issued, expires, key_id, seen_at, repeated_at, carried,
+             network)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
          ON CONFLICT DO NOTHING",
     )
     .bind(&session.id.as_bytes()[..])
@@ -51,6 +59,7 @@ pub(super) async fn insert(
     .bind(row.seen_at.map(secs))
     .bind(row.repeated_at.map(secs))
     .bind(&row.carried[..])
+    .bind(network)
     .execute(tx.write().await?)
     .await?;
     if inserted.rows_affected() == 0 {
@@ -241,6 +250,7 @@ pub(super) async fn expire(
     batch: u32,
     now: UnixTime,
 ) -> Result<Expired, StoreError> {
+    attempts::expire(tx, now.saturating_sub(DEVICE_AGE), batch).await?;
     let forgettable = forgettable(now);
     let conn = tx.write().await?;
     let sessions = sqlx::query(

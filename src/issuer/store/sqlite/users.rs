@@ -4,9 +4,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::convert::{damaged, int, secs, subject, time, uint};
-use super::revocations;
 use super::writer::Tx;
-use crate::id::Subject;
+use super::{attempts, revocations};
+use crate::id::{Subject, SubjectHash};
 use crate::issuer::store::{NewUser, Role, StoreError, Target, UnavailableKind, User};
 use crate::time::UnixTime;
 
@@ -45,7 +45,11 @@ pub(super) async fn add(tx: &mut Tx, user: &NewUser, now: UnixTime) -> Result<()
     .bind(claims)
     .execute(tx.write().await?)
     .await?;
-    if added.rows_affected() == 0 { Err(StoreError::UserExists(user.name.to_string())) } else { Ok(()) }
+    if added.rows_affected() == 0 {
+        return Err(StoreError::UserExists(user.name.to_string()));
+    }
+    // Whoever tried the name before tried nobody's.
+    attempts::clear(tx, SubjectHash::of(user.name.as_str())).await.map(drop)
 }
 
 /// Another password: whoever knew the old one is logged out. How many
@@ -66,6 +70,7 @@ pub(super) async fn set_password(
     .execute(tx.write().await?)
     .await?;
     one(changed.rows_affected(), name)?;
+    attempts::clear(tx, SubjectHash::of(name.as_str())).await?;
     revocations::revoke(tx, &Target::Subject(name.clone()), now).await
 }
 
@@ -101,4 +106,18 @@ pub(super) async fn set_disabled(tx: &mut Tx, name: &Subject, disabled: bool) ->
 
 fn one(rows: u64, name: &Subject) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(StoreError::NoUser(name.to_string())) }
+}
+
+/// The secret of this purpose: `new`, unless there is one.
+pub(super) async fn secret(tx: &mut Tx, purpose: &str, new: &[u8; 32]) -> Result<[u8; 32], StoreError> {
+    sqlx::query("INSERT INTO secrets (purpose, secret) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+        .bind(purpose)
+        .bind(&new[..])
+        .execute(tx.write().await?)
+        .await?;
+    let secret: Vec<u8> = sqlx::query_scalar("SELECT secret FROM secrets WHERE purpose = ?1")
+        .bind(purpose)
+        .fetch_one(tx.read())
+        .await?;
+    secret.try_into().map_err(|_| damaged("secret"))
 }

@@ -1,0 +1,326 @@
+//! Floods from one address, and honest clients at others: what happens to them,
+//! and to the process's memory. Bounded in count and time, loopback only.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::sleep;
+
+/// Where every flood comes from.
+pub const FLOODER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// Who works on, each with an address and an account.
+pub const HONEST: [&str; 4] = ["honest1", "honest2", "honest3", "honest4"];
+/// Who has an account and floods with it.
+pub const MALLORY: &str = "mallory";
+
+/// How often each honest client asks at least.
+const LEAST_ROUNDS: u64 = 12;
+
+/// How the service is flooded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flood {
+    /// Tokens whose signature is wrong, each another.
+    ForgedTokens,
+    /// Wrong passwords for names of all kinds.
+    LogIns,
+    /// An account's right password, for ever more sessions.
+    NewSessions,
+    /// Connections that send a request's head a line at a time.
+    SlowConnections,
+}
+
+/// How large and how long.
+#[derive(Clone, Copy)]
+pub struct Size {
+    /// Each of the two measurements.
+    pub time: Duration,
+    /// Clients that flood at once.
+    pub clients: usize,
+    /// Slow connections, held or tried.
+    pub connections: usize,
+}
+
+/// What the honest clients met.
+#[derive(Default)]
+pub struct Honest {
+    pub asked: u64,
+    /// Answers other than 200, and none at all.
+    pub failed: Vec<String>,
+    /// Each on a connection of its own.
+    pub requests: Vec<Duration>,
+    pub log_ins: Vec<Duration>,
+}
+
+/// What came of it.
+pub struct Outcome {
+    pub before: Honest,
+    pub during: Honest,
+    /// The flood's answers, by status or error.
+    pub flood: BTreeMap<String, u64>,
+    /// VmHWM in KiB, before and after.
+    pub memory: (u64, u64),
+}
+
+/// The service under test.
+#[derive(Clone)]
+pub struct Service {
+    pub url: String,
+    pub pid: u32,
+    pub password: String,
+    /// The device cookie of each honest client.
+    devices: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+fn client(address: IpAddr, keep: usize) -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder().local_address(address).pool_max_idle_per_host(keep);
+    client.timeout(Duration::from_secs(10)).tls_certs_only([]).build().unwrap()
+}
+
+impl Service {
+    pub fn new(url: String, pid: u32, password: String) -> Self {
+        Self { url, pid, password, devices: Arc::default() }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.url.split("://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap()
+    }
+
+    async fn log_in(&self, client: &Client, name: &str, password: &str) -> Result<Value, String> {
+        let body = json!({ "username": name, "password": password, "transport": "bearer" });
+        let answer = client.post(format!("{}/login", self.url)).json(&body).send().await;
+        let answer = answer.map_err(|error| cause(&error))?;
+        let status = answer.status();
+        let body = answer.json().await.map_err(|error| cause(&error))?;
+        if status == 200 { Ok(body) } else { Err(status.as_u16().to_string()) }
+    }
+
+    /// As a browser, which keeps its cookies: the session's, and the device's
+    /// for the next log-in.
+    async fn log_in_as_browser(&self, client: &Client, name: &str) -> Result<String, String> {
+        let device = self.devices.lock().unwrap().get(name).cloned().unwrap_or_default();
+        let body = json!({ "username": name, "password": self.password });
+        let request = client.post(format!("{}/login", self.url)).header("cookie", device).json(&body);
+        let answer = request.send().await.map_err(|error| cause(&error))?;
+        if answer.status() != 200 {
+            return Err(format!("{} at log-in", answer.status().as_u16()));
+        }
+        let (mut session, mut device) = (String::new(), String::new());
+        for cookie in answer.headers().get_all("set-cookie") {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+            let kept = if pair.starts_with("__Host-device") { &mut device } else { &mut session };
+            *kept = pair;
+        }
+        answer.bytes().await.map_err(|error| cause(&error))?;
+        self.devices.lock().unwrap().insert(name.to_owned(), device);
+        Ok(session.split_once('=').map(|(_, token)| token.to_owned()).unwrap_or_default())
+    }
+
+    async fn show(&self, client: &Client, token: &str) -> Result<(), String> {
+        let answer = client.get(format!("{}/session", self.url)).bearer_auth(token).send().await;
+        let answer = answer.map_err(|error| cause(&error))?;
+        let status = answer.status();
+        answer.bytes().await.map_err(|error| cause(&error))?;
+        if status == 200 { Ok(()) } else { Err(status.as_u16().to_string()) }
+    }
+
+    /// VmHWM: the most memory that the process ever had, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// What the honest do for so long.
+    async fn honest(&self, time: Duration) -> Honest {
+        let mut all = Honest::default();
+        let clients: Vec<_> = HONEST
+            .iter()
+            .zip(3..)
+            .map(|(name, last)| {
+                let service = self.clone();
+                tokio::spawn(
+                    async move { service.one_honest(name, IpAddr::from([127, 0, 0, last]), time).await },
+                )
+            })
+            .collect();
+        for client in clients {
+            let one = client.await.unwrap();
+            all.asked += one.asked;
+            all.failed.extend(one.failed);
+            all.requests.extend(one.requests);
+            all.log_ins.extend(one.log_ins);
+        }
+        all
+    }
+
+    async fn one_honest(&self, name: &str, address: IpAddr, time: Duration) -> Honest {
+        // A new connection each time: those that are there already have it easy.
+        let client = client(address, 0);
+        let (mut seen, mut token) = (Honest::default(), None);
+        let (start, mut last_log_in) = (Instant::now(), None::<Instant>);
+        // On a busy machine it takes longer: everybody gets through some rounds.
+        while start.elapsed() < time || seen.asked < LEAST_ROUNDS {
+            let asked = Instant::now();
+            seen.asked += 1;
+            let due = last_log_in.is_none_or(|at| at.elapsed() >= Duration::from_millis(500));
+            let answer = if due && seen.asked % 4 == 1 {
+                last_log_in = Some(asked);
+                let answer = self.log_in_as_browser(&client, name).await;
+                seen.log_ins.push(asked.elapsed());
+                answer.map(|new| token = Some(new))
+            } else {
+                let answer = self.show(&client, token.as_deref().unwrap_or("")).await;
+                seen.requests.push(asked.elapsed());
+                answer
+            };
+            if let Err(error) = answer {
+                seen.failed.push(error);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        seen
+    }
+
+    /// Honest clients first alone, then during the flood.
+    pub async fn run(&self, flood: Flood, size: Size) -> Outcome {
+        let token = self.log_in(&client(FLOODER, 1), MALLORY, &self.password).await.unwrap();
+        let token = token["token"].as_str().unwrap().to_owned();
+        let before = self.honest(size.time).await;
+        let memory = self.peak_memory();
+        let stop = Arc::new(AtomicBool::new(false));
+        let tally = Arc::new(Tally::default());
+        let flooding: Vec<_> = (0..size.clients)
+            .map(|n| {
+                let (service, stop, tally) = (self.clone(), Arc::clone(&stop), Arc::clone(&tally));
+                let token = token.clone();
+                tokio::spawn(async move {
+                    match flood {
+                        Flood::SlowConnections => {
+                            service.slow(size.connections / size.clients, &stop, &tally).await
+                        }
+                        _ => service.hammer(flood, n, &token, &stop, &tally).await,
+                    }
+                })
+            })
+            .collect();
+        // The flood is on when the honest are looked at.
+        sleep(size.time / 4).await;
+        if flood == Flood::SlowConnections {
+            let start = Instant::now();
+            while tally.sum() < size.connections as u64 && start.elapsed() < Duration::from_secs(60) {
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        let during = self.honest(size.time).await;
+        stop.store(true, Ordering::Relaxed);
+        for one in flooding {
+            one.await.unwrap();
+        }
+        Outcome { before, during, flood: tally.counts(), memory: (memory, self.peak_memory()) }
+    }
+
+    /// As fast as it goes, on connections that are kept.
+    async fn hammer(&self, flood: Flood, n: usize, token: &str, stop: &AtomicBool, tally: &Tally) {
+        let client = client(FLOODER, 1);
+        for round in 0_u64.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let answer = match flood {
+                Flood::ForgedTokens => {
+                    let forged = format!(
+                        "{}{n:03}{round:09}{}",
+                        &token[..token.len() - 20],
+                        &token[token.len() - 8..]
+                    );
+                    self.show(&client, &forged).await
+                }
+                Flood::LogIns => {
+                    // Names that somebody has, and names that nobody has.
+                    let name =
+                        if round % 2 == 0 { HONEST[n % 4].to_owned() } else { format!("name {n} {round}") };
+                    self.log_in(&client, &name, "a wrong password").await.map(drop)
+                }
+                _ => self.log_in(&client, MALLORY, &self.password).await.map(drop),
+            };
+            tally.add(answer.map_or_else(|error| error, |()| "200".to_owned()));
+        }
+    }
+
+    /// Opens so many connections, sends a line on each now and then, and opens
+    /// those again that are closed, as many times once more.
+    async fn slow(&self, connections: usize, stop: &AtomicBool, tally: &Tally) {
+        let mut held = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            held.extend(self.open_slowly(tally).await);
+        }
+        let mut again = connections;
+        while !stop.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(500)).await;
+            for stream in &mut held {
+                if stream.write_all(b"X-Slow: 1\r\n").await.is_err() && again > 0 {
+                    again -= 1;
+                    if let Some(new) = self.open_slowly(tally).await {
+                        *stream = new;
+                    }
+                }
+            }
+        }
+        // What was refused last has been closed by then.
+        sleep(Duration::from_secs(1)).await;
+        let mut byte = [0];
+        for mut stream in held {
+            let open = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut byte)).await.is_err();
+            tally.add(if open { "open at the end" } else { "closed by the service" }.to_owned());
+        }
+    }
+
+    async fn open_slowly(&self, tally: &Tally) -> Option<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(FLOODER, 0)).unwrap();
+        match socket.connect(self.address()).await {
+            Ok(mut stream) => {
+                let _ = stream.write_all(b"GET /session HTTP/1.1\r\nHost: localhost\r\n").await;
+                tally.add("opened".to_owned());
+                Some(stream)
+            }
+            Err(error) => {
+                tally.add(format!("{:?}", error.kind()));
+                None
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tally(Mutex<BTreeMap<String, u64>>);
+
+impl Tally {
+    fn add(&self, what: String) {
+        *self.0.lock().unwrap().entry(what).or_default() += 1;
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.lock().unwrap().values().sum()
+    }
+
+    fn counts(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

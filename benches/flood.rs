@@ -1,0 +1,157 @@
+//! Floods from one address while honest clients work at others. `benches/run
+//! flood` rewrites the table in docs/abuse.md.
+
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a bench prints rough numbers and may fail loudly"
+)]
+
+mod common;
+#[path = "common/flood.rs"]
+mod flood;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use common::{machine, publish, table};
+use flood::{Flood, HONEST, Honest, MALLORY, Outcome, Service, Size};
+
+const PASSWORD: &str = "correct horse battery";
+const SIZE: Size = Size { time: Duration::from_secs(10), clients: 32, connections: 10_000 };
+
+const FLOODS: [(Flood, &str); 4] = [
+    (Flood::ForgedTokens, "forged tokens"),
+    (Flood::LogIns, "log-ins"),
+    (Flood::NewSessions, "new sessions"),
+    (Flood::SlowConnections, "10,000 slow connections"),
+];
+
+fn main() {
+    // `cargo test` and clippy's look at all targets pass other arguments.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (mut rows, mut floods) = (Vec::new(), Vec::new());
+    for (flood, name) in FLOODS {
+        // A service of its own each, so that its memory is this flood's.
+        let folder = tempfile::tempdir().unwrap();
+        let serving = Serving::start(folder.path());
+        let outcome = runtime.block_on(serving.service.run(flood, SIZE));
+        for failure in &outcome.during.failed {
+            eprintln!("{name}: an honest client met {failure}");
+        }
+        rows.push(row(name, &outcome));
+        let counts: Vec<_> = outcome.flood.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+        floods.push(vec![name.to_owned(), counts.join(", ")]);
+    }
+    let head = &[
+        "flood",
+        "honest requests served, before",
+        "during",
+        "a request: median before",
+        "during / before",
+        "99 %: before",
+        "during / before",
+        "a log-in: median before",
+        "during / before",
+        "peak memory before",
+        "after",
+    ];
+    let text = format!(
+        "{}: a shared virtual machine, on which other work ran at the same time; {} build. {} s each before and during; \
+         {} honest clients at addresses of their own, {} flooding ones at one.\n\n{}\n{}",
+        machine(),
+        if cfg!(debug_assertions) { "a development" } else { "a release" },
+        SIZE.time.as_secs(),
+        HONEST.len(),
+        SIZE.clients,
+        table(head, &rows),
+        table(&["flood", "what it was answered"], &floods),
+    );
+    publish("flood", &text);
+}
+
+fn row(name: &str, outcome: &Outcome) -> Vec<String> {
+    let Outcome { before, during, memory, .. } = outcome;
+    let served = |seen: &Honest| format!("{:.1} % of {}", success(seen) * 100.0, seen.asked);
+    let compared = |times: fn(&Honest) -> &[Duration], part| {
+        let (before, during) = (quantile(times(before), part), quantile(times(during), part));
+        let ratio = during.as_secs_f64() / before.as_secs_f64();
+        [format!("{:.1} ms", before.as_secs_f64() * 1e3), format!("{ratio:.1}")]
+    };
+    let [half, half_ratio] = compared(|seen| &seen.requests, 50);
+    let [most, most_ratio] = compared(|seen| &seen.requests, 99);
+    let [log_in, log_in_ratio] = compared(|seen| &seen.log_ins, 50);
+    let mib = |kib: u64| format!("{:.0} MiB", kib as f64 / 1024.0);
+    let (alone, flooded) = (served(before), served(during));
+    let (peak_before, peak_after) = (mib(memory.0), mib(memory.1));
+    vec![
+        name.to_owned(),
+        alone,
+        flooded,
+        half,
+        half_ratio,
+        most,
+        most_ratio,
+        log_in,
+        log_in_ratio,
+        peak_before,
+        peak_after,
+    ]
+}
+
+fn success(seen: &Honest) -> f64 {
+    1.0 - seen.failed.len() as f64 / seen.asked as f64
+}
+
+/// The time that `hundredths` of a hundred take at most.
+fn quantile(times: &[Duration], hundredths: usize) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get((times.len() * hundredths / 100).min(times.len() - 1)).copied().unwrap()
+}
+
+/// `serve` with its defaults, in a process of its own.
+struct Serving {
+    process: Child,
+    service: Service,
+}
+
+impl Serving {
+    fn start(folder: &Path) -> Self {
+        let (data, keys) = (folder.join("data"), folder.join("keys"));
+        let hallpass = || Command::new(env!("CARGO_BIN_EXE_hallpass"));
+        let made = hallpass().args(["key", "init", "--dir"]).arg(&keys).stdout(Stdio::null()).status();
+        assert!(made.unwrap().success());
+        for name in HONEST.iter().chain([&MALLORY]) {
+            let mut add = hallpass();
+            add.args(["user", "add", name, "--data"]).arg(&data).stdin(Stdio::piped());
+            let mut adding = add.spawn().unwrap();
+            adding.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+            assert!(adding.wait().unwrap().success());
+        }
+        let mut serve = hallpass();
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).arg("--keys").arg(keys);
+        let serve = serve.env("HALLPASS_LOG", "error").stdout(Stdio::piped());
+        let mut process = serve.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&line).expect("serve says where it listens");
+        let url = said["listening"].as_str().unwrap().to_owned();
+        let service = Service::new(url, process.id(), PASSWORD.to_owned());
+        Self { process, service }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
