@@ -41,8 +41,8 @@ use crate::http::{TrustedProxies, csrf};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
-use crate::revocation::FeedKeys;
 use crate::revocation::sync::{FeedClient, FeedHandle};
+use crate::revocation::{FeedKeys, RevocationList};
 use crate::server::connections::Gate;
 use crate::server::limits::LimitsTable;
 use crate::server::listen::Listener;
@@ -58,6 +58,7 @@ const MAX_BODY: usize = 1024;
 struct Edge {
     verifier: Verifier,
     feed: FeedHandle,
+    revocations: RevocationList,
     issuer: IssuerClient,
     renewal: RenewClient,
     trusted_proxies: TrustedProxies,
@@ -134,6 +135,7 @@ impl EdgeService {
             verifier,
             renewal,
             feed: feed.handle(),
+            revocations: feed.list().clone(),
             issuer,
             trusted_proxies,
             origins,
@@ -159,7 +161,7 @@ impl EdgeService {
 
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
-        let anomalies = tokio::spawn(anomalies::tell(self.watcher, self.feed.handle()));
+        let anomalies = tokio::spawn(anomalies::tell(self.watcher, Arc::clone(&self.edge)));
         let feed = tokio::spawn(self.feed.run());
         let served = self.listener.serve(router(self.edge), handle).await;
         feed.abort();

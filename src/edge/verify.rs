@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -148,13 +149,13 @@ pub(super) async fn optional(
 }
 
 async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, demand: Demand) -> Response {
+    let started = Instant::now();
     let judged = judge(edge, peer, request).await;
     let verdict = match &judged {
         Ok(_) => Verdict::Accepted,
         Err(refusal) if demand == Demand::Optional && !refusal.verdict.is_forbidden() => Verdict::Anonymous,
         Err(refusal) => refusal.verdict,
     };
-    edge.metrics.count(verdict);
     let mut response = match judged {
         Ok(passed) => pass(edge, &passed),
         Err(_) if verdict == Verdict::Anonymous => {
@@ -167,6 +168,7 @@ async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, d
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cookie::vary_on_cookie(headers);
+    edge.metrics.count(verdict, started.elapsed());
     response
 }
 

@@ -10,6 +10,8 @@ use crate::proxies::exchange::{Answer, exchange, try_exchange};
 use crate::support::{Home, PASSWORD, Running, bearer, client, misused, ok};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For edges that are told to report.
+pub(crate) const EDGE_TOKEN: &str = "fedcba9876543210fedcba9876543210";
 const SERVICE: &str = "0123456789abcdef0123456789abcdef";
 /// What a browser sends that goes to a page.
 const PAGE: [(&str, &str); 2] = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")];
@@ -40,7 +42,7 @@ fn start(home: &Home, issuer: &str, more: &[&str]) -> Running {
         args.extend(["--listen", "127.0.0.1:0"]);
     }
     args.extend(more);
-    Running::start(&args, &[])
+    Running::start(&args, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)])
 }
 
 /// What nginx would ask of this request.
@@ -197,6 +199,9 @@ async fn an_edge_starts_while_the_issuer_is_down() {
     let answer = client().post(issuer.at("/logout")).bearer_auth(&revoked).send().await.unwrap();
     assert_eq!(answer.status(), 204);
     until("the revocation arrives", || is(&first, &revoked, 401));
+    // It is known before it is on disk, which is written beside the requests.
+    let kept = std::path::Path::new(&cache).join("deltas.cbor");
+    until("the revocation is kept", || kept.metadata().is_ok_and(|file| file.len() > 0));
     assert!(is(&first, &token, 200));
     let gone = hallpass::danger::inspect(&revoked).unwrap().json["session"]["session_id"].clone();
     let gone = hex::decode(gone.as_str().unwrap()).unwrap();

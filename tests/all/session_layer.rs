@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,8 @@ use hallpass::event::{Event, EventKind, EventSink};
 use hallpass::http::{Demand, Refusal, TrustedProxies};
 use hallpass::revocation::Entry;
 use hallpass::{
-    Clock, Reason, Rejection, RevocationList, Session, SessionLayer, StalePolicy, Subject, Verifier,
+    Clock, Reason, Rejection, RevocationList, Session, SessionId, SessionLayer, StalePolicy, Subject,
+    UnixTime, Verifier,
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde::Deserialize;
@@ -500,12 +501,17 @@ async fn another_sites_page_changes_nothing() {
     assert!(SessionLayer::new(stand.verifier()).allow_origin("https://app.example/").is_err());
 }
 
+/// Events, and from where sessions were used.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
+struct Heard(Mutex<Vec<Event>>, Mutex<Vec<String>>);
 
 impl EventSink for Heard {
     fn record(&self, event: Event) {
         self.0.lock().unwrap().push(event);
+    }
+
+    fn used(&self, _: SessionId, address: IpAddr, _: UnixTime) {
+        self.1.lock().unwrap().push(address.to_string());
     }
 }
 
@@ -546,6 +552,8 @@ async fn whoever_listens_hears_which_token_was_refused_and_who_asked() {
         ask(app, "/bank", &[cookie(&good)]).await;
         assert_eq!(hear(), []);
     }
+    // Where nobody knows who asks, nobody is told; refused tokens are not used.
+    assert!(heard.1.lock().unwrap().is_empty());
     stand.clock.advance(61);
     send(&required, from("10.0.0.1", "/bank", &[cookie(&good), forwarded.clone()])).await;
     let [event] = &hear()[..] else { panic!() };
@@ -556,6 +564,7 @@ async fn whoever_listens_hears_which_token_was_refused_and_who_asked() {
     let due = stand.due();
     send(&required, from("10.0.0.1", "/", &[cookie(&due), forwarded])).await;
     assert_eq!(stand.asked_for(), [Some("192.0.2.7".to_owned())]);
+    assert_eq!(*heard.1.lock().unwrap(), ["192.0.2.7", "192.0.2.7"]);
 }
 
 /// An app with a WebSocket and an event stream, each for as long as the session.

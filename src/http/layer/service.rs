@@ -57,6 +57,9 @@ impl<K: Clock> SessionLayer<K> {
         };
         if let Some(sink) = &settings.answers.events {
             sink.verdict(session.as_ref().map(|_| ()).map_err(Rejection::reason));
+            if let (Ok(session), Some(address)) = (&session, settings.answers.client(request)) {
+                sink.used(session.id(), address, now);
+            }
         }
         session.map_err(Refusal::Rejected)
     }
