@@ -96,6 +96,20 @@ impl Browser {
         self.client.find(Locator::Css("button")).await.unwrap().click().await.unwrap();
     }
 
+    /// Everything that can be used has a name for those who don't see it, and
+    /// the page a language and a title.
+    pub(crate) async fn is_labelled(&self) {
+        let unlabelled = "return [...document.querySelectorAll('input:not([type=hidden]), button, a, svg, \
+             [tabindex]')].filter((e) => !(e.labels?.length || e.ariaLabel || e.textContent.trim() || \
+             e.getAttribute('aria-labelledby'))).length + !document.documentElement.lang + !document.title";
+        assert_eq!(self.client.execute(unlabelled, vec![]).await.unwrap(), json!(0), "all have a name");
+    }
+
+    /// Types where the focus is.
+    pub(crate) async fn types(&self, text: &str) {
+        self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
+    }
+
     /// Kept under target/screenshots for a person to look at.
     pub(crate) async fn screenshot(&self, name: &str) {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");

@@ -121,6 +121,34 @@ async fn a_session_ends_at_its_absolute_lifetime() {
     panic!("still logged in after the session's end");
 }
 
+/// No mouse, and nothing that a screen reader would have no name for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_work_by_keyboard_alone_and_have_names_for_everything() {
+    if no_browser() {
+        return;
+    }
+    const TAB: &str = "\u{e004}";
+    const ENTER: &str = "\u{e007}";
+    let demo = Demo::start(&[]);
+    let browser = Browser::start(false, 1200).await;
+    browser.client.goto(&demo.app).await.unwrap();
+    browser.shows("h1", "Log in").await;
+    browser.is_labelled().await;
+    // The first field has the focus.
+    browser.types(&format!("demo{TAB}")).await;
+    browser.types(&format!("{}{ENTER}", demo.password)).await;
+    browser.shows("h1", "You are demo").await;
+    browser.is_labelled().await;
+    browser.types(TAB).await;
+    browser.types(ENTER).await;
+    browser.shows("h2", "Where you are logged in").await;
+    browser.is_labelled().await;
+    browser.types(TAB).await;
+    browser.types(ENTER).await;
+    browser.shows("h1", "Log in").await;
+    browser.stop().await;
+}
+
 /// Renewal is nobody's business but the edge's: three tabs load at once, again
 /// and again, past the expiry of many tokens.
 #[tokio::test(flavor = "multi_thread")]
