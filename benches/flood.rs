@@ -4,7 +4,6 @@
 #![expect(
     clippy::cast_precision_loss,
     clippy::expect_used,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a bench prints rough numbers and may fail loudly"
 )]

@@ -150,4 +150,11 @@ pub trait EventSink: Send + Sync + 'static {
     fn verdict(&self, verdict: Result<(), Reason>) {
         let _ = verdict;
     }
+
+    /// Hears that an admitted session was used from this address, for every
+    /// use: one session on many networks is an anomaly. Does nothing unless
+    /// written.
+    fn used(&self, session: SessionId, address: IpAddr, at: UnixTime) {
+        let _ = (session, address, at);
+    }
 }

@@ -64,7 +64,7 @@ pub struct Outcome {
     pub during: Honest,
     /// The flood's answers, by status or error.
     pub flood: BTreeMap<String, u64>,
-    /// VmHWM in KiB, before and after.
+    /// `VmHWM` in KiB, before and after.
     pub memory: (u64, u64),
 }
 
@@ -131,7 +131,7 @@ impl Service {
         if status == 200 { Ok(()) } else { Err(status.as_u16().to_string()) }
     }
 
-    /// VmHWM: the most memory that the process ever had, in KiB.
+    /// `VmHWM`: the most memory that the process ever had, in KiB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -204,7 +204,7 @@ impl Service {
                 tokio::spawn(async move {
                     match flood {
                         Flood::SlowConnections => {
-                            service.slow(size.connections / size.clients, &stop, &tally).await
+                            service.slow(size.connections / size.clients, &stop, &tally).await;
                         }
                         _ => service.hammer(flood, n, &token, &stop, &tally).await,
                     }
@@ -215,7 +215,7 @@ impl Service {
         sleep(size.time / 4).await;
         if flood == Flood::SlowConnections {
             let start = Instant::now();
-            while tally.sum() < size.connections as u64 && start.elapsed() < Duration::from_secs(60) {
+            while tally.sum() < size.connections as u64 && start.elapsed() < Duration::from_mins(1) {
                 sleep(Duration::from_millis(50)).await;
             }
         }

@@ -99,6 +99,10 @@ impl Watch {
 }
 
 impl EventSink for Watch {
+    fn used(&self, session: SessionId, address: IpAddr, at: UnixTime) {
+        Self::used(self, session, address, at);
+    }
+
     fn record(&self, event: Event) {
         let counts = !matches!(
             event.kind,

@@ -41,7 +41,7 @@ enum Command {
     /// Run the login service
     Serve(serve::ServeArgs),
     /// Run the forward-auth endpoint for nginx, Caddy, HAProxy, Traefik and Envoy
-    Edge(edge::EdgeArgs),
+    Edge(Box<edge::EdgeArgs>),
     /// Revoke a session, a subject's sessions, a key's tokens, or everything
     #[command(subcommand)]
     Revoke(revoke::RevokeCommand),

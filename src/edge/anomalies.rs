@@ -1,12 +1,15 @@
-//! What this edge sees that an operator should: logged here, and told to the
-//! issuer if this edge reports.
+//! What this edge sees that an operator should: logged and counted here, and told
+//! to the issuer if this edge reports.
 
+use std::sync::Arc;
+
+use super::Edge;
 use crate::anomaly::Watcher;
-use crate::revocation::sync::FeedHandle;
 
 /// Passes on what is found, for as long as something is watched.
-pub(super) async fn tell(mut watcher: Watcher, feed: FeedHandle) {
+pub(super) async fn tell(mut watcher: Watcher, edge: Arc<Edge>) {
     while let Some(anomaly) = watcher.next().await {
+        edge.metrics.count_anomaly(anomaly.kind);
         let network = anomaly.network.map(tracing::field::display);
         let session = anomaly.session.map(|id| id.short_hash());
         tracing::warn!(
@@ -18,6 +21,6 @@ pub(super) async fn tell(mut watcher: Watcher, feed: FeedHandle) {
             session,
             "anomaly"
         );
-        feed.report(anomaly);
+        edge.feed.report(anomaly);
     }
 }

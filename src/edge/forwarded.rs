@@ -97,13 +97,6 @@ fn one<'a, const N: usize>(
     Ok(found)
 }
 
-/// Whether a WebSocket is opened: a GET that any page may make the browser
-/// send, and that is no read. This header only browsers themselves can write,
-/// and every proxy passes it to whom it asks, which `Upgrade` is not.
-pub(super) fn opens_websocket(headers: &HeaderMap) -> bool {
-    headers.contains_key("sec-websocket-key")
-}
-
 /// Whether a person waits for a page, so that a log-in can be offered.
 pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     if !matches!(*method, Method::GET | Method::HEAD) {

@@ -5,9 +5,10 @@
 //! page elsewhere could log its visitor in as somebody else, by a ticket of its
 //! own (log-in CSRF). Whatever fails ends in a page, never in another redirect.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -69,11 +70,12 @@ pub(super) async fn start(State(edge): State<Arc<Edge>>, Query(query): Query<Sta
 /// Takes the browser back from the issuer.
 pub(super) async fn callback(
     State(edge): State<Arc<Edge>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Query(query): Query<Callback>,
     headers: HeaderMap,
 ) -> Response {
     let Some(hop) = &edge.hop else { return not_here() };
-    let response = match arrive(&edge, hop, &query, &headers).await {
+    let response = match arrive(&edge, hop, &query, peer, &headers).await {
         Ok(response) => {
             edge.metrics.count_hop("completed");
             response
@@ -101,7 +103,13 @@ struct Refused {
     message: &'static str,
 }
 
-async fn arrive(edge: &Edge, hop: &Hop, query: &Callback, headers: &HeaderMap) -> Result<Response, Refused> {
+async fn arrive(
+    edge: &Edge,
+    hop: &Hop,
+    query: &Callback,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+) -> Result<Response, Refused> {
     let wrong_state = Refused {
         outcome: "wrong_state",
         status: StatusCode::FORBIDDEN,
@@ -113,7 +121,8 @@ async fn arrive(edge: &Edge, hop: &Hop, query: &Callback, headers: &HeaderMap) -
     }
     // The cookie is the browser's; what it says is checked like a parameter.
     let return_to = edge.return_targets.allowed(Some(&return_to)).to_owned();
-    let token = edge.issuer.redeem(&query.ticket, &hop.audience).await.map_err(|why| {
+    let client = edge.trusted_proxies.client(peer.ip(), headers);
+    let token = edge.issuer.redeem(&query.ticket, &hop.audience, client).await.map_err(|why| {
         let refused = matches!(why, IssuerError::Refused(status) if status.is_client_error());
         if !refused {
             tracing::error!(%why, "a ticket could not be redeemed");

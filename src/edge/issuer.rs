@@ -1,11 +1,14 @@
 //! What the edge asks of the issuer on behalf of one person: redeem a ticket,
 //! end a session.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::StatusCode;
+use reqwest::RequestBuilder;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::error::ConfigError;
 use crate::outbound::{self, BodyError, Outbound};
@@ -14,6 +17,9 @@ use crate::outbound::{self, BodyError, Outbound};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read, in bytes: a token and its session fit often.
 const MAX_ANSWER: usize = 64 * 1024;
+/// Tickets that are redeemed at once. Anybody can bring one that is none, and
+/// each waits for the issuer.
+const MAX_REDEEMING: usize = 64;
 
 /// Why the issuer did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +27,19 @@ pub(super) enum IssuerError {
     /// It said no.
     #[error("the issuer refused with status {0}")]
     Refused(StatusCode),
+    /// It was not asked, because too many wait for it already.
+    #[error("too many wait for the issuer")]
+    Busy,
     #[error("the issuer can't be reached: {0}")]
     Unreachable(String),
     #[error("the issuer's answer is not what was asked for")]
     Answer,
 }
 
-pub(super) struct IssuerClient(Outbound);
+pub(super) struct IssuerClient {
+    outbound: Outbound,
+    redeeming: Semaphore,
+}
 
 #[derive(Deserialize)]
 struct Redeemed {
@@ -41,7 +53,7 @@ impl IssuerClient {
     pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
         let outbound = Outbound::new(issuer, Vec::new(), TIMEOUT)?;
         if outbound.is_private() {
-            Ok(Self(outbound))
+            Ok(Self { outbound, redeeming: Semaphore::new(MAX_REDEEMING) })
         } else {
             Err(ConfigError::Builder(
                 "tokens travel between edge and issuer: --issuer is https, or on this machine",
@@ -49,10 +61,17 @@ impl IssuerClient {
         }
     }
 
-    /// The token of the child session that a ticket opens.
-    pub(super) async fn redeem(&self, ticket: &str, audience: &str) -> Result<String, IssuerError> {
+    /// The token of the child session that a ticket opens, which the browser
+    /// at `client` brought.
+    pub(super) async fn redeem(
+        &self,
+        ticket: &str,
+        audience: &str,
+        client: IpAddr,
+    ) -> Result<String, IssuerError> {
+        let _place = self.redeeming.try_acquire().map_err(|_| IssuerError::Busy)?;
         let asked = json!({ "ticket": ticket, "audience": audience });
-        let request = self.0.client().post(self.0.at("/tickets/redeem")).timeout(TIMEOUT).json(&asked);
+        let request = self.post("/tickets/redeem", client).json(&asked);
         let answer = request.send().await.map_err(unreachable)?;
         if answer.status() != StatusCode::OK {
             return Err(IssuerError::Refused(answer.status()));
@@ -65,14 +84,49 @@ impl IssuerClient {
         Ok(redeemed.token)
     }
 
-    /// Ends the session of this token.
-    pub(super) async fn log_out(&self, token: &str) -> Result<(), IssuerError> {
-        let request = self.0.client().post(self.0.at("/logout")).timeout(TIMEOUT).bearer_auth(token);
+    /// Ends the session of this token, which the browser at `client` sent.
+    pub(super) async fn log_out(&self, token: &str, client: IpAddr) -> Result<(), IssuerError> {
+        let request = self.post("/logout", client).bearer_auth(token);
         let answer = request.send().await.map_err(unreachable)?;
         if answer.status().is_success() { Ok(()) } else { Err(IssuerError::Refused(answer.status())) }
+    }
+
+    /// The issuer limits and records by the browser's address, not by ours.
+    fn post(&self, path: &str, client: IpAddr) -> RequestBuilder {
+        let request = self.outbound.client().post(self.outbound.at(path)).timeout(TIMEOUT);
+        request.header("x-forwarded-for", client.to_string())
     }
 }
 
 fn unreachable(why: reqwest::Error) -> IssuerError {
     IssuerError::Unreachable(outbound::reason(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    #[tokio::test]
+    async fn no_more_wait_for_the_issuer_than_may() {
+        // It takes connections and never answers.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let issuer = Arc::new(IssuerClient::new(&format!("http://{address}")).unwrap());
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..MAX_REDEEMING {
+            let issuer = Arc::clone(&issuer);
+            waiting.spawn(async move { issuer.redeem("x", "b", CLIENT).await });
+        }
+        while issuer.redeeming.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(issuer.redeem("x", "b", CLIENT).await, Err(IssuerError::Busy)));
+        // Who gives up makes room.
+        waiting.shutdown().await;
+        assert_eq!(issuer.redeeming.available_permits(), MAX_REDEEMING);
+    }
 }

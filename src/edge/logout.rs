@@ -1,20 +1,26 @@
 //! `POST {base}/logout` on a host that is not the issuer's.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::Edge;
 use super::forwarded::is_navigation;
+use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
 use crate::session::Session;
 
 /// Ends the session at the issuer, with its parent and that one's children, and
 /// makes the browser forget it.
-pub(super) async fn log_out(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
+pub(super) async fn log_out(
+    State(edge): State<Arc<Edge>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
     let Some(hop) = &edge.hop else {
         return Problem::new(StatusCode::NOT_FOUND, "Log out at the issuer.").into_response();
     };
@@ -23,8 +29,9 @@ pub(super) async fn log_out(State(edge): State<Arc<Edge>>, headers: HeaderMap) -
         return Problem::cross_site().into_response();
     }
     if let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE)
-        && let Ok::<Session, _>(_) = edge.verifier.verify(credential.token(), edge.now())
-        && let Err(why) = edge.issuer.log_out(credential.token()).await
+        && may_live(&edge, credential.token())
+        && let Err(why) =
+            edge.issuer.log_out(credential.token(), edge.trusted_proxies.client(peer.ip(), &headers)).await
     {
         // Not "logged out" while a copy of the token still works.
         tracing::error!(%why, "log-out could not be recorded");
@@ -44,4 +51,11 @@ pub(super) async fn log_out(State(edge): State<Arc<Edge>>, headers: HeaderMap) -
     cookie::clear(headers);
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
     response
+}
+
+/// Whether there is a session to end, as far as this edge can tell: while its
+/// list is stale it refuses every token, and the issuer may not.
+fn may_live(edge: &Edge, token: &str) -> bool {
+    let verdict: Result<Session, Rejection> = edge.verifier.verify(token, edge.now());
+    matches!(verdict, Ok(_) | Err(Rejection::RevocationsStale { .. }))
 }

@@ -1,13 +1,21 @@
 //! What `/metrics` tells.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use super::Edge;
 use super::verify::Verdict;
+use crate::anomaly::AnomalyKind;
 use crate::error::ConfigError;
 use crate::time::UnixTime;
+
+/// In seconds: from a cached token to the renewal client's patience and beyond.
+const BUCKETS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
 
 /// The edge's own registry.
 pub(super) struct Metrics {
@@ -15,6 +23,10 @@ pub(super) struct Metrics {
     verdicts: IntCounterVec,
     hops: IntCounterVec,
     renewals: IntCounterVec,
+    anomalies: IntCounterVec,
+    events_dropped: IntCounter,
+    verify_duration: Histogram,
+    list: List,
     feed: Feed,
     cache: Cache,
     /// One scrape at a time brings what is counted elsewhere up to date.
@@ -26,6 +38,11 @@ struct Feed {
     epoch: IntGauge,
     sequence: IntGauge,
     failures: IntGauge,
+}
+
+struct List {
+    entries: IntGauge,
+    bytes: IntGauge,
 }
 
 struct Cache {
@@ -69,10 +86,29 @@ impl Metrics {
             hops.with_label_values(&[outcome]);
         }
         let renewals = counters("renewals_total", "Answers of the issuer about a token.", "outcome")?;
+        let anomalies = counters("anomalies_total", "Anomalies that the detector raised here.", "kind")?;
+        for kind in AnomalyKind::ALL {
+            anomalies.with_label_values(&[kind.name()]);
+        }
+        let verify_duration = Histogram::with_opts(
+            HistogramOpts::new("verify_duration_seconds", "How long a proxy waited for an answer.")
+                .buckets(BUCKETS.to_vec()),
+        )?;
+        registry.register(Box::new(verify_duration.clone()))?;
         Ok(Self {
             verdicts,
             hops,
             renewals,
+            anomalies,
+            events_dropped: counter(
+                "anomaly_events_dropped_total",
+                "Events that the detector did not hear since its queue was full.",
+            )?,
+            verify_duration,
+            list: List {
+                entries: gauge("revocation_list_entries", "Entries of the revocation list.")?,
+                bytes: gauge("revocation_list_bytes", "Bytes of memory that it takes.")?,
+            },
             feed: Feed {
                 age: gauge("feed_age_seconds", "Since the applied feed was signed; -1 before the first.")?,
                 epoch: gauge("feed_epoch", "Epoch of the applied feed.")?,
@@ -90,8 +126,14 @@ impl Metrics {
         })
     }
 
-    pub(super) fn count(&self, verdict: Verdict) {
+    /// Counts what became of a request, and how long that took.
+    pub(super) fn count(&self, verdict: Verdict, took: Duration) {
         self.verdicts.with_label_values(&[verdict.name()]).inc();
+        self.verify_duration.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn count_anomaly(&self, kind: AnomalyKind) {
+        self.anomalies.with_label_values(&[kind.name()]).inc();
     }
 
     pub(super) fn count_hop(&self, outcome: &'static str) {
@@ -117,6 +159,10 @@ impl Metrics {
         ] {
             bring(&self.renewals.with_label_values(&[outcome]), total);
         }
+        bring(&self.events_dropped, edge.watch.dropped());
+        let list = edge.revocations.snapshot();
+        self.list.entries.set(saturating(list.len() as u64));
+        self.list.bytes.set(saturating(list.heap_bytes() as u64));
         if let Some(counts) = edge.verifier.token_cache_counts() {
             bring(&self.cache.hits, counts.hits);
             bring(&self.cache.misses, counts.misses);

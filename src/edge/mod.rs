@@ -41,8 +41,10 @@ use crate::http::{TrustedProxies, csrf};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
-use crate::revocation::FeedKeys;
 use crate::revocation::sync::{FeedClient, FeedHandle};
+use crate::revocation::{FeedKeys, RevocationList};
+use crate::server::connections::Gate;
+use crate::server::limits::LimitsTable;
 use crate::server::listen::Listener;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
@@ -56,6 +58,7 @@ const MAX_BODY: usize = 1024;
 struct Edge {
     verifier: Verifier,
     feed: FeedHandle,
+    revocations: RevocationList,
     issuer: IssuerClient,
     renewal: RenewClient,
     trusted_proxies: TrustedProxies,
@@ -132,6 +135,7 @@ impl EdgeService {
             verifier,
             renewal,
             feed: feed.handle(),
+            revocations: feed.list().clone(),
             issuer,
             trusted_proxies,
             origins,
@@ -142,7 +146,11 @@ impl EdgeService {
             watch,
             stale_after: options.stale_after,
         };
-        let listener = Listener::bind(options.listen, options.transport)?;
+        let limits = LimitsTable::default();
+        // All that its proxies ask comes from their addresses.
+        let gate =
+            Gate::new(limits.connections, limits.connections_per_address, edge.trusted_proxies.clone());
+        let listener = Listener::bind(options.listen, options.transport)?.gated(gate);
         Ok(Self { edge: Arc::new(edge), listener, feed, watcher })
     }
 
@@ -153,7 +161,7 @@ impl EdgeService {
 
     /// Serves until `handle` says stop.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
-        let anomalies = tokio::spawn(anomalies::tell(self.watcher, self.feed.handle()));
+        let anomalies = tokio::spawn(anomalies::tell(self.watcher, Arc::clone(&self.edge)));
         let feed = tokio::spawn(self.feed.run());
         let served = self.listener.serve(router(self.edge), handle).await;
         feed.abort();

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::Edge;
-use super::forwarded::{Original, Unclear, is_navigation, opens_websocket};
+use super::forwarded::{Original, Unclear, is_navigation};
 use super::identity;
 use super::pages::Page;
 use crate::error::Reason;
@@ -148,13 +149,13 @@ pub(super) async fn optional(
 }
 
 async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, demand: Demand) -> Response {
+    let started = Instant::now();
     let judged = judge(edge, peer, request).await;
     let verdict = match &judged {
         Ok(_) => Verdict::Accepted,
         Err(refusal) if demand == Demand::Optional && !refusal.verdict.is_forbidden() => Verdict::Anonymous,
         Err(refusal) => refusal.verdict,
     };
-    edge.metrics.count(verdict);
     let mut response = match judged {
         Ok(passed) => pass(edge, &passed),
         Err(_) if verdict == Verdict::Anonymous => {
@@ -167,6 +168,7 @@ async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, d
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cookie::vary_on_cookie(headers);
+    edge.metrics.count(verdict, started.elapsed());
     response
 }
 
@@ -203,7 +205,7 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
         Err(_) => return Err(refused(Verdict::TwoTokens, original)),
     };
     if matches!(credential, Credential::Cookie(_))
-        && (csrf::is_unsafe(&original.method) || opens_websocket(headers))
+        && (csrf::is_unsafe(&original.method) || csrf::opens_web_socket(headers))
         && edge.origins.check(headers, &original.authority()).is_err()
     {
         return Err(refused(Verdict::CrossSite, original));

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName};
+use axum::extract::ConnectInfo;
+use http::{HeaderMap, HeaderName, Request};
 use ipnet::IpNet;
 
 use crate::error::ConfigError;
@@ -66,6 +67,12 @@ impl TrustedProxies {
             }
         }
         client
+    }
+
+    /// The client of a request whose peer's address the server told.
+    pub(crate) fn client_of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+        Some(self.client(peer.0.ip(), request.headers()))
     }
 }
 

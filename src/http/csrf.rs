@@ -4,7 +4,7 @@
 //! The browser says where a request comes from (Fetch Metadata, `Sec-Fetch-Site`;
 //! older ones, `Origin`), and no page can make it lie.
 
-use http::header::{HOST, ORIGIN};
+use http::header::{HOST, ORIGIN, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use crate::error::ConfigError;
@@ -17,6 +17,20 @@ pub struct CrossSite;
 /// Whether a request of this method can change anything (RFC 9110 §9.2.1).
 pub(crate) fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+/// Whether a WebSocket is opened. A page of another site can do it with the
+/// browser's cookies, and can read what comes, so this GET is checked like what
+/// changes something (RFC 6455 §10.2).
+///
+/// Proxies keep `Upgrade` to themselves, and over HTTP/2 there is neither that
+/// nor a key (RFC 8441 §5); the version is there always. No page can leave out
+/// or write any of these itself.
+pub(crate) fn opens_web_socket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        || headers.contains_key("sec-websocket-key")
+        || headers.contains_key("sec-websocket-version")
+        || headers.get("sec-fetch-mode").is_some_and(|mode| mode == "websocket")
 }
 
 /// Passes the host's own pages alone: [`Origins::check`].

@@ -191,6 +191,7 @@ pub(crate) fn is_meant(headers: &HeaderMap) -> bool {
 }
 
 /// Whether there is a proof at all.
+#[cfg(feature = "server")]
 pub(crate) fn is_there(headers: &HeaderMap) -> bool {
     headers.contains_key(&DPOP)
 }

@@ -1,8 +1,10 @@
 //! The tower layer for tickets: single-use tokens in the query, for what can
 //! carry no header: a WebSocket hand-shake, a download link.
 
+use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, REFERRER_POLICY};
@@ -11,12 +13,15 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::error::Rejection;
+use crate::event::{Event, EventKind, EventSink};
+use crate::http::client_address::TrustedProxies;
 use crate::http::problem::Problem;
 #[cfg(feature = "proof")]
 use crate::http::proof::{RequestHead, RequestProofs};
+use crate::id::Subject;
 use crate::session::Session;
 use crate::ticket::TicketVerifier;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, UnixTime};
 
 /// Lets a request through that brings a ticket in its query (`?ticket=…`), once
 /// for each ticket, with the ticket's [`Session`] where the extractor finds it.
@@ -24,22 +29,35 @@ use crate::time::{Clock, SystemClock};
 ///
 /// No cookie and no other credential is looked at: the ticket is what the
 /// request is allowed by, so a page of another site gains nothing by it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TicketLayer<K = SystemClock> {
     tickets: TicketVerifier,
     #[cfg(feature = "proof")]
     proofs: Option<RequestProofs>,
+    proxies: TrustedProxies,
+    events: Option<Arc<dyn EventSink>>,
     clock: K,
+}
+
+impl<K> fmt::Debug for TicketLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketLayer")
+            .field("tickets", &self.tickets)
+            .field("proxies", &self.proxies)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TicketLayer {
     /// A layer that redeems tickets.
     #[must_use]
-    pub const fn new(tickets: TicketVerifier) -> Self {
+    pub fn new(tickets: TicketVerifier) -> Self {
         Self {
             tickets,
             #[cfg(feature = "proof")]
             proofs: None,
+            proxies: TrustedProxies::none(),
+            events: None,
             clock: SystemClock,
         }
     }
@@ -55,6 +73,24 @@ impl<K> TicketLayer<K> {
         self
     }
 
+    /// Believes these proxies about who asks, for events; as
+    /// [`SessionLayer::trusted_proxies`](crate::SessionLayer::trusted_proxies).
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Tells `sink` of each ticket that is redeemed or refused, as an event, and
+    /// from where its session was used, where that is known. A request without
+    /// a ticket is no event. It is called on the request path, so it must
+    /// return at once.
+    #[must_use]
+    pub fn events(mut self, sink: Arc<dyn EventSink>) -> Self {
+        self.events = Some(sink);
+        self
+    }
+
     /// Reads the time from another clock.
     #[must_use]
     pub fn with_clock<L: Clock>(self, clock: L) -> TicketLayer<L> {
@@ -62,6 +98,8 @@ impl<K> TicketLayer<K> {
             tickets: self.tickets,
             #[cfg(feature = "proof")]
             proofs: self.proofs,
+            proxies: self.proxies,
+            events: self.events,
             clock,
         }
     }
@@ -69,12 +107,39 @@ impl<K> TicketLayer<K> {
 
 impl<K: Clock> TicketLayer<K> {
     fn redeem<B>(&self, request: &Request<B>) -> Result<Session, Option<Rejection>> {
+        let now = self.clock.now();
+        let redeemed = self.redeemed(request, now);
+        if let Some(sink) = &self.events {
+            let address = self.proxies.client_of(request);
+            match &redeemed {
+                Ok(session) => {
+                    let mut event = Event::new(EventKind::TicketRedeemed, now)
+                        .of(Subject::new(session.subject()).ok())
+                        .session(session.id());
+                    event.address = address;
+                    sink.record(event);
+                    if let Some(address) = address {
+                        sink.used(session.id(), address, now);
+                    }
+                }
+                Err(Some(rejection)) => {
+                    let mut event = Event::new(EventKind::TokenRefused(rejection.reason()), now);
+                    event.address = address;
+                    sink.record(event);
+                }
+                Err(None) => {}
+            }
+        }
+        redeemed
+    }
+
+    /// `None` for a request without a ticket, or with two.
+    fn redeemed<B>(&self, request: &Request<B>, now: UnixTime) -> Result<Session, Option<Rejection>> {
         // Nested routers shorten the path; the ticket is for the one that the
         // client asks for.
         let uri =
             request.extensions().get::<axum::extract::OriginalUri>().map_or(request.uri(), |uri| &uri.0);
         let ticket = ticket(uri).ok_or(None)?;
-        let now = self.clock.now();
         #[cfg(feature = "proof")]
         if let Some(proofs) = &self.proofs {
             return proofs

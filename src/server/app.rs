@@ -173,7 +173,7 @@ impl App {
         let admitted = self.hosts.admit(credential, asked.head(), audiences, now);
         self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
         if let Ok(session) = &admitted {
-            self.events.watch.used(session.id(), self.client_address(asked), now);
+            self.events.used(session.id(), self.client_address(asked), now);
         }
         admitted.map_err(|rejection| {
             let address = self.client_address(asked);

@@ -1,11 +1,15 @@
 //! Where events go: to the metrics, the log, the operators' page and the
 //! detectors of anomalies.
 
+use std::net::IpAddr;
+
 use crate::anomaly::Watch;
 use crate::error::Reason;
 use crate::event::{Event, EventKind, EventSink};
+use crate::id::SessionId;
 use crate::server::live::Live;
 use crate::server::metrics::Metrics;
+use crate::time::UnixTime;
 
 /// Hears of everything that happens. Clones share what they count.
 #[derive(Clone)]
@@ -21,6 +25,10 @@ impl EventSink for Events {
         log(&event);
         self.live.event(&event);
         self.watch.record(event);
+    }
+
+    fn used(&self, session: SessionId, address: IpAddr, at: UnixTime) {
+        self.watch.used(session, address, at);
     }
 
     fn verdict(&self, verdict: Result<(), Reason>) {

@@ -230,7 +230,10 @@ impl<S: Store> LoginService<S> {
     /// Ends the sessions that a reauthentication replaced a grace ago. To be
     /// called every second or so.
     pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
-        if self.store.end_replaced(now).await?.is_some() {
+        if let Some(revoked) = self.store.end_replaced(now).await? {
+            for _ in 0..revoked.added {
+                self.events.record(Event::new(EventKind::SessionEnded, now));
+            }
             self.catch_up(now).await;
         }
         Ok(())
@@ -401,9 +404,7 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
-        let token = self.hosts.admit_for_renewal(shown, head, now).inspect_err(|why| {
-            self.events.record(client.happened(EventKind::TokenRefused(why.reason()), now));
-        })?;
+        let token = self.hosts.admit_for_renewal(shown, head, now)?;
         // The store asks again inside its transaction; what is known here
         // already costs no write.
         self.hosts.own().check_revoked(&token, now)?;
@@ -421,6 +422,10 @@ impl<S: Store> LoginService<S> {
                 let event = client.happened(EventKind::SessionRenewed, now);
                 self.events.record(event.session(token.session().id()));
             }
+            // Not due, or a repetition: no event, and a use all the same.
+            Ok(Renewal { renewed: false, token }) => {
+                self.events.used(token.session().id(), client.address, now);
+            }
             Err(RenewError::Reuse { id }) => {
                 self.events.record(client.happened(EventKind::TokenReuse, now).session(*id));
                 // The store revoked it; this process's list must know at once.
@@ -435,17 +440,21 @@ impl<S: Store> LoginService<S> {
     }
 
     /// Ends sessions for good: on disk before it is said, and known to this
-    /// process's own requests at once.
+    /// process's own requests at once. `from` is who ends them, if somebody
+    /// asked.
     pub(crate) async fn revoke(
         &self,
         target: Target,
         event: Option<AuditEvent>,
+        from: Option<IpAddr>,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
-        let of = target.name();
+        let (of, mut ended) = (target.name(), ended(&target, now));
+        ended.address = from;
         let revoked = self.store.revoke(target, event, now).await?;
         if revoked.added > 0 {
             self.events.metrics.revoked(of);
+            self.events.record(ended);
         }
         self.catch_up(now).await;
         Ok(revoked)
@@ -461,9 +470,7 @@ impl<S: Store> LoginService<S> {
     ) -> Result<(), StoreError> {
         let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
         let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
-        self.revoke(target, Some(event), now).await?;
-        self.events.record(client.happened(EventKind::SessionEnded, now).session(session.id()));
-        Ok(())
+        self.revoke(target, Some(event), Some(client.address), now).await.map(drop)
     }
 
     /// Ends another session of the same user, on all hosts; whether it was theirs.
@@ -480,8 +487,7 @@ impl<S: Store> LoginService<S> {
         };
         let target = Target::Family { id, ends: Some(record.ends) };
         let event = client.event("session_ended", Some(session.subject()), Some(id));
-        self.revoke(target, Some(event), now).await?;
-        self.events.record(client.happened(EventKind::SessionEnded, now).session(id));
+        self.revoke(target, Some(event), Some(client.address), now).await?;
         Ok(true)
     }
 
@@ -495,7 +501,7 @@ impl<S: Store> LoginService<S> {
         let target =
             Target::OtherSessions { subject: Subject::new(session.subject())?, except: session.id() };
         let event = client.event("other_sessions_ended", Some(session.subject()), Some(session.id()));
-        Ok(self.revoke(target, Some(event), now).await?)
+        Ok(self.revoke(target, Some(event), Some(client.address), now).await?)
     }
 
     async fn catch_up(&self, now: UnixTime) {
@@ -503,5 +509,15 @@ impl<S: Store> LoginService<S> {
             // It is on disk and in the feed; the background task tries again.
             tracing::error!(%error, "this process's own list is behind");
         }
+    }
+}
+
+/// That something was ended: one session, those of one user, or many.
+fn ended(target: &Target, now: UnixTime) -> Event {
+    let event = Event::new(EventKind::SessionEnded, now);
+    match target {
+        Target::Session { id, .. } | Target::Family { id, .. } => event.session(*id),
+        Target::Subject(subject) | Target::OtherSessions { subject, .. } => event.of(Some(subject.clone())),
+        Target::Key(_) | Target::All => event,
     }
 }

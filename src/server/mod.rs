@@ -5,7 +5,7 @@ mod app;
 mod asked;
 mod certificate;
 pub(crate) mod config;
-mod connections;
+pub(crate) mod connections;
 mod credential;
 pub(crate) mod demo;
 pub(crate) mod edges;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use crate::id::KeyId;
 use crate::issuer::store::{Changes, Store, StoreError};
@@ -19,6 +20,9 @@ pub(crate) struct Follower<S> {
     store: Arc<S>,
     list: RevocationList,
     revoked_keys: Arc<ArcSwap<Vec<KeyId>>>,
+    /// One reads and applies at a time: a delta fits the list that it was read
+    /// for, and what did not fit would be missing until the next.
+    following: Arc<Mutex<()>>,
 }
 
 impl<S> Clone for Follower<S> {
@@ -27,6 +31,7 @@ impl<S> Clone for Follower<S> {
             store: Arc::clone(&self.store),
             list: self.list.clone(),
             revoked_keys: Arc::clone(&self.revoked_keys),
+            following: Arc::clone(&self.following),
         }
     }
 }
@@ -34,7 +39,12 @@ impl<S> Clone for Follower<S> {
 impl<S: Store> Follower<S> {
     /// A list that knows everything revoked so far.
     pub(crate) async fn start(store: Arc<S>, now: UnixTime) -> Result<Self, StoreError> {
-        let follower = Self { list: RevocationList::new(), revoked_keys: Arc::default(), store };
+        let follower = Self {
+            list: RevocationList::new(),
+            revoked_keys: Arc::default(),
+            following: Arc::default(),
+            store,
+        };
         let all = follower.store.snapshot().await?;
         follower.apply(all, now).await?;
         Ok(follower)
@@ -52,6 +62,7 @@ impl<S: Store> Follower<S> {
 
     /// Takes in what is new in the store.
     pub(crate) async fn catch_up(&self, now: UnixTime) -> Result<(), StoreError> {
+        let _one = self.following.lock().await;
         let known = self.list.position().unwrap_or_default();
         let changes = self.store.revocations_after(known).await?;
         self.apply(changes, now).await
@@ -67,8 +78,7 @@ impl<S: Store> Follower<S> {
             Some(base) => self.list.apply_delta(base, position, now, entries),
         };
         if let Err(error) = applied {
-            // Two took in the same news at once; the list has it.
-            tracing::debug!(%error, "revocations were known already");
+            tracing::error!(%error, "revocations don't fit the list that they were read for");
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::error::{ConfigError, Rejection};
-use crate::event::{EventKind, EventSink};
+use crate::event::{Event, EventKind, EventSink};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, Store, StoreError};
 use crate::issuer::{IssuedToken, TicketError};
@@ -125,7 +125,14 @@ impl<S: Store> LoginService<S> {
 
         // An edge asks, whose address says nothing of the user's.
         let record = self.store.find_session(parent.id()).await?;
-        let (address, agent) = record.map_or((None, None), |parent| (parent.address, parent.user_agent));
+        // As at a renewal: what was signed with a stolen key, to say something
+        // else of a session that is, must not be signed again with the next.
+        let genuine =
+            |row: &SessionRecord| row.row.carried == parent.all_claims().carried_for(row.audience.as_deref());
+        let Some(record) = record.filter(genuine) else {
+            return Err(HopError::Refused(Rejection::Revoked { by: "session" }));
+        };
+        let (address, agent) = (record.address, record.user_agent);
         let keys = self.keyring.signing_keys(&self.revocations.revoked_keys(), now)?;
         let mut started = self.store.earliest_start(&subject, now).await?;
         for _ in 0..START_ATTEMPTS {
@@ -138,7 +145,7 @@ impl<S: Store> LoginService<S> {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    let event = client.happened(EventKind::SessionCreated, now).session(session.id());
+                    let event = Event::new(EventKind::SessionCreated, now).session(session.id());
                     self.events.record(event.of(Some(subject)));
                     return Ok(token);
                 }

@@ -228,8 +228,14 @@ impl Claims {
     /// token of a session, so a token that was forged with a stolen key, to say
     /// something else of a session that is, can be told.
     pub(crate) fn carried(&self) -> [u8; 32] {
+        self.carried_for(self.audience())
+    }
+
+    /// The same of the session's tokens for another audience: for a ticket,
+    /// whose audience is its own.
+    pub(crate) fn carried_for(&self, audience: Option<&str>) -> [u8; 32] {
         let nothing = TokenId::from_bytes([0; TokenId::LEN]);
-        let constant = self.renewed(0, UnixTime::EPOCH, UnixTime::EPOCH, nothing);
+        let constant = NewClaims { audience, ..self.renewed(0, UnixTime::EPOCH, UnixTime::EPOCH, nothing) };
         Sha256::digest(constant.encode()).into()
     }
 

@@ -21,6 +21,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use crate::edge::{EDGE_TOKEN, edge as edge_service, verify};
 use crate::support::{Home, PASSWORD, Running, bearer, client, ok};
 
 const START: UnixTime = UnixTime::saturating_from_secs(1_800_000_000);
@@ -244,7 +245,6 @@ fn the_documented_defaults_are_the_defaults() {
 
 const ADMIN: &[&str] = &["--admin-listen", "127.0.0.1:0"];
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const EDGE_TOKEN: &str = "fedcba9876543210fedcba9876543210";
 
 fn serve(home: &Home, config: &str, env: &[(&str, &str)]) -> Running {
     let config = home.write("config.toml", config);
@@ -351,6 +351,21 @@ action = "revoke"
     assert_eq!(event.detail.unwrap()["action"], "revoked");
     assert_eq!(session(&serve, &token, "192.0.2.1").await, 401);
     assert_eq!(session(&serve, &other, "192.0.2.1").await, 200, "the user's other session goes on");
+}
+
+/// Where it is never shown but to be renewed, and is not due.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_renewed_from_many_networks_is_seen() {
+    let home = Home::new();
+    let config = "trusted_proxies = [\"127.0.0.1\"]\n[anomalies.session_on_many_networks]\nthreshold = 3\n";
+    let serve = serve(&home, config, &[]);
+    let token = bearer(&serve.url).await;
+    for from in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        let ask = client().post(serve.at("/renew")).header("x-forwarded-for", from).bearer_auth(&token);
+        let answer: Value = ask.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["renewed"], false, "{answer}");
+    }
+    audited(&home, "anomaly_session_on_many_networks").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -526,27 +541,45 @@ async fn an_edge_reports_its_anomalies_and_a_stranger_is_not_believed() {
     assert_eq!(audited(&home, "anomaly_replay").await.event.address.as_deref(), Some("192.0.2.8"));
 }
 
-/// The edge program, behind a proxy that says who asks.
+/// `hallpass edge` has a detector of its own, and its issuer hears of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_edge_program_tells_of_forged_tokens() {
+async fn what_the_edge_service_sees_reaches_the_issuer() {
     let home = Home::new();
     let serve = serve(&home, "", &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)]);
-    let keys = ok(&["key", "export", "--dir", &home.path("keys"), "--use", "feed"], b"");
-    let keys = home.write("feed-keys.cbor", keys);
-    let keys = keys.to_str().unwrap();
-    let args = ["edge", "--listen", "127.0.0.1:0", "--issuer", &serve.url, "--trust", keys];
-    let args = [&args[..], &["--report-as", "front-1"]].concat();
-    let edge = Running::start(&args, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)]);
+    let edge = edge_service(&home, &serve, &["--report-as", "shop-1"]);
+    let ask = |token: &str, from: &str| {
+        let token = format!("Bearer {token}");
+        verify(&edge, "GET", "/", &[("Authorization", &token), ("X-Forwarded-For", from)]).status
+    };
     for n in 0..20 {
-        let ask = client().get(edge.at("/verify")).header("cookie", format!("__Host-session=forged-{n}"));
-        let ask = ask.header("x-original-method", "GET").header("x-original-uri", "/");
-        let answer = ask.header("x-forwarded-for", "192.0.2.9").send().await.unwrap();
-        assert_eq!(answer.status(), 401);
+        assert_eq!(ask(&format!("forged-{n}"), "192.0.2.9"), 401);
     }
     let found = audited(&home, "anomaly_token_guessing").await.event;
     assert_eq!(found.address.as_deref(), Some("192.0.2.9"));
-    assert_eq!(found.detail.unwrap()["edge"], "front-1");
-    assert!(edge.log().contains("malicious_extraneous"));
+    assert_eq!(found.detail.unwrap()["edge"], "shop-1");
+
+    // A good token, from four networks: each use is seen.
+    let token = bearer(&serve.url).await;
+    for n in 1..=4 {
+        assert_eq!(ask(&token, &format!("198.51.100.{n}")), 200);
+    }
+    let found = audited(&home, "anomaly_session_on_many_networks").await.event;
+    assert!(found.session.is_some());
+    assert_eq!(found.detail.unwrap()["edge"], "shop-1");
+
+    // The edge says so itself too.
+    let line = edge.log().lines().find(|line| line.contains("token_guessing")).unwrap().to_owned();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["level"], &line["fields"]["network"]), (&json!("WARN"), &json!("192.0.2.9")));
+    let address = edge.address();
+    let metrics = client().get(format!("http://{address}/metrics")).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for kind in ["token_guessing", "session_on_many_networks"] {
+        assert!(
+            metrics.contains(&format!("hallpass_edge_anomalies_total{{kind=\"{kind}\"}} 1\n")),
+            "{metrics}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

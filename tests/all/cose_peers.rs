@@ -100,6 +100,8 @@ fn other_libraries_refuse_what_nobody_signed() {
     let bad: Vec<_> = vectors::refused("bad_signature")
         .into_iter()
         .filter(|(name, _)| name.starts_with("frame/"))
+        // Its equation holds; it takes verify_strict to refuse it.
+        .filter(|(name, _)| name != "frame/signature-without-a-nonce")
         .collect();
     assert!(bad.len() > 10, "{}", bad.len());
     for library in ["cwt", "pycose"] {

@@ -93,6 +93,11 @@ impl<'a> Bound<'a> {
     }
 }
 
+/// The token of such a session.
+pub(crate) async fn bound(serve: &Running) -> String {
+    Bound::log_in(serve, Client::p256(7)).await.token
+}
+
 const CONFIG: &str = "base_path = \"/auth\"\n[tokens]\naudience = \"shop\"\n[lifetimes]\nidle_timeout = \"8s\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\nabsolute_lifetime = \"1h\"\n";
 
 fn serve(home: &Home) -> Running {

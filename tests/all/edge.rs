@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::dpop::bound;
 use crate::proxies::exchange::{Answer, exchange, try_exchange};
 use crate::support::{Home, PASSWORD, Running, bearer, client, misused, ok};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For edges that are told to report.
+pub(crate) const EDGE_TOKEN: &str = "fedcba9876543210fedcba9876543210";
 const SERVICE: &str = "0123456789abcdef0123456789abcdef";
 /// What a browser sends that goes to a page.
 const PAGE: [(&str, &str); 2] = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")];
@@ -39,7 +42,7 @@ fn start(home: &Home, issuer: &str, more: &[&str]) -> Running {
         args.extend(["--listen", "127.0.0.1:0"]);
     }
     args.extend(more);
-    Running::start(&args, &[])
+    Running::start(&args, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)])
 }
 
 /// What nginx would ask of this request.
@@ -196,7 +199,18 @@ async fn an_edge_starts_while_the_issuer_is_down() {
     let answer = client().post(issuer.at("/logout")).bearer_auth(&revoked).send().await.unwrap();
     assert_eq!(answer.status(), 204);
     until("the revocation arrives", || is(&first, &revoked, 401));
+    // It is known before it is on disk, which is written beside the requests.
+    let kept = std::path::Path::new(&cache).join("deltas.cbor");
+    until("the revocation is kept", || kept.metadata().is_ok_and(|file| file.len() > 0));
     assert!(is(&first, &token, 200));
+    let gone = hallpass::danger::inspect(&revoked).unwrap().json["session"]["session_id"].clone();
+    let gone = hex::decode(gone.as_str().unwrap()).unwrap();
+    until("it is on disk", || {
+        std::fs::read_dir(&cache).unwrap().any(|file| {
+            let kept = std::fs::read(file.unwrap().path()).unwrap_or_default();
+            kept.windows(16).any(|bytes| bytes == gone)
+        })
+    });
     issuer.signal("KILL");
     issuer.wait();
     // Without the issuer a session goes on, and a new edge knows what the last knew.
@@ -215,9 +229,13 @@ async fn an_edge_starts_while_the_issuer_is_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_edge_refuses_and_sends_nobody_round_in_circles() {
-    let (home, mut issuer) = site();
+    let home = Home::new();
+    let config = home.write("b.toml", "[tokens]\naudience = \"b\"\n");
+    let mut issuer = home.serve(&["--config", config.to_str().unwrap()]);
     let cookie = with_cookie(&bearer(&issuer.url).await);
-    let edge = edge(&home, &issuer, &["--stale-after", "15s"]);
+    let stale = ["--stale-after", "15s", "--audience", "b"];
+    let elsewhere = edge(&home, &issuer, &[&stale[..], &["--public-origin", "http://b.example"]].concat());
+    let edge = edge(&home, &issuer, &stale);
     let ask = || verify(&edge, "GET", "/", &[("Cookie", &cookie), PAGE[0], PAGE[1]]);
     assert_eq!(ask().status, 200);
     issuer.signal("KILL");
@@ -233,6 +251,76 @@ async fn a_stale_edge_refuses_and_sends_nobody_round_in_circles() {
         verify(&edge, "GET", "/x", &PAGE).header("x-hallpass-login"),
         Some("/.hallpass/?return_to=%2Fx")
     );
+    // Where people log out at the edge: the issuer may know the session still,
+    // and only it can say that it has ended.
+    let address = elsewhere.address();
+    until("the other edge is stale", || {
+        exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status == 503
+    });
+    let headers = [("Host", "b.example"), ("Cookie", cookie.as_str())];
+    let answer = exchange(&address, "POST", "/.hallpass/logout", &headers, "");
+    assert_eq!((answer.status, answer.cookie("__Host-session")), (503, None), "{answer:?}");
+}
+
+/// All that a proxy asks comes from one address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_may_hold_many_connections() {
+    let (home, issuer) = site();
+    let (edge, stranger) =
+        (edge(&home, &issuer, &[]), edge(&home, &issuer, &["--trusted-proxy", "192.0.2.7"]));
+    let cookie = with_cookie(&bearer(&issuer.url).await);
+    let idle = |edge: &Running| -> Vec<_> {
+        (0..300).map(|_| std::net::TcpStream::connect(edge.address()).unwrap()).collect()
+    };
+    let held = idle(&edge);
+    assert_eq!(verify(&edge, "GET", "/", &[("Cookie", &cookie)]).status, 200);
+    drop(held);
+    // Of anybody else, 256 are let in.
+    let held = idle(&stranger);
+    let asked = try_exchange(&stranger.address(), "GET", "/healthz", &[("Host", "b.example")], "");
+    assert!(asked.is_err(), "{asked:?}");
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_token_without_its_proof_is_refused() {
+    let (home, issuer) = site();
+    let edge = edge(&home, &issuer, &[]);
+    let token = bound(&issuer).await;
+    for (name, value) in [
+        ("Cookie", with_cookie(&token)),
+        ("Authorization", format!("Bearer {token}")),
+        ("Authorization", format!("DPoP {token}")),
+    ] {
+        let answer = verify(&edge, "GET", "/", &[(name, &value)]);
+        assert_eq!(answer.status, 401, "{name} {answer:?}");
+        assert!(answer.all("x-hallpass-subject").is_empty(), "{answer:?}");
+        let answer = ask(&edge, "/optional", "GET", "/", &[(name, &value)]);
+        assert_eq!((answer.status, answer.header("x-hallpass-token")), (200, Some("")), "{answer:?}");
+    }
+    // For that, and not because this edge knows nothing of the session.
+    let address = edge.address();
+    let metrics = exchange(&address, "GET", "/metrics", &[("Host", &address)], "").body;
+    assert!(metrics.contains("hallpass_edge_verdicts_total{verdict=\"proof_required\"} 3\n"), "{metrics}");
+}
+
+/// A page of another site can open a WebSocket with its visitor's cookie, over
+/// HTTP/2 without a key (RFC 8441 §5).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_page_opens_no_web_socket() {
+    let (home, issuer) = site();
+    let edge = edge(&home, &issuer, &[]);
+    let cookie = with_cookie(&bearer(&issuer.url).await);
+    for sign in [
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-Fetch-Mode", "websocket"),
+    ] {
+        for (origin, wanted) in [("https://evil.example", 403), ("https://shop.example", 200)] {
+            let headers = [("Cookie", cookie.as_str()), ("Origin", origin), sign];
+            assert_eq!(verify(&edge, "GET", "/ws", &headers).status, wanted, "{sign:?} {origin}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

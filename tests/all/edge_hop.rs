@@ -117,11 +117,11 @@ impl Browser {
     }
 
     /// The way to the callback of a host, which is not taken.
-    fn to_callback(&mut self, edge: &Running) -> String {
+    fn go_to_callback(&mut self, edge: &Running) -> String {
         let to_issuer = location(&self.get(&edge.at("/.hallpass/start?return_to=/deep")));
-        let to_callback = location(&self.get(&to_issuer));
-        assert!(to_callback.starts_with(&edge.at("/.hallpass/callback?ticket=")), "{to_callback}");
-        to_callback
+        let go_to_callback = location(&self.get(&to_issuer));
+        assert!(go_to_callback.starts_with(&edge.at("/.hallpass/callback?ticket=")), "{go_to_callback}");
+        go_to_callback
     }
 
     fn log_in(&mut self, hosts: &Hosts) {
@@ -251,7 +251,7 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
     let hosts = Hosts::start();
     let mut browser = Browser::default();
     browser.log_in(&hosts);
-    let callback = browser.to_callback(&hosts.b);
+    let callback = browser.go_to_callback(&hosts.b);
     let state = browser.cookie(&hosts.b, STATE).unwrap();
     let (b, target) = parts(&callback);
     let ask = |target: &str, cookie: &str| {
@@ -273,13 +273,14 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
     assert!(ask("/.hallpass/callback", &kept).status == 400);
 
     // A ticket of another host, with the right state for this one.
-    let elsewhere = browser.to_callback(&hosts.c);
+    let elsewhere = browser.go_to_callback(&hosts.c);
     let ticket = elsewhere.split_once("ticket=").unwrap().1.split_once('&').unwrap().0;
     refused(&ask(&format!("/.hallpass/callback?ticket={ticket}&state={shown}"), &kept), 403);
     refused(&ask(&format!("/.hallpass/callback?ticket=nonsense&state={shown}"), &kept), 403);
 
     // The right one, and then never again.
-    let answer = ask(target, &kept);
+    let forwarded = [("Host", b), ("Cookie", kept.as_str()), ("X-Forwarded-For", "192.0.2.7")];
+    let answer = exchange(b, "GET", target, &forwarded, "");
     assert_eq!(location(&answer), "/deep");
     let session = answer.cookie(SESSION).unwrap();
     assert!(!session.is_empty());
@@ -290,6 +291,10 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
     // What was refused the second time does not end the first.
     browser.keep(b, &answer);
     assert!(browser.is_in(&hosts.b));
+    // The issuer limits by the address of who came, not by the edge's.
+    until("the issuer has logged it", || {
+        hosts.issuer.log().lines().any(|line| line.contains("ticket redeemed") && line.contains("192.0.2.7"))
+    });
 }
 
 #[test]
@@ -312,7 +317,7 @@ fn log_in_leads_back_to_where_it_may() {
         assert_eq!(location(&browser.get(&callback)), wanted, "{return_to}");
     }
     // Nor by what somebody wrote into the cookie.
-    let callback = browser.to_callback(&hosts.b);
+    let callback = browser.go_to_callback(&hosts.b);
     let (b, target) = parts(&callback);
     let state = target.rsplit_once("state=").unwrap().1;
     // base64url of https://evil.example/
@@ -327,7 +332,7 @@ fn without_the_issuer_there_is_a_page() {
     let mut hosts = Hosts::start();
     let mut browser = Browser::default();
     browser.log_in(&hosts);
-    let callback = browser.to_callback(&hosts.b);
+    let callback = browser.go_to_callback(&hosts.b);
     browser.follow(hosts.c.at("/.hallpass/start?return_to=/"));
     let token = browser.cookie(&hosts.c, SESSION).unwrap();
     hosts.issuer.signal("KILL");

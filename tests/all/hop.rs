@@ -115,6 +115,20 @@ async fn a_hop_makes_a_child_of_the_session() {
     assert_eq!(answer["session"]["session_id"], session["session_id"]);
 }
 
+/// A stolen key would be outlived by what a hop makes of its forgeries.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_forged_with_a_stolen_key_takes_nobody_elsewhere() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let cookie = cookie(&serve).await;
+    let forged = crate::sessions::as_admin(&home, cookie.split_once('=').unwrap().1);
+    let forged = format!("__Host-session={forged}");
+    assert!(cookie_lives(&serve, &forged).await, "the forgery is a good one");
+    let (status, answer) = redeem(&serve, &ticket(&serve, &forged).await, "b").await;
+    assert_eq!(status, 401, "{answer}");
+    assert!(cookie_lives(&serve, &cookie).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_session_the_hop_goes_on_after_log_in() {
     let home = Home::new();

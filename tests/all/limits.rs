@@ -740,7 +740,7 @@ async fn no_session_starts_when_there_are_too_many_and_none_may_end() {
     let home = Home::new();
     let serve = serve(
         &home,
-        "[limits]\nsessions_per_account = 2\nwhen_account_is_full = \"refuse\"\nsessions_per_address = 4\n",
+        "[limits]\nsessions_per_account = 2\nwhen_account_is_full = \"refuse\"\nsessions_per_address = 3\n",
     );
     let first = bearer(&serve.url).await;
     bearer(&serve.url).await;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use reqwest::header::{AUTHORIZATION, COOKIE};
 use serde_json::{Value, json};
 
+use crate::edge::until;
 use crate::leaks::{Log, secret};
 use crate::support::{Home, PASSWORD, Running, bearer, client, hallpass, ok};
 
@@ -15,7 +16,9 @@ const EDGE: &str = "ed9e0000000000000000000000000001";
 
 /// The log's lines about one request.
 fn lines_of(log: &str, id: &str) -> Vec<Value> {
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    // The last line may still be on its way.
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
     lines.filter(|line| line["span"]["id"] == id).collect()
 }
 
@@ -38,6 +41,9 @@ async fn a_request_has_an_id_in_its_answer_and_on_its_lines() {
     let (own, other) = (id_of(&direct, &[]).await, id_of(&direct, &["mine-1"]).await);
     for id in [&own, &other] {
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        // The last line of a request comes before its answer, and through a pipe.
+        let is_whole = |lines: &[Value]| lines.iter().any(|line| line["fields"]["message"] == "answered");
+        until("the request is logged", || is_whole(&lines_of(&direct.log(), id)));
         let lines = lines_of(&direct.log(), id);
         let refused = lines.iter().find(|line| line["fields"]["event"] == "authn_login_fail");
         assert_eq!(refused.unwrap_or_else(|| panic!("{}", direct.log()))["span"]["route"], "/login");
@@ -51,7 +57,7 @@ async fn a_request_has_an_id_in_its_answer_and_on_its_lines() {
         let id = id_of(&behind_proxy, given).await;
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{given:?}: {id}");
     }
-    assert!(!lines_of(&behind_proxy.log(), "4bf92f3577b34da6:1").is_empty());
+    until("the proxy's id is logged", || !lines_of(&behind_proxy.log(), "4bf92f3577b34da6:1").is_empty());
     // Whatever the answer is, and on the operators' address too.
     for url in [direct.at("/nothing"), format!("{}/metrics", direct.admin.as_ref().unwrap())] {
         let answer = client().get(url).send().await.unwrap();
@@ -148,7 +154,7 @@ async fn no_secret_is_logged_at_the_level_that_shows_most() {
         secret(&next);
     }
     assert_eq!(post("/renew").bearer_auth(&first).send().await.unwrap().status(), 401);
-    assert!(serve.log().contains("authn_token_reuse"), "{}", serve.log());
+    until("the theft is logged", || serve.log().contains("authn_token_reuse"));
 
     // Shared credentials, right and wrong, each in the others' places.
     secret("0123456789abcdef0123456789abcdef");
@@ -214,4 +220,73 @@ async fn nor_does_the_demo_log_any() {
     process.wait().unwrap();
     assert!(log.text().contains("TRACE"));
     log.check();
+}
+
+/// Each line with the session by its short hash, or, where many are ended at
+/// once, without.
+#[tokio::test(flavor = "multi_thread")]
+async fn creation_renewal_and_end_are_logged() {
+    let home = Home::new();
+    let config = home.write("c.toml", "[lifetimes]\nrenew_after = \"0s\"\nrenewal_grace = \"0s\"\n");
+    let args = ["--config", config.to_str().unwrap(), "--admin-listen", "127.0.0.1:0"];
+    let serve = home.serve_with(&args, &[("HALLPASS_OPERATOR_TOKEN", OPERATOR)]);
+    // Which session each line of an event is about, once there are so many.
+    let sessions = |event: &str, count: usize| {
+        let mut found = Vec::new();
+        until(event, || {
+            let log = serve.log();
+            let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+            let lines = lines.filter(|line| line["fields"]["event"] == event);
+            found = lines.map(|line| line["fields"]["session"].clone()).collect();
+            assert!(found.len() <= count, "{event}: {found:?}");
+            found.len() == count
+        });
+        found
+    };
+    let mut tokens = Vec::new();
+    for _ in 0..7 {
+        tokens.push(bearer(&serve.url).await);
+    }
+    let created = sessions("session_created", 7);
+    assert!(created.iter().all(Value::is_string), "{created:?}");
+
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let answer = client().post(serve.at("/renew")).bearer_auth(&tokens[0]).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["renewed"], true);
+    secret(answer["token"].as_str().unwrap());
+    assert_eq!(sessions("session_renewed", 1), created[..1]);
+
+    // Its user logs out; ends another one; ends all others.
+    let answer = client().post(serve.at("/logout")).bearer_auth(&tokens[1]).send().await.unwrap();
+    assert_eq!(answer.status(), 204);
+    assert_eq!(sessions("session_expired", 1), created[1..2]);
+    let id_of = async |token: &str| {
+        let answer = client().get(serve.at("/session")).bearer_auth(token).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        answer["session"]["session_id"].as_str().unwrap().to_owned()
+    };
+    let other = serve.at(&format!("/sessions/{}", id_of(&tokens[2]).await));
+    let answer = client().delete(other).bearer_auth(&tokens[3]).send().await.unwrap();
+    assert_eq!(answer.status(), 204);
+    assert_eq!(sessions("session_expired", 2)[1], created[2]);
+    let third = id_of(&tokens[4]).await;
+    let revoke = async |what: Value| {
+        let revoke = client().post(format!("{}/admin/revoke", serve.admin.as_ref().unwrap()));
+        assert_eq!(revoke.bearer_auth(OPERATOR).json(&what).send().await.unwrap().status(), 200);
+    };
+    // An operator ends one.
+    revoke(json!({ "session": third })).await;
+    assert_eq!(sessions("session_expired", 3)[2], created[4]);
+    // Many at once: by their user, by an operator, and everybody's.
+    let others = client().post(serve.at("/sessions/revoke-others")).bearer_auth(&tokens[3]);
+    assert_eq!(others.send().await.unwrap().status(), 200);
+    assert_eq!(sessions("session_expired", 4)[3], Value::Null);
+    revoke(json!({ "subject": "alice" })).await;
+    assert_eq!(sessions("session_expired", 5)[4], Value::Null);
+    revoke(json!({ "all": true })).await;
+    assert_eq!(sessions("session_expired", 6)[5], Value::Null);
+    let lines = serve.log();
+    let ended = lines.lines().filter(|line| line.contains("session_expired"));
+    assert!(ended.into_iter().all(|line| line.contains("127.0.0.1")), "{lines}");
 }

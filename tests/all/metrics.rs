@@ -10,7 +10,6 @@ use hallpass::revocation::FeedKeys;
 use hallpass::revocation::sync::{EdgeName, FeedClient};
 use serde_json::{Value, json};
 
-use crate::edge;
 use crate::support::{Home, PASSWORD, Running, bearer, client, needs, ok};
 
 const EDGE_TOKEN: &str = "fedcba9876543210fedcba9876543210";
@@ -52,6 +51,8 @@ async fn eventful(home: &Home) -> (Running, String) {
     assert_eq!(session(token.clone()).await.unwrap().status(), 200);
     assert_eq!(session(token.clone()).await.unwrap().status(), 200);
     assert_eq!(session("nonsense".to_owned()).await.unwrap().status(), 401);
+    let renewal = client().post(serve.at("/renew")).bearer_auth("nonsense").send().await.unwrap();
+    assert_eq!(renewal.status(), 401);
     assert_eq!(client().get(serve.at("/nothing/here")).send().await.unwrap().status(), 404);
     let out = client().post(serve.at("/logout")).bearer_auth(&token).send().await.unwrap();
     assert_eq!(out.status(), 204);
@@ -66,6 +67,31 @@ async fn eventful(home: &Home) -> (Running, String) {
     (serve, text)
 }
 
+/// The metrics of `hallpass edge` once it has answered.
+async fn edge_service(home: &Home, serve: &Running) -> String {
+    let edge = crate::edge::edge(home, serve, &["--report-as", "shop-2"]);
+    let token = format!("Bearer {}", bearer(&serve.url).await);
+    for (token, status) in [(&*token, 200), (&*token, 200), ("Bearer nonsense", 401)] {
+        let answer = crate::edge::verify(&edge, "GET", "/", &[("Authorization", token)]);
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let answer = client().get(format!("http://{}/metrics", edge.address())).send().await.unwrap();
+    answer.text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_tells_how_long_it_took_and_what_it_knows() {
+    let home = Home::new();
+    let (serve, _) = eventful(&home).await;
+    let text = edge_service(&home, &serve).await;
+    assert_eq!(value(&text, "hallpass_edge_verify_duration_seconds_count"), 3.0);
+    assert!(value(&text, "hallpass_edge_verify_duration_seconds_sum") > 0.0);
+    // One log-out.
+    assert_eq!(value(&text, "hallpass_edge_revocation_list_entries"), 1.0);
+    assert!(value(&text, "hallpass_edge_revocation_list_bytes") > 0.0);
+    assert_eq!(value(&text, "hallpass_edge_anomalies_total{kind=\"token_guessing\"}"), 0.0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_counted() {
     let home = Home::new();
@@ -75,7 +101,8 @@ async fn what_happens_is_counted() {
         ("hallpass_log_ins_total{outcome=\"failure\"}", 1.0),
         ("hallpass_events_total{event=\"authn_login_fail\"}", 1.0),
         ("hallpass_verdicts_total{verdict=\"accepted\"}", 3.0),
-        ("hallpass_verdicts_total{verdict=\"malformed\"}", 1.0),
+        ("hallpass_verdicts_total{verdict=\"malformed\"}", 2.0),
+        ("hallpass_events_total{event=\"token_refused\"}", 3.0),
         ("hallpass_verdicts_total{verdict=\"revoked\"}", 1.0),
         ("hallpass_verdicts_total{verdict=\"expired\"}", 0.0),
         ("hallpass_sessions_total{change=\"created\"}", 1.0),
@@ -174,7 +201,13 @@ async fn promtool_finds_nothing_wrong_with_the_metrics() {
         return;
     }
     let home = Home::new();
-    let (_serve, text) = eventful(&home).await;
+    let (serve, text) = eventful(&home).await;
+    for text in [text, edge_service(&home, &serve).await] {
+        promtool_checks(&text);
+    }
+}
+
+fn promtool_checks(text: &str) {
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = promtool.spawn().unwrap();
@@ -207,9 +240,8 @@ fn names(text: &str) -> BTreeSet<&str> {
 async fn what_the_dashboard_and_the_alerts_name_is_there() {
     let home = Home::new();
     let (serve, text) = eventful(&home).await;
-    let edge = edge::edge(&home, &serve, &[]);
-    let of_edge = client().get(edge.at("/metrics")).send().await.unwrap().text().await.unwrap();
-    let there: BTreeSet<_> = names(&text).union(&names(&of_edge)).copied().collect();
+    let text = text + &edge_service(&home, &serve).await;
+    let there = names(&text);
     let (queries, alerts, page) = (queries(), doc("alerts.yml"), doc("operations.md"));
     assert!(queries.len() > 25 && names(&alerts).len() > 15, "{queries:?}");
     let mut named: BTreeSet<&str> = queries.iter().flat_map(|query| names(query)).collect();

@@ -110,6 +110,10 @@ async fn only_a_user_of_the_role_gets_in_and_the_session_is_good_for_nothing_els
     for request in [client().get(serve.at("/session")), client().post(serve.at("/renew"))] {
         assert_eq!(request.bearer_auth(token).send().await.unwrap().status(), 401);
     }
+    for cookie in [cookie.clone(), format!("__Host-session={token}")] {
+        let session = client().get(serve.at("/session")).header("cookie", &cookie);
+        assert_eq!(session.send().await.unwrap().status(), 401);
+    }
     // What disables the user, or ends the session, ends it here as well.
     ok(&["user", "disable", "olga", "--data", &home.path("data")], b"");
     while get(&serve, "/ops", &cookie).await.status() != 303 {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,8 @@ use hallpass::event::{Event, EventKind, EventSink};
 use hallpass::http::{Demand, Refusal, TrustedProxies};
 use hallpass::revocation::Entry;
 use hallpass::{
-    Clock, Reason, Rejection, RevocationList, Session, SessionLayer, StalePolicy, Subject, Verifier,
+    Clock, Reason, Rejection, RevocationList, Session, SessionId, SessionLayer, StalePolicy, Subject,
+    UnixTime, Verifier,
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde::Deserialize;
@@ -346,6 +347,22 @@ async fn without_a_session_a_request_is_refused_or_goes_on() {
     assert_eq!(refused(&good).await, Reason::Expired);
 }
 
+/// What is for another audience is nobody's here, whoever let it in further out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_innermost_layer_says_who_asks() {
+    let stand = Stand::new().await;
+    let keys = stand.issuer.key_set().clone();
+    let admin = Verifier::builder(keys).audience("admin").without_revocations().build().unwrap();
+    let admin = SessionLayer::new(admin).with_clock(stand.clock.clone()).optional();
+    let who = get(async |session: Option<Session>| {
+        session.map_or("nobody".to_owned(), |session| session.subject().to_owned())
+    });
+    let app = Router::new().route("/admin", who.clone().layer(admin)).route("/", who).layer(layer(&stand));
+    let alice = stand.start("alice");
+    assert_eq!(body(ask(&app, "/", &[bearer(&alice)]).await).await, "alice");
+    assert_eq!(body(ask(&app, "/admin", &[bearer(&alice)]).await).await, "nobody");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_goes_to_a_page_is_led_to_log_in() {
     let stand = Stand::new().await;
@@ -420,7 +437,13 @@ async fn another_sites_page_changes_nothing() {
     let friendly = layer(&stand).allow_origin("https://app.example").unwrap();
     let friendly = hello().layer(friendly.allow_origin("https://app.example:8443").unwrap());
     let token = stand.start("alice");
-    let web_socket = [("connection", "upgrade"), ("upgrade", "WebSocket")];
+    // Over HTTP/2 it has neither Upgrade nor a key (RFC 8441 §5).
+    let web_sockets = [
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+        ("sec-fetch-mode", "websocket"),
+    ];
     type Headers = &'static [(&'static str, &'static str)];
     let cases: &[(Headers, bool, bool)] = &[
         // What comes with the request; passes at the own host's; passes with the allow-list.
@@ -464,9 +487,11 @@ async fn another_sites_page_changes_nothing() {
         // A link from elsewhere finds its user logged in.
         assert_eq!(ask(&own, "/", &with).await.status(), 200);
         // A WebSocket is a GET that the page could read the answers of.
-        with.extend(web_socket.map(|(name, value)| (name, value.to_owned())));
-        for (app, passes) in [(&own, at_own), (&friendly, at_friendly)] {
-            assert_eq!(ask(app, "/", &with).await.status() == 200, *passes, "{headers:?}");
+        for (name, value) in web_sockets {
+            let with = [&with[..], &[(name, value.to_owned())]].concat();
+            for (app, passes) in [(&own, at_own), (&friendly, at_friendly)] {
+                assert_eq!(ask(app, "/", &with).await.status() == 200, *passes, "{name} {headers:?}");
+            }
         }
         // Nobody's browser adds an Authorization header.
         let mut with = vec![bearer(&token), ("host", "api.example".to_owned())];
@@ -476,12 +501,17 @@ async fn another_sites_page_changes_nothing() {
     assert!(SessionLayer::new(stand.verifier()).allow_origin("https://app.example/").is_err());
 }
 
+/// Events, and from where sessions were used.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
+struct Heard(Mutex<Vec<Event>>, Mutex<Vec<String>>);
 
 impl EventSink for Heard {
     fn record(&self, event: Event) {
         self.0.lock().unwrap().push(event);
+    }
+
+    fn used(&self, _: SessionId, address: IpAddr, _: UnixTime) {
+        self.1.lock().unwrap().push(address.to_string());
     }
 }
 
@@ -522,6 +552,8 @@ async fn whoever_listens_hears_which_token_was_refused_and_who_asked() {
         ask(app, "/bank", &[cookie(&good)]).await;
         assert_eq!(hear(), []);
     }
+    // Where nobody knows who asks, nobody is told; refused tokens are not used.
+    assert!(heard.1.lock().unwrap().is_empty());
     stand.clock.advance(61);
     send(&required, from("10.0.0.1", "/bank", &[cookie(&good), forwarded.clone()])).await;
     let [event] = &hear()[..] else { panic!() };
@@ -532,6 +564,7 @@ async fn whoever_listens_hears_which_token_was_refused_and_who_asked() {
     let due = stand.due();
     send(&required, from("10.0.0.1", "/", &[cookie(&due), forwarded])).await;
     assert_eq!(stand.asked_for(), [Some("192.0.2.7".to_owned())]);
+    assert_eq!(*heard.1.lock().unwrap(), ["192.0.2.7", "192.0.2.7"]);
 }
 
 /// An app with a WebSocket and an event stream, each for as long as the session.

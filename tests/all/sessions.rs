@@ -217,27 +217,32 @@ async fn a_stolen_key_is_replaced_and_revoked() {
     panic!("the new key never signed: {}", serve.log());
 }
 
-/// Whoever has a session key can sign anything, but not have it renewed into
-/// what the next key signs: a renewal carries over what was issued, no more.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_forged_with_a_stolen_key_is_not_renewed() {
+/// The same token for the user admin, signed with the key that was stolen from
+/// its directory.
+pub(crate) fn as_admin(home: &Home, token: &str) -> String {
     use ed25519_dalek::pkcs8::DecodePrivateKey;
     use ed25519_dalek::{Signer, SigningKey};
 
-    let home = Home::new();
-    let serve = quick(&home);
-    let token = bearer(&serve.url).await;
-    let kid = hallpass::danger::inspect(&token).unwrap().json["key_id"].as_str().unwrap().to_owned();
+    let kid = hallpass::danger::inspect(token).unwrap().json["key_id"].as_str().unwrap().to_owned();
     let pem = std::fs::read_to_string(format!("{}/{kid}.pem", home.path("keys"))).unwrap();
     let stolen = SigningKey::from_pkcs8_pem(&pem).unwrap();
-    let mut bytes = crate::raw::unbase64url(&token);
+    let mut bytes = crate::raw::unbase64url(token);
     let name = bytes.windows(6).position(|window| window == b"\x65alice").unwrap();
     bytes[name + 1..name + 6].copy_from_slice(b"admin");
     let (frame, _) = bytes.split_at(bytes.len() - 66);
     // Tag and array, the header's item of 17 bytes, the empty map, the payload's item.
     let message = [b"\x84\x6aSignature1", &frame[2..19], b"\x40", &frame[20..]].concat();
-    let forged = [frame, b"\x58\x40", &stolen.sign(&message).to_bytes()].concat();
-    let forged = crate::raw::base64url(&forged);
+    crate::raw::base64url(&[frame, b"\x58\x40", &stolen.sign(&message).to_bytes()].concat())
+}
+
+/// Whoever has a session key can sign anything, but not have it renewed into
+/// what the next key signs: a renewal carries over what was issued, no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_forged_with_a_stolen_key_is_not_renewed() {
+    let home = Home::new();
+    let serve = quick(&home);
+    let token = bearer(&serve.url).await;
+    let forged = as_admin(&home, &token);
     assert!(lives(&serve, &forged).await, "the forgery is a good one");
     until_due().await;
     assert_eq!(renew(&serve, &forged).await.0, StatusCode::UNAUTHORIZED);

@@ -110,6 +110,7 @@ async fn conformance<S: Store, G, F: AsyncFn() -> (S, G)>(open: F) {
     revocation_of_each_kind(&open().await.0).await;
     others(&open().await.0).await;
     replaced(&open().await.0).await;
+    children_of_one_audience(&open().await.0).await;
     same_second(&open().await.0).await;
     the_feed(&open().await.0).await;
     wrong_clock(&open().await.0).await;
@@ -372,6 +373,46 @@ async fn replaced<S: Store>(store: &S) {
     assert_eq!(live().await, [id(3), id(2)]);
     store.revoke(Target::Session { id: id(3), ends: None }, None, at(61)).await.unwrap();
     assert_eq!(live().await, []);
+
+    // Until then a log-out with either ends both, and what hangs on them.
+    for (old, shown) in [(10, 10), (20, 21)] {
+        store.insert_session(record(old, &alice(), at(62)), None, at(62)).await.unwrap();
+        let child = SessionRecord { parent: Some(id(old)), ends, ..record(old + 2, &alice(), at(62)) };
+        store.insert_session(child, None, at(62)).await.unwrap();
+        let replaces = Some((id(old), at(600)));
+        let new = SessionRecord { replaces, ..record(old + 1, &alice(), at(63)) };
+        store.insert_session(new, None, at(63)).await.unwrap();
+        assert_eq!(live().await.len(), 3);
+        store.revoke(Target::Family { id: id(shown), ends: None }, None, at(64)).await.unwrap();
+        assert_eq!(live().await, []);
+    }
+    // What was ended while the password was checked does not come back.
+    let again = SessionRecord { replaces: Some((id(10), at(600))), ..record(30, &alice(), at(65)) };
+    let refused = store.insert_session(again, None, at(65)).await;
+    assert!(matches!(refused, Err(StoreError::ParentOver)), "{refused:?}");
+    assert_eq!(live().await, []);
+}
+
+/// Hops need no log-in, so they are bounded by themselves: a host has one
+/// cookie.
+async fn children_of_one_audience<S: Store>(store: &S) {
+    store.insert_session(record(1, &alice(), at(1)), None, at(1)).await.unwrap();
+    for n in 2..12 {
+        let child = |n, audience: &str| SessionRecord {
+            parent: Some(id(1)),
+            audience: Some(audience.to_owned()),
+            ends: at(HOUR),
+            ..record(n, &alice(), at(u64::from(n)))
+        };
+        store.insert_session(child(n, "b"), None, at(u64::from(n))).await.unwrap();
+        if n == 5 {
+            store.insert_session(child(100, "c"), None, at(5)).await.unwrap();
+        }
+    }
+    let mut live: Vec<_> =
+        store.live_sessions(&alice(), at(20)).await.unwrap().iter().map(|session| session.id).collect();
+    live.sort();
+    assert_eq!(live, [id(1), id(8), id(9), id(10), id(11), id(100)]);
 }
 
 /// Revoke, log in, revoke, all in one second of the clock.

@@ -1,12 +1,17 @@
 //! Tickets over HTTP: asked for at `/tickets`, redeemed in the query at an edge.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
 use futures_util::{SinkExt, StreamExt};
+use hallpass::event::{Event, EventKind, EventSink};
+use hallpass::http::{TicketLayer, TrustedProxies};
 use hallpass::replay::NonceSettings;
-use hallpass::{Clock, KeySet, NonceCache, SystemClock, TicketVerifier, UnixTime, Verifier};
+use hallpass::{
+    Clock, KeySet, NonceCache, Reason, SessionId, SystemClock, TicketVerifier, UnixTime, Verifier,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
@@ -237,4 +242,50 @@ async fn what_is_asked_for_is_bounded() {
     let other = client().post(serve.at("/login")).json(&body).send().await.unwrap();
     let other: Value = other.json().await.unwrap();
     ticket(&serve, other["token"].as_str().unwrap(), json!({ "audience": "files" })).await;
+}
+
+/// Events, and from where sessions were used.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>, Mutex<Vec<(SessionId, IpAddr)>>);
+
+impl EventSink for Heard {
+    fn record(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+
+    fn used(&self, session: SessionId, address: IpAddr, _: UnixTime) {
+        self.1.lock().unwrap().push((session, address));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_listens_hears_of_redeemed_and_refused_tickets() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let token = bearer(&serve.url).await;
+    let heard = Arc::new(Heard::default());
+    let layer = TicketLayer::new(TicketVerifier::new(verifier(&serve, "files").await, nonces()))
+        .trusted_proxies(TrustedProxies::new(["127.0.0.1"]).unwrap())
+        .events(Arc::clone(&heard) as _);
+    let app = Router::new().route("/", axum::routing::get(async || "hello")).layer(layer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let edge = listener.local_addr().unwrap();
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let ticket = ticket(&serve, &token, json!({ "audience": "files" })).await;
+    let used = format!("?ticket={ticket}");
+    for (query, status) in [(&*used, 200), (&*used, 401), ("?ticket=nonsense", 401), ("", 401)] {
+        let ask = client().get(format!("http://{edge}/{query}")).header("x-forwarded-for", "192.0.2.7");
+        assert_eq!(ask.send().await.unwrap().status(), status, "{query}");
+    }
+    let address: IpAddr = [192, 0, 2, 7].into();
+    let events = heard.0.lock().unwrap().clone();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    let refused = EventKind::TokenRefused;
+    // Without a ticket there is nothing to tell.
+    assert_eq!(kinds, [EventKind::TicketRedeemed, refused(Reason::Replayed), refused(Reason::Malformed)]);
+    assert!(events.iter().all(|event| event.address == Some(address)), "{events:?}");
+    assert_eq!(events[0].subject.as_ref().unwrap().as_str(), "alice");
+    assert_eq!(*heard.1.lock().unwrap(), [(events[0].session.unwrap(), address)]);
 }

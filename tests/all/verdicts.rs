@@ -15,8 +15,10 @@ use hallpass::{
 use http::Request;
 use tower::Service;
 
+type Verdict = Result<(), Reason>;
+
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<(Vec<Result<(), Reason>>, Vec<Event>)>>);
+struct Heard(Arc<Mutex<(Vec<Verdict>, Vec<Event>)>>);
 
 impl EventSink for Heard {
     fn record(&self, event: Event) {

@@ -170,9 +170,11 @@ impl<K: Clone> SessionLayer<K> {
         self.with(|settings| Arc::make_mut(&mut settings.answers).proxies = proxies)
     }
 
-    /// Tells `sink` what became of each token ([`EventSink::verdict`]), and
-    /// more of each that is refused, as an event. It is called on the request
-    /// path, so it must return at once.
+    /// Tells `sink` what became of each token ([`EventSink::verdict`]), more of
+    /// each that is refused, as an event, and from where each session is used
+    /// ([`EventSink::used`]), where that is known. It is called on the request
+    /// path, so it must return at once. A [`Watch`](crate::anomaly::Watch) is
+    /// one.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -1,10 +1,9 @@
 //! Requests that are refused: why, who hears of it, and what they are told.
 
 use core::fmt::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CACHE_CONTROL, LOCATION};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -115,8 +114,7 @@ impl Answers {
 
     /// Who asks, if the server told.
     pub(super) fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-        Some(self.proxies.client(peer.0.ip(), request.headers()))
+        self.proxies.client_of(request)
     }
 
     /// Tells whoever listens that a token was refused; `session` is whose it

@@ -3,8 +3,7 @@
 use core::task::{Context, Poll};
 
 use axum::response::Response;
-use http::header::UPGRADE;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderValue, Request};
 use tower::Service;
 
 #[cfg(feature = "sync")]
@@ -48,7 +47,7 @@ impl<K: Clock> SessionLayer<K> {
     ) -> Result<Session, Refusal> {
         let settings = &*self.0;
         if matches!(credential, Credential::Cookie(_))
-            && (csrf::is_unsafe(request.method()) || is_web_socket(request.headers()))
+            && (csrf::is_unsafe(request.method()) || csrf::opens_web_socket(request.headers()))
         {
             settings.origins.check(request.headers(), request.uri()).map_err(|_| Refusal::CrossSite)?;
         }
@@ -58,6 +57,9 @@ impl<K: Clock> SessionLayer<K> {
         };
         if let Some(sink) = &settings.answers.events {
             sink.verdict(session.as_ref().map(|_| ()).map_err(Rejection::reason));
+            if let (Ok(session), Some(address)) = (&session, settings.answers.client(request)) {
+                sink.used(session.id(), address, now);
+            }
         }
         session.map_err(Refusal::Rejected)
     }
@@ -127,12 +129,6 @@ impl<K: Clock> SessionLayer<K> {
     }
 }
 
-/// A page of another site can open a WebSocket with the browser's cookies, and
-/// can read what comes, so this GET is checked too (RFC 6455 §10.2).
-fn is_web_socket(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
 impl<S, K, B> Service<Request<B>> for SessionService<S, K>
 where
     S: Service<Request<B>, Response = Response>,
@@ -163,6 +159,8 @@ where
                 return ResponseFuture::refused(self.layer.refuse(refusal, &request, None, now));
             }
             Err(refusal) => {
+                // Nor what a layer further out let in, for another audience say.
+                request.extensions_mut().remove::<Session>();
                 settings.answers.record(&refusal, &request, None, now);
                 settings.answers.leave(&mut request);
                 let nonce = self.layer.nonce(&request, now);

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::anomaly::{Anomaly, Watcher};
-use crate::event::{Event, EventKind, EventSink};
 use crate::issuer::store::{AuditEvent, Store, Target};
 use crate::server::anomalies::config::{Action, Actions};
 use crate::server::anomalies::webhook::Webhook;
@@ -90,24 +89,16 @@ impl<S: Store> Responder<S> {
         anomaly: &Anomaly,
         now: UnixTime,
     ) -> Result<bool, crate::issuer::store::StoreError> {
-        let (target, event) = match (anomaly.session, &anomaly.subject) {
+        let target = match (anomaly.session, &anomaly.subject) {
             (Some(id), _) => {
                 // An edge may name what never was; that is not to fill the feed.
                 let Some(record) = self.service.store.find_session(id).await? else { return Ok(false) };
-                let ended = Event::new(EventKind::SessionEnded, now).session(id);
-                (Target::Session { id, ends: Some(record.ends) }, ended.of(Some(record.subject)))
+                Target::Session { id, ends: Some(record.ends) }
             }
-            (None, Some(subject)) => {
-                let ended = Event::new(EventKind::SessionEnded, now);
-                (Target::Subject(subject.clone()), ended.of(Some(subject.clone())))
-            }
+            (None, Some(subject)) => Target::Subject(subject.clone()),
             (None, None) => return Ok(false),
         };
-        let added = self.service.revoke(target, None, now).await?.added;
-        if added > 0 {
-            self.service.events.record(event);
-        }
-        Ok(added > 0)
+        Ok(self.service.revoke(target, None, None, now).await?.added > 0)
     }
 }
 

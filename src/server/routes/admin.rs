@@ -66,7 +66,7 @@ pub(super) async fn revoke(
         return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
     };
     let event = what.event(Some(peer.ip()));
-    match app.service.revoke(target, Some(event), app.now()).await {
+    match app.service.revoke(target, Some(event), Some(peer.ip()), app.now()).await {
         Ok(revoked) => Json(what.answer(&revoked)).into_response(),
         Err(error) => {
             tracing::error!(%error, "an operator's revocation failed");

@@ -219,7 +219,9 @@ pub(super) fn no_store(mut response: Response) -> Response {
 impl LogInError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
-            Self::Refused | Self::Proof(_) | Self::Store(StoreError::UserChanged) => StatusCode::UNAUTHORIZED,
+            Self::Refused
+            | Self::Proof(_)
+            | Self::Store(StoreError::UserChanged | StoreError::ParentOver) => StatusCode::UNAUTHORIZED,
             Self::Limited(_) | Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -259,6 +261,7 @@ impl LogInError {
         match self {
             Self::Refused => "The user name or the password is wrong.",
             Self::Store(StoreError::UserChanged) => "This user may not log in, or has just been changed.",
+            Self::Store(StoreError::ParentOver) => "This session has ended. Log in again.",
             Self::Limited(Limited { limit: Limit::SessionsOfAccount | Limit::SessionsOfAddress, .. }) => {
                 "There are too many sessions. Log out where you don't need one, or try again later."
             }

@@ -21,7 +21,6 @@ use zeroize::Zeroizing;
 use super::body::Body;
 use super::login::{no_store, problem, unavailable};
 use super::pages::{self, LogInPage};
-use crate::event::{Event as Happened, EventKind, EventSink};
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie};
 use crate::issuer::store::{SessionRecord, Target};
@@ -225,22 +224,12 @@ async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -
     let (now, client) = (app.now(), app.client(&asked));
     let mut event = what.event(Some(client.address()));
     event.detail = Some(serde_json::json!({ "revoked": done, "operator": operator.name() }));
-    let mut ended = Happened::new(EventKind::SessionEnded, now).from(client.address());
-    match &target {
-        Target::Session { id, .. } => {
-            event.session = Some(id.short_hash());
-            ended = ended.session(*id);
-        }
-        Target::Subject(subject) => ended = ended.of(Some(subject.clone())),
-        _ => {}
+    if let Target::Session { id, .. } = &target {
+        event.session = Some(id.short_hash());
     }
-    match app.service.revoke(target, Some(event), now).await {
-        Ok(revoked) if revoked.added > 0 => app.events.record(ended),
-        Ok(_) => {}
-        Err(error) => {
-            tracing::error!(%error, "an operator's revocation failed");
-            return unavailable("The revocation could not be recorded. Try again.");
-        }
+    if let Err(error) = app.service.revoke(target, Some(event), Some(client.address()), now).await {
+        tracing::error!(%error, "an operator's revocation failed");
+        return unavailable("The revocation could not be recorded. Try again.");
     }
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("done", done);

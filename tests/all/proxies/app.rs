@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use http::HeaderMap;
@@ -62,11 +62,16 @@ async fn echo(State(reached): Reached, request: Request) -> Response {
     .into_response()
 }
 
+/// To some caches these say more than Cache-Control does (RFC 9213).
+pub(super) const TARGETED: [&str; 3] =
+    ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
+
 /// What a CDN would keep and give to everybody.
 async fn cacheable(State(reached): Reached) -> Response {
     reached.fetch_add(1, Ordering::SeqCst);
     let public = "public, max-age=3600";
-    ([("cache-control", public), ("cdn-cache-control", public)], "for everybody").into_response()
+    let headers = ["cache-control"].into_iter().chain(TARGETED).map(|name| (name, public));
+    (AppendHeaders(headers), "for everybody").into_response()
 }
 
 async fn sets_cookie(State(reached): Reached) -> Response {

@@ -6,6 +6,7 @@ use hallpass::{Clock, KeyDir, KeyUse, Lifetimes, Minter, NewSession, Subject, Sy
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
 
+use super::app::TARGETED;
 use super::exchange::{Answer, exchange};
 use super::site::{Proxy, Site};
 use crate::support::ok;
@@ -337,6 +338,9 @@ fn websocket(site: &Site) {
     refused(Some("nonsense"), Some(&origin), 401);
     // A page of another site opens one with its visitor's cookie.
     refused(Some(&token), Some("https://evil.example"), 403);
+    // Over HTTP/2 there is no key (RFC 8441 §5).
+    let keyless = [("Origin", "https://evil.example"), ("Sec-WebSocket-Version", "13")];
+    assert_eq!(site.ask_as(&token, "GET", "/ws", &keyless).status, 403);
 }
 
 fn odd_paths(site: &Site) {
@@ -399,6 +403,10 @@ fn the_services_own_headers(site: &Site, proxy: Proxy) {
     // Traefik can't tell one answer from another, as the page says.
     let kept = if proxy == Proxy::Traefik { "no-store" } else { "public, max-age=3600" };
     assert_eq!(answer.header("cache-control"), Some(kept));
+    for name in TARGETED {
+        let kept = (proxy != Proxy::Traefik).then_some("public, max-age=3600");
+        assert_eq!(answer.header(name), kept, "{name}");
+    }
     assert!(answer.all("set-cookie").is_empty());
 }
 
@@ -439,7 +447,9 @@ fn renewed(site: &Site, old: &str) -> bool {
     let Some(answer) = answer else { return false };
     // No cache between may keep it, whatever the service says.
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
-    assert!(answer.all("cdn-cache-control").iter().all(|line| *line == "no-store"), "{answer:?}");
+    for name in TARGETED {
+        assert!(answer.all(name).iter().all(|line| *line == "no-store"), "{name} {answer:?}");
+    }
     assert!(answer.all("vary").iter().any(|vary| vary.eq_ignore_ascii_case("cookie")), "{answer:?}");
     let set = answer.header("set-cookie").unwrap();
     for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/", "Max-Age="] {

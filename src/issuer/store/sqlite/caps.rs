@@ -55,8 +55,12 @@ async fn keep_under(
 ) -> Result<Vec<MadeRoom>, StoreError> {
     // Most of the time a count that leaves revocation out is small enough.
     let at_most: i64 = sqlx::query_scalar(match scope {
-        CapScope::Account => "SELECT count(*) FROM sessions WHERE subject = ?1 AND expires > ?2",
-        CapScope::Network => "SELECT count(*) FROM sessions WHERE network = ?1 AND expires > ?2",
+        CapScope::Account => {
+            "SELECT count(*) FROM sessions WHERE subject = ?1 AND parent IS NULL AND expires > ?2"
+        }
+        CapScope::Network => {
+            "SELECT count(*) FROM sessions WHERE network = ?1 AND parent IS NULL AND expires > ?2"
+        }
     })
     .bind(whose)
     .bind(secs(now))
@@ -83,15 +87,15 @@ async fn keep_under(
     Ok(made)
 }
 
-/// The live sessions, the oldest first.
+/// The live sessions, the oldest first; those of hops go with their parents.
 async fn live(tx: &mut Tx, scope: CapScope, whose: &str, now: UnixTime) -> Result<Vec<Live>, StoreError> {
     let rows = sqlx::query(match scope {
         CapScope::Account => {
-            "SELECT id, subject, started, ends FROM sessions AS s WHERE subject = ?1 AND expires > ?2
+            "SELECT id, subject, started, ends FROM sessions AS s WHERE subject = ?1 AND parent IS NULL AND expires > ?2
              AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 0 AND target = s.id) ORDER BY started, id"
         }
         CapScope::Network => {
-            "SELECT id, subject, started, ends FROM sessions AS s WHERE network = ?1 AND expires > ?2
+            "SELECT id, subject, started, ends FROM sessions AS s WHERE network = ?1 AND parent IS NULL AND expires > ?2
              AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 0 AND target = s.id) ORDER BY started, id"
         }
     })

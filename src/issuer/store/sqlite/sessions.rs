@@ -33,6 +33,11 @@ pub(super) async fn insert(
     user_unchanged(tx, session).await?;
     if let Some(parent) = session.parent {
         parent_lives(tx, parent, session.ends, now).await?;
+        make_way(tx, parent, session, now).await?;
+    }
+    if let Some((replaced, _)) = session.replaces {
+        // Ended while the password was checked: it must not come back.
+        parent_lives(tx, replaced, UnixTime::EPOCH, now).await?;
     }
     let row = &session.row;
     let inserted = sqlx::query(
@@ -78,13 +83,44 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// Live children of one parent for one audience: a host has one cookie, and
+/// some hops are under way.
+const CHILDREN: usize = 4;
+
+/// Ends the oldest of the children that a new one takes the place of: hops are
+/// not counted as log-ins, so they need a bound of their own.
+async fn make_way(
+    tx: &mut Tx,
+    parent: SessionId,
+    child: &SessionRecord,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let siblings = sqlx::query(
+        "SELECT id FROM sessions AS s WHERE parent = ?1 AND audience IS ?2 AND expires > ?3
+             AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 0 AND target = s.id)
+         ORDER BY started, id",
+    )
+    .bind(&parent.as_bytes()[..])
+    .bind(&child.audience)
+    .bind(secs(now))
+    .fetch_all(tx.read())
+    .await?;
+    let over = (siblings.len() + 1).saturating_sub(CHILDREN);
+    for row in siblings.iter().take(over) {
+        let id = convert::session_id(row.try_get("id")?)?;
+        revocations::revoke(tx, &Target::Session { id, ends: None }, now).await?;
+    }
+    Ok(())
+}
+
 async fn replace(tx: &mut Tx, old: SessionId, new: SessionId, at: UnixTime) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO replaced (id, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
         .bind(&old.as_bytes()[..])
         .bind(secs(at))
         .execute(tx.write().await?)
         .await?;
-    sqlx::query("UPDATE sessions SET parent = ?2 WHERE parent = ?1")
+    // The old one too: one log-in is one family, and ends as one.
+    sqlx::query("UPDATE sessions SET parent = ?2 WHERE parent = ?1 OR id = ?1")
         .bind(&old.as_bytes()[..])
         .bind(&new.as_bytes()[..])
         .execute(tx.write().await?)
