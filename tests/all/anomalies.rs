@@ -269,13 +269,15 @@ async fn session(serve: &Running, token: &str, from: &str) -> u16 {
 /// Waits until the audit trail has an event of this kind.
 async fn audited(home: &Home, kind: &str) -> AuditRecord {
     let store = SqliteStore::open(&home.folder().join("data")).await.unwrap();
-    loop {
+    // Far more than it takes; without it a failure would be a hang.
+    for _ in 0..3000 {
         let trail = store.audit(None, 100).await.unwrap();
         if let Some(found) = trail.into_iter().find(|record| record.event.kind == kind) {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    panic!("the audit trail has no {kind}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

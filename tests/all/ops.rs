@@ -197,9 +197,14 @@ async fn an_open_page_ends_with_the_operators_session() {
     let mut stream = String::new();
     stream.push_str(core::str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap());
     ok(&["revoke", "subject", "olga", "--data", &home.path("data")], b"");
-    while let Some(chunk) = events.chunk().await.unwrap() {
-        stream.push_str(&String::from_utf8_lossy(&chunk));
-    }
+    // Far more than it takes; without it a failure would be a hang.
+    let rest = async {
+        while let Some(chunk) = events.chunk().await.unwrap() {
+            stream.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), rest).await;
+    assert!(ended.is_ok(), "the page is kept current still");
     assert!(stream.contains("event: over\n"), "{stream}");
 }
 
