@@ -121,9 +121,12 @@ mod tests {
             let issuer = Arc::clone(&issuer);
             waiting.spawn(async move { issuer.redeem("x", "b", CLIENT).await });
         }
-        while issuer.redeeming.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let all_wait = async {
+            while issuer.redeeming.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), all_wait).await.unwrap();
         assert!(matches!(issuer.redeem("x", "b", CLIENT).await, Err(IssuerError::Busy)));
         // Who gives up makes room.
         waiting.shutdown().await;
