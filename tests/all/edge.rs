@@ -199,6 +199,7 @@ async fn an_edge_starts_while_the_issuer_is_down() {
     let answer = client().post(issuer.at("/logout")).bearer_auth(&revoked).send().await.unwrap();
     assert_eq!(answer.status(), 204);
     until("the revocation arrives", || is(&first, &revoked, 401));
+    // It is known before it is on disk, which is written beside the requests.
     assert!(is(&first, &token, 200));
     let gone = hallpass::danger::inspect(&revoked).unwrap().json["session"]["session_id"].clone();
     let gone = hex::decode(gone.as_str().unwrap()).unwrap();
