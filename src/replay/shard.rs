@@ -18,6 +18,9 @@ use crate::replay::SingleUse;
 type Place = u32;
 const NOWHERE: Place = Place::MAX;
 
+/// The cache has no room left.
+pub(super) struct Full;
+
 pub(super) enum Verdict {
     Inserted,
     /// It was there already.
@@ -37,8 +40,6 @@ pub(super) struct Shard {
     over_at: BTreeMap<u64, Place>,
     /// No entry is over before this second.
     first_over: u64,
-    /// How many more entries it may take before it asks for room again.
-    room: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -58,15 +59,14 @@ struct Holder {
 
 impl Shard {
     /// Inserts `used` if it is not there, if its session has less than `quota`
-    /// entries, and if there is room for it. `more_room` is asked when its own
-    /// is used up.
+    /// entries, and if `reserve` finds room for it.
     pub(super) fn insert(
         &mut self,
         used: &SingleUse,
         session_hash: u64,
         quota: u32,
         hasher: &DefaultHashBuilder,
-        more_room: impl FnOnce() -> usize,
+        reserve: impl FnOnce() -> Result<(), Full>,
     ) -> Verdict {
         let session = used.session.as_bytes();
         let (entries, holders) = (&self.entries.all, &self.holders.all);
@@ -85,13 +85,9 @@ impl Shard {
                 return Verdict::OverQuota;
             }
         }
-        if self.room == 0 {
-            self.room = more_room();
-        }
-        if self.room == 0 {
+        if reserve().is_err() {
             return Verdict::Full;
         }
-        self.room -= 1;
 
         let holder = holder.unwrap_or_else(|| {
             let place = self.holders.put(Holder { session: *session, live: 0 });
@@ -112,22 +108,12 @@ impl Shard {
         Verdict::Inserted
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_nonce.len()
-    }
-
-    /// Gives up the room that it has beyond `keep`; says how much.
-    pub(super) fn spare_room(&mut self, keep: usize) -> usize {
-        let spare = self.room.saturating_sub(keep);
-        self.room -= spare;
-        spare
-    }
-
-    /// Drops what is over at `latest`; says whether that was anything.
-    pub(super) fn drop_over(&mut self, latest: u64, hasher: &DefaultHashBuilder) -> bool {
+    /// Drops what is over at `latest`; says how many that were.
+    pub(super) fn drop_over(&mut self, latest: u64, hasher: &DefaultHashBuilder) -> usize {
         if latest < self.first_over {
-            return false;
+            return 0;
         }
+        let mut dropped = 0;
         while let Some(first) = self.over_at.first_entry().filter(|first| *first.key() <= latest) {
             let mut place = first.remove();
             while place != NOWHERE {
@@ -137,12 +123,12 @@ impl Shard {
                 }
                 self.entries.free(place);
                 self.release(holder, hasher);
-                self.room += 1;
+                dropped += 1;
                 place = next;
             }
         }
         self.first_over = self.over_at.first_key_value().map_or(u64::MAX, |(until, _)| *until);
-        true
+        dropped
     }
 
     /// One entry less of this holder, which is forgotten with its last.

@@ -2,9 +2,7 @@
 //!
 //! By session and not by nonce, so that a session's quota is counted under the
 //! lock that its entries need anyway. The capacity is counted over all shards:
-//! sessions of many entries would fill one shard long before the rest. But each
-//! takes room for several entries at a time, since a count that every use adds
-//! one to is what the cores would fight for.
+//! sessions of many entries would fill one shard long before the rest.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::DefaultHashBuilder;
 
 use crate::error::Rejection;
-use crate::replay::shard::{Shard, Verdict};
+use crate::replay::shard::{Full, Shard, Verdict};
 use crate::replay::{NonceStats, SingleUse};
 
 /// Enough that two cores rarely meet, few enough that a sweep is short.
@@ -37,12 +35,9 @@ pub(super) struct Space {
     capacity: usize,
     quota: Quota,
     hasher: DefaultHashBuilder,
-    shards: [Padded<Mutex<Shard>>; SHARDS],
-    /// What the shards have and have room for.
-    taken: Padded<AtomicUsize>,
-    /// How much room a shard takes at a time: so little that all shards'
-    /// together is less than half a per cent of the capacity.
-    portion: usize,
+    shards: [Padded; SHARDS],
+    /// Entries in all shards.
+    entries: AtomicUsize,
     /// The time up to which all shards were swept.
     swept: AtomicU64,
     /// Held during a sweep.
@@ -50,11 +45,11 @@ pub(super) struct Space {
     refusals: Refusals,
 }
 
-/// A cache line of its own (two, as they are fetched in pairs), so that writing
-/// here does not slow who reads beside it.
+/// A cache line of its own (two, as they are fetched in pairs), so that taking
+/// one lock does not slow another.
 #[derive(Default)]
 #[repr(align(128))]
-struct Padded<T>(T);
+struct Padded(Mutex<Shard>);
 
 #[derive(Default)]
 struct Refusals {
@@ -72,8 +67,7 @@ impl Space {
             quota,
             hasher: DefaultHashBuilder::default(),
             shards: Default::default(),
-            taken: Padded::default(),
-            portion: (capacity / 4096).max(1),
+            entries: AtomicUsize::new(0),
             swept: AtomicU64::new(0),
             sweeping: Mutex::new(()),
             refusals: Refusals::default(),
@@ -97,18 +91,17 @@ impl Space {
         // `latest` the time by which that was over, so it is seen here, and
         // what was dropped is refused.
         let latest = latest.load(Ordering::Relaxed);
-        if shard.drop_over(latest, &self.hasher) {
-            self.take_back(&mut shard, self.portion - 1);
-        }
+        self.drop_over(&mut shard, latest);
         if used.until.as_secs() <= latest {
             return Err(Refused::ClockBehind);
         }
-        let more_room = || {
-            let left = |taken| self.portion.min(self.capacity - taken);
-            let taken = &self.taken.0;
-            taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n + left(n))).map_or(0, left)
+        let reserve = || {
+            self.entries
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.capacity).then_some(n + 1))
+                .map(drop)
+                .map_err(|_| Full)
         };
-        match shard.insert(used, holder, self.quota.0, &self.hasher, more_room) {
+        match shard.insert(used, holder, self.quota.0, &self.hasher, reserve) {
             Verdict::Inserted => Ok(()),
             Verdict::There => Err(Refused::Replayed),
             Verdict::OverQuota => Err(Refused::OverQuota),
@@ -116,9 +109,8 @@ impl Space {
         }
     }
 
-    /// Drops what is over at `latest` from every shard, and takes back what
-    /// room they have left. Once a second is enough, however many ask: `false`
-    /// if it had been done before.
+    /// Drops what is over at `latest` from every shard. Once a second is
+    /// enough, however many ask: `false` if it had been done before.
     fn sweep(&self, latest: u64) -> bool {
         let done = || self.swept.load(Ordering::Acquire) >= latest;
         if done() {
@@ -127,27 +119,25 @@ impl Space {
         let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         if !done() {
             for shard in &self.shards {
-                let mut shard = locked(shard);
-                shard.drop_over(latest, &self.hasher);
-                self.take_back(&mut shard, 0);
+                let mut shard = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+                self.drop_over(&mut shard, latest);
             }
             self.swept.store(latest, Ordering::Release);
         }
         true
     }
 
-    /// Takes a shard's room back, but for `keep`.
-    fn take_back(&self, shard: &mut Shard, keep: usize) {
-        let spare = shard.spare_room(keep);
-        if spare > 0 {
-            self.taken.0.fetch_sub(spare, Ordering::Relaxed);
+    fn drop_over(&self, shard: &mut Shard, latest: u64) {
+        let dropped = shard.drop_over(latest, &self.hasher);
+        if dropped > 0 {
+            self.entries.fetch_sub(dropped, Ordering::Relaxed);
         }
     }
 
     fn lock(&self, holder: u64) -> MutexGuard<'_, Shard> {
         // Not the lowest nor the highest bits, by which the shard's table goes.
         let shard = (holder >> 40) as usize % SHARDS;
-        locked(&self.shards[shard])
+        self.shards[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a refusal and says it outside.
@@ -168,7 +158,7 @@ impl Space {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let refusals = &self.refusals;
         NonceStats {
-            entries: self.shards.iter().map(|shard| locked(shard).len()).sum(),
+            entries: self.entries.load(Ordering::Relaxed),
             capacity: self.capacity,
             replayed: read(&refusals.replayed),
             before_start: read(&refusals.before_start),
@@ -177,8 +167,4 @@ impl Space {
             over_quota: read(&refusals.over_quota),
         }
     }
-}
-
-fn locked(shard: &Padded<Mutex<Shard>>) -> MutexGuard<'_, Shard> {
-    shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
