@@ -126,7 +126,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), all_wait).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), all_wait).await.unwrap();
         assert!(matches!(issuer.redeem("x", "b", CLIENT).await, Err(IssuerError::Busy)));
         // Who gives up makes room.
         waiting.shutdown().await;
