@@ -12,6 +12,7 @@ use super::log::to_stderr as log_to_stderr;
 use super::{Failure, duration, print_json, runtime};
 use crate::edge::EdgeService;
 use crate::edge::config::{Options, base_path, origin};
+use crate::http::SessionCookie;
 use crate::revocation::sync::EdgeName;
 use crate::server::listen::{Transport, stop_on_signal};
 
@@ -45,6 +46,10 @@ pub(super) struct EdgeArgs {
     /// Where log-in pages are on the protected host
     #[arg(long, default_value = "/.hallpass", value_name = "PATH", value_parser = base_path)]
     base_path: String,
+    /// The domain of the session cookie, if the login service's configuration has a
+    /// cookie_domain
+    #[arg(long, value_name = "DOMAIN", value_parser = SessionCookie::of_domain, conflicts_with = "public_origin")]
+    cookie_domain: Option<SessionCookie>,
     /// A proxy that may ask, by address or network; may be given several times
     /// [default: this machine's loopback addresses]
     #[arg(long, value_name = "NET")]
@@ -99,6 +104,7 @@ impl EdgeArgs {
             token_issuer: self.token_issuer,
             cache: self.cache,
             base_path: self.base_path,
+            cookie: self.cookie_domain.unwrap_or_default(),
             trusted_proxies: self.trusted_proxy,
             public_origin: self.public_origin,
             return_origins: self.return_origin,

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::forwarded::is_own_path;
 use crate::error::ConfigError;
-use crate::http::TrustedProxies;
+use crate::http::{SessionCookie, TrustedProxies};
 use crate::revocation::sync::EdgeName;
 use crate::server::listen::Transport;
 
@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) token_issuer: Option<String>,
     pub(crate) cache: Option<PathBuf>,
     pub(crate) base_path: String,
+    /// The session cookie, as the issuer sets it.
+    pub(crate) cookie: SessionCookie,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) public_origin: Option<String>,
     pub(crate) return_origins: Vec<String>,

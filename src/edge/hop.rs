@@ -152,7 +152,7 @@ async fn arrive(
         }
     })?;
     let mut response = private(Redirect::to(&return_to));
-    cookie::set(response.headers_mut(), &token, session.expires_at().since(now));
+    edge.cookie.set(response.headers_mut(), &token, session.expires_at().since(now));
     Ok(response)
 }
 

@@ -11,7 +11,7 @@ use super::Edge;
 use super::forwarded::is_navigation;
 use crate::error::Rejection;
 use crate::http::problem::Problem;
-use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::http::{Credential, csrf};
 use crate::session::Session;
 
 /// Ends the session at the issuer, with its parent and that one's children, and
@@ -28,7 +28,7 @@ pub(super) async fn log_out(
     if csrf::check(&headers, &host).is_err() {
         return Problem::cross_site().into_response();
     }
-    if let Ok(Some(credential)) = Credential::find(&headers, SESSION_COOKIE)
+    if let Ok(Some(credential)) = Credential::find(&headers, edge.cookie.name())
         && may_live(&edge, credential.token())
         && let Err(why) =
             edge.issuer.log_out(credential.token(), edge.trusted_proxies.client(peer.ip(), &headers)).await
@@ -48,7 +48,7 @@ pub(super) async fn log_out(
         StatusCode::NO_CONTENT.into_response()
     };
     let headers = response.headers_mut();
-    cookie::clear(headers);
+    edge.cookie.clear(headers);
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
     response
 }

@@ -37,7 +37,7 @@ use crate::anomaly::{Rules, Watch, Watcher};
 use crate::error::ConfigError;
 use crate::files;
 use crate::http::problem::Problem;
-use crate::http::{TrustedProxies, csrf};
+use crate::http::{SessionCookie, TrustedProxies, csrf};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
@@ -65,6 +65,7 @@ struct Edge {
     /// Whose pages may make requests that change something.
     origins: csrf::Origins,
     base_path: String,
+    cookie: SessionCookie,
     return_targets: ReturnTargets,
     /// There if the issuer is on another host.
     hop: Option<Hop>,
@@ -140,6 +141,7 @@ impl EdgeService {
             trusted_proxies,
             origins,
             base_path: options.base_path,
+            cookie: options.cookie,
             return_targets: ReturnTargets(options.return_origins),
             hop,
             metrics: Metrics::new()?,

@@ -15,7 +15,7 @@ use super::pages::Page;
 use crate::error::Reason;
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;
-use crate::http::{Credential, SESSION_COOKIE, cookie, csrf};
+use crate::http::{Credential, cookie, csrf};
 use crate::renew::Successor;
 use crate::session::Session;
 
@@ -199,7 +199,7 @@ async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) ->
     let original = original(edge, peer, request)?;
     let headers = &request.headers;
     let refused = |verdict, original| Refusal { verdict, original: Some(original) };
-    let credential = match Credential::find(headers, SESSION_COOKIE) {
+    let credential = match Credential::find(headers, edge.cookie.name()) {
         Ok(Some(credential)) => credential,
         Ok(None) => return Err(refused(Verdict::NoToken, original)),
         Err(_) => return Err(refused(Verdict::TwoTokens, original)),
@@ -229,7 +229,7 @@ fn pass(edge: &Edge, passed: &Passed) -> Response {
     let headers = response.headers_mut();
     identity::write(headers, Some((&passed.session, &passed.token)));
     if passed.renewed {
-        cookie::set(headers, &passed.token, passed.session.expires_at().since(edge.now()));
+        edge.cookie.set(headers, &passed.token, passed.session.expires_at().since(edge.now()));
     }
     response
 }

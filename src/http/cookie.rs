@@ -1,25 +1,128 @@
 //! The session cookie, and what every response that sets one must say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite};
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderValue};
 
+use crate::error::ConfigError;
+
 /// The session cookie's name. The prefix makes browsers insist on Secure,
 /// Path=/ and no Domain (draft-ietf-httpbis-rfc6265bis §4.1.3.2).
 pub const SESSION_COOKIE: &str = "__Host-session";
 
+/// Its name where it is for a whole domain. This prefix makes browsers insist
+/// on Secure and nothing else (§4.1.3.1).
+const DOMAIN_COOKIE: &str = "__Secure-session";
+
+/// The session cookie: its name, and the hosts that it is sent to. Login service
+/// and edges must agree on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionCookie {
+    /// `None`: the host that set it, and no other.
+    domain: Option<Arc<str>>,
+}
+
+impl SessionCookie {
+    /// `__Host-session`, which stays on its host: the default.
+    #[must_use]
+    pub const fn of_host() -> Self {
+        Self { domain: None }
+    }
+
+    /// `__Secure-session`, which goes to a domain like `example.com` and every
+    /// host under it. It gives up what `__Host-` is for: any of these hosts can
+    /// read the token, overwrite it and plant one, so that one that is broken
+    /// into is all of them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Builder`] if it is no domain name in lower case, of two
+    /// labels at least.
+    pub fn of_domain(domain: &str) -> Result<Self, ConfigError> {
+        let label = |label: &str| {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            !label.is_empty() && label.len() <= 63 && label.chars().all(plain) && !label.starts_with('-')
+        };
+        // The last label of an IPv4 address is a number; of no domain it is.
+        let top = domain.rsplit('.').next().unwrap_or_default();
+        let numeric = top.starts_with(|c: char| c.is_ascii_digit());
+        if domain.len() > 253 || !domain.contains('.') || numeric || !domain.split('.').all(label) {
+            return Err(ConfigError::Builder(
+                "a cookie's domain is a name in lower case like \"example.com\"",
+            ));
+        }
+        Ok(Self { domain: Some(domain.into()) })
+    }
+
+    /// The name by which browsers send it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self.domain {
+            None => SESSION_COOKIE,
+            Some(_) => DOMAIN_COOKIE,
+        }
+    }
+
+    /// Sets it. Whoever caches this response gives one person's session to
+    /// another, so the response says that nobody may.
+    pub(crate) fn set(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
+        // Beyond 2^63 seconds no browser keeps anything.
+        let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+        append(headers, &self.attributes(token).max_age(time::Duration::seconds(max_age)).build());
+    }
+
+    /// Makes the browser forget it.
+    pub(crate) fn clear(&self, headers: &mut HeaderMap) {
+        append(headers, &self.attributes("").max_age(time::Duration::ZERO).build());
+    }
+
+    /// Lax and not Strict, so that a link from elsewhere finds its user logged
+    /// in; what Lax lets through is safe methods only, and CSRF is checked
+    /// besides.
+    fn attributes<'a>(&'a self, value: &'a str) -> cookie::CookieBuilder<'a> {
+        let cookie = Cookie::build((self.name(), value)).path("/").secure(true).http_only(true);
+        let cookie = cookie.same_site(SameSite::Lax);
+        match &self.domain {
+            None => cookie,
+            Some(domain) => cookie.domain(&**domain),
+        }
+    }
+
+    /// Puts a renewed token into a response of some service: unless that sets the
+    /// session cookie itself (it logs out, say), and whatever it said of caching.
+    #[cfg(feature = "sync")]
+    pub(crate) fn renew(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
+        let is_ours = |value: &HeaderValue| {
+            let name = value.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+            name.trim_ascii() == self.name().as_bytes()
+        };
+        if headers.get_all(SET_COOKIE).iter().any(is_ours) {
+            return;
+        }
+        // RFC 9213 and its precursors: to some caches these say more than
+        // Cache-Control does.
+        let targeted: Vec<_> = headers
+            .keys()
+            .filter(|name| {
+                let name = name.as_str();
+                name.ends_with("cdn-cache-control")
+                    || name == "surrogate-control"
+                    || name == "x-accel-expires"
+            })
+            .cloned()
+            .collect();
+        for name in targeted {
+            headers.remove(name);
+        }
+        headers.remove(http::header::EXPIRES);
+        self.set(headers, token, max_age);
+    }
+}
+
 /// The name of the cookie by which log-in knows a device again.
 pub(crate) const DEVICE_COOKIE: &str = "__Host-device";
-
-/// Sets the session cookie. Whoever caches this response gives one person's
-/// session to another, so the response says that nobody may.
-pub(crate) fn set(headers: &mut HeaderMap, token: &str, max_age: Duration) {
-    // Beyond 2^63 seconds no browser keeps anything.
-    let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
-    append(headers, &attributes(token).max_age(time::Duration::seconds(max_age)).build());
-}
 
 /// Sets the device cookie. It says who logged in here and gives nothing to who
 /// has it, but it is nobody else's either.
@@ -29,39 +132,6 @@ pub(crate) fn set_device(headers: &mut HeaderMap, value: &str, max_age: Duration
     // Log-in is a POST from our own page.
     let cookie = cookie.same_site(SameSite::Strict).max_age(time::Duration::seconds(max_age));
     append(headers, &cookie.build());
-}
-
-/// Puts a renewed token into a response of some service: unless that sets the
-/// session cookie itself (it logs out, say), and whatever it said of caching.
-#[cfg(feature = "sync")]
-pub(crate) fn renew(headers: &mut HeaderMap, token: &str, max_age: Duration) {
-    let is_ours = |value: &HeaderValue| {
-        let name = value.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        name.trim_ascii() == SESSION_COOKIE.as_bytes()
-    };
-    if headers.get_all(SET_COOKIE).iter().any(is_ours) {
-        return;
-    }
-    // RFC 9213 and its precursors: to some caches these say more than
-    // Cache-Control does.
-    let targeted: Vec<_> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            name.ends_with("cdn-cache-control") || name == "surrogate-control" || name == "x-accel-expires"
-        })
-        .cloned()
-        .collect();
-    for name in targeted {
-        headers.remove(name);
-    }
-    headers.remove(http::header::EXPIRES);
-    set(headers, token, max_age);
-}
-
-/// Makes the browser forget the session cookie.
-pub(crate) fn clear(headers: &mut HeaderMap) {
-    append(headers, &attributes("").max_age(time::Duration::ZERO).build());
 }
 
 /// Sets another cookie than the session's, which no link from elsewhere sends.
@@ -82,12 +152,6 @@ fn strict<'a>(name: &'a str, value: &'a str) -> cookie::CookieBuilder<'a> {
     Cookie::build((name, value)).path("/").secure(true).http_only(true).same_site(SameSite::Strict)
 }
 
-/// Lax and not Strict, so that a link from elsewhere finds its user logged in;
-/// what Lax lets through is safe methods only, and CSRF is checked besides.
-fn attributes(value: &str) -> cookie::CookieBuilder<'_> {
-    Cookie::build((SESSION_COOKIE, value)).path("/").secure(true).http_only(true).same_site(SameSite::Lax)
-}
-
 fn append(headers: &mut HeaderMap, cookie: &Cookie<'_>) {
     // A token is base64url, so this never fails; if it did, no cookie is set.
     if let Ok(mut value) = HeaderValue::try_from(cookie.to_string()) {
@@ -105,5 +169,37 @@ pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
     });
     if !listed {
         headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_for_one_host_or_for_a_domain() {
+        let set = |cookie: &SessionCookie| {
+            let mut headers = HeaderMap::new();
+            cookie.set(&mut headers, "T", Duration::from_mins(1));
+            headers[SET_COOKIE].to_str().unwrap().to_owned()
+        };
+        let attributes = "; HttpOnly; SameSite=Lax; Secure; Path=/";
+        assert_eq!(set(&SessionCookie::of_host()), format!("__Host-session=T{attributes}; Max-Age=60"));
+        let domain = SessionCookie::of_domain("example.com").unwrap();
+        assert_eq!(set(&domain), format!("__Secure-session=T{attributes}; Domain=example.com; Max-Age=60"));
+        for text in [
+            "",
+            "com",
+            "example.com.",
+            ".example.com",
+            "Example.com",
+            "127.0.0.1",
+            "a b.c",
+            "x.com;",
+            "x.com:1",
+            "-a.com",
+        ] {
+            assert!(SessionCookie::of_domain(text).is_err(), "{text:?}");
+        }
     }
 }

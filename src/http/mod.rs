@@ -15,7 +15,7 @@ pub(crate) mod proof;
 mod ticket;
 
 pub use client_address::TrustedProxies;
-pub use cookie::SESSION_COOKIE;
+pub use cookie::{SESSION_COOKIE, SessionCookie};
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
 pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionService};

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
-use crate::http::{Credential, TrustedProxies, proof};
+use crate::http::{Credential, SessionCookie, TrustedProxies, proof};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
 use crate::proof::{NewBinding, ProofError};
@@ -48,6 +48,7 @@ pub(crate) struct App {
 /// The part of the configuration that pages and answers depend on.
 pub(crate) struct Settings {
     pub(crate) base_path: String,
+    pub(crate) cookie: SessionCookie,
     return_origins: Vec<String>,
     pub(crate) trusted_proxies: TrustedProxies,
     /// TLS is ended here or by a proxy in front.
@@ -74,6 +75,7 @@ impl Settings {
         );
         Ok(Self {
             base_path: config.base_path.clone(),
+            cookie: config.cookie()?,
             return_origins: config.return_origins.clone(),
             trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?,
             secure_transport,

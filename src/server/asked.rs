@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,8 @@ use http::{HeaderMap, Method, Uri};
 use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::http::proof::RequestHead;
-use crate::http::{Credential, CredentialError, SESSION_COOKIE, csrf};
+use crate::http::{Credential, CredentialError, csrf};
+use crate::server::app::App;
 
 /// What every handler needs that asks for a session.
 pub(crate) struct Asked {
@@ -20,18 +22,21 @@ pub(crate) struct Asked {
     uri: Uri,
     pub(crate) headers: HeaderMap,
     peer: Option<IpAddr>,
+    /// The session cookie's name.
+    cookie: &'static str,
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
+impl FromRequestParts<Arc<App>> for Asked {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
         let original = parts.extensions.get::<OriginalUri>().map(|uri| uri.0.clone());
         Ok(Self {
             method: parts.method.clone(),
             uri: original.unwrap_or_else(|| parts.uri.clone()),
             headers: parts.headers.clone(),
             peer: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
+            cookie: app.settings.cookie.name(),
         })
     }
 }
@@ -49,7 +54,7 @@ impl Asked {
 
     /// The token that it carries.
     pub(crate) fn credential(&self) -> Result<Option<Credential<'_>>, CredentialError> {
-        Credential::find(&self.headers, SESSION_COOKIE)
+        Credential::find(&self.headers, self.cookie)
     }
 
     /// Whether a page of another site made the browser send it.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::ConfigError;
 use crate::files;
+use crate::http::SessionCookie;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
 use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
@@ -19,6 +20,9 @@ use crate::verifier::VerifierBuilder;
 pub struct Config {
     /// Where the issuer's paths start, like `/.hallpass`; empty for the root.
     pub base_path: String,
+    /// The domain to whose hosts the session cookie goes, like `example.com`;
+    /// none for the issuer's own host alone.
+    pub cookie_domain: Option<String>,
     /// Where clients see the issuer, like `https://login.example`: what the
     /// proofs of clients with keys name. Where they ask unless given.
     pub public_origin: Option<String>,
@@ -130,6 +134,10 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         check_base_path(&self.base_path)?;
+        self.cookie().map_err(|why| why.to_string())?;
+        if self.cookie_domain.is_some() && !self.hosts.is_empty() {
+            return Err("cookie_domain and [[hosts]] are two ways to the same: choose one".to_owned());
+        }
         let public = self.public_origin.iter().map(|origin| ("public_origin", origin));
         let origins = public.chain(self.return_origins.iter().map(|origin| ("return_origins", origin)));
         for (key, origin) in origins.chain(self.hosts.iter().map(|host| ("hosts", &host.origin))) {
@@ -160,6 +168,12 @@ impl Config {
             }
         }
         self.limits.check()
+    }
+
+    /// # Errors
+    /// [`ConfigError::Builder`] for a `cookie_domain` that is none.
+    pub fn cookie(&self) -> Result<SessionCookie, ConfigError> {
+        self.cookie_domain.as_deref().map_or(Ok(SessionCookie::of_host()), SessionCookie::of_domain)
     }
 
     /// # Errors

@@ -394,3 +394,55 @@ pub(crate) fn log_in(issuer: &Running, return_to: &str) -> Answer {
     ];
     try_exchange(&address, "POST", "/login", &headers, &form).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_for_a_domain_must_be_asked_for() {
+    let home = Home::new();
+    let config = home.write(
+        "domain.toml",
+        "cookie_domain = \"example.com\"\n[lifetimes]\nidle_timeout = \"8s\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\n",
+    );
+    let issuer = home.serve(&["--config", config.to_str().unwrap()]);
+    let edge = edge(&home, &issuer, &["--cookie-domain", "example.com"]);
+    let body = json!({ "username": "alice", "password": PASSWORD });
+    let answer = client().post(issuer.at("/login")).json(&body).send().await.unwrap();
+    let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(set.contains("; Domain=example.com") && set.contains("; Secure"), "{set}");
+    let token = set.strip_prefix("__Secure-session=").unwrap().split(';').next().unwrap();
+    let (of_domain, of_host) = (format!("__Secure-session={token}"), with_cookie(token));
+    for (cookie, status) in [(&of_domain, 200), (&of_host, 401)] {
+        assert_eq!(verify(&edge, "GET", "/", &[("Cookie", cookie)]).status, status, "{cookie}");
+        let at_issuer = client().get(issuer.at("/session")).header("cookie", cookie);
+        assert_eq!(at_issuer.send().await.unwrap().status(), status, "{cookie}");
+    }
+    // Renewed, it goes to the domain again.
+    until("the cookie is renewed", || {
+        let answer = verify(&edge, "GET", "/", &[("Cookie", &of_domain)]);
+        answer
+            .header("set-cookie")
+            .is_some_and(|set| set.starts_with("__Secure-session=") && set.contains("; Domain=example.com"))
+    });
+    let out = client().post(issuer.at("/logout")).header("cookie", &of_domain).send().await.unwrap();
+    let cleared = out.headers()["set-cookie"].to_str().unwrap();
+    assert!(
+        cleared.starts_with("__Secure-session=;") && cleared.contains("; Domain=example.com"),
+        "{cleared}"
+    );
+    let both = home.write(
+        "both.toml",
+        "cookie_domain = \"example.com\"\n[[hosts]]\norigin = \"https://b.example\"\naudience = \"b\"\n",
+    );
+    let (data, keys) = (home.path("data"), home.path("keys"));
+    let args = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+        &data,
+        "--keys",
+        &keys,
+        "--config",
+        both.to_str().unwrap(),
+    ];
+    misused(&args, "choose one");
+}

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 #[cfg(feature = "sync")]
 use tokio::task::JoinHandle;
 
-use crate::http::cookie;
+use crate::http::cookie::{self, SessionCookie};
 #[cfg(feature = "sync")]
 use crate::renew::{Begun, Renewed, Successor};
 #[cfg(feature = "sync")]
@@ -57,6 +57,7 @@ pin_project! {
 #[derive(Debug)]
 pub(super) struct Renewal {
     state: State,
+    cookie: SessionCookie,
     now: UnixTime,
 }
 
@@ -72,13 +73,13 @@ enum State {
 #[cfg(feature = "sync")]
 impl Renewal {
     /// `None` if the token is not renewed.
-    pub(super) fn begin(begun: Begun, now: UnixTime) -> Option<Self> {
+    pub(super) fn begin(begun: Begun, cookie: &SessionCookie, now: UnixTime) -> Option<Self> {
         let state = match begun {
             Begun::Known(Successor::Renewed(renewed)) => State::Done(Some(renewed)),
             Begun::Known(_) => return None,
             Begun::Waiting(waiting) => State::Waiting(tokio::spawn(waiting.wait())),
         };
-        Some(Self { state, now })
+        Some(Self { state, cookie: cookie.clone(), now })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Renewed>> {
@@ -132,7 +133,7 @@ where
                 let mut done = response.take();
                 if let (Some(response), Some(renewed)) = (&mut done, renewed) {
                     let max_age = renewed.session().expires_at().since(renewal.now);
-                    cookie::renew(response.headers_mut(), renewed.as_str(), max_age);
+                    renewal.cookie.renew(response.headers_mut(), renewed.as_str(), max_age);
                 }
                 done
             }

@@ -13,6 +13,7 @@ use tower::Layer;
 use crate::error::ConfigError;
 use crate::event::EventSink;
 use crate::http::client_address::TrustedProxies;
+use crate::http::cookie::SessionCookie;
 use crate::http::csrf::Origins;
 #[cfg(feature = "proof")]
 use crate::http::proof::RequestProofs;
@@ -72,6 +73,7 @@ struct Settings<K> {
     origins: Origins,
     /// Shared again: they go along with requests.
     answers: Arc<Answers>,
+    cookie: SessionCookie,
     #[cfg(feature = "sync")]
     renewal: Option<RenewClient>,
     #[cfg(feature = "proof")]
@@ -89,6 +91,7 @@ impl SessionLayer {
             demand: Demand::new(),
             origins: Origins::default(),
             answers: Arc::default(),
+            cookie: SessionCookie::of_host(),
             #[cfg(feature = "sync")]
             renewal: None,
             #[cfg(feature = "proof")]
@@ -117,6 +120,13 @@ impl<K: Clone> SessionLayer<K> {
     #[must_use]
     pub fn proofs(self, proofs: RequestProofs) -> Self {
         self.with(|settings| settings.proofs = Some(proofs))
+    }
+
+    /// Takes the token from, and renews, this cookie instead of
+    /// `__Host-session`.
+    #[must_use]
+    pub fn cookie(self, cookie: SessionCookie) -> Self {
+        self.with(|settings| settings.cookie = cookie)
     }
 
     /// Asks this of every session besides. To ask something of some routes
@@ -215,6 +225,7 @@ impl<K: Clone> SessionLayer<K> {
             demand: settings.demand,
             origins: settings.origins,
             answers: settings.answers,
+            cookie: settings.cookie,
             #[cfg(feature = "sync")]
             renewal: settings.renewal,
             #[cfg(feature = "proof")]

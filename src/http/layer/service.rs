@@ -12,7 +12,6 @@ use super::future::ResponseFuture;
 use super::refusal::Refusal;
 use super::{SessionLayer, Without};
 use crate::error::Rejection;
-use crate::http::cookie::SESSION_COOKIE;
 use crate::http::credential::Credential;
 #[cfg(feature = "sync")]
 use crate::http::credential::CredentialError;
@@ -125,7 +124,8 @@ impl<K: Clock> SessionLayer<K> {
             return None;
         };
         // An address costs a look at the headers, and few tokens are due.
-        Renewal::begin(client.begin_for(token, session, || self.0.answers.client(request)), now)
+        let begun = client.begin_for(token, session, || self.0.answers.client(request));
+        Renewal::begin(begun, &self.0.cookie, now)
     }
 }
 
@@ -145,7 +145,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let settings = &*self.layer.0;
         let now = settings.clock.now();
-        let credential = Credential::find(request.headers(), SESSION_COOKIE);
+        let credential = Credential::find(request.headers(), settings.cookie.name());
         let admitted = match credential {
             Ok(Some(credential)) => self.layer.admit(&request, credential, now),
             Ok(None) => Err(Refusal::NoToken),

@@ -197,7 +197,7 @@ pub(super) fn answer(
 
 pub(super) fn with_cookie(app: &App, token: &IssuedToken, mut response: Response) -> Response {
     let max_age = token.session().expires_at().since(app.now());
-    cookie::set(response.headers_mut(), token.as_str(), max_age);
+    app.settings.cookie.set(response.headers_mut(), token.as_str(), max_age);
     response
 }
 
@@ -327,7 +327,7 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Respon
         StatusCode::NO_CONTENT.into_response()
     };
     let headers = response.headers_mut();
-    cookie::clear(headers);
+    app.settings.cookie.clear(headers);
     // Pages that the browser kept for its back button go too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
     response
