@@ -46,8 +46,7 @@ pub(super) struct EdgeArgs {
     /// Where log-in pages are on the protected host
     #[arg(long, default_value = "/.hallpass", value_name = "PATH", value_parser = base_path)]
     base_path: String,
-    /// The domain of the session cookie, if the login service's configuration has a
-    /// cookie_domain
+    /// The domain of the session cookie, if the login service sets it for one
     #[arg(long, value_name = "DOMAIN", value_parser = SessionCookie::of_domain, conflicts_with = "public_origin")]
     cookie_domain: Option<SessionCookie>,
     /// A proxy that may ask, by address or network; may be given several times
