@@ -8,7 +8,7 @@ fn read(unverified: UnverifiedToken, verified: VerifiedToken, mut session: Sessi
     let _ = unverified.subject(); //~ E0599
     let _ = verified.claims; //~ E0616
     let _ = verified.claims(); //~ E0624
-    session.token = todo!(); //~ E0616
+    session.token = unreachable!(); //~ E0616
 }
 
 fn main() {}
