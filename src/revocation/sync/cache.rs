@@ -8,10 +8,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use tokio::task::JoinHandle;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::ConfigError;
 use crate::files::{self, Readers};
@@ -36,7 +34,20 @@ pub(super) struct Cache {
     deltas: Vec<Arc<Feed>>,
     deltas_len: usize,
     changed: bool,
-    writing: Option<JoinHandle<Result<(), ConfigError>>>,
+    writer: Arc<Mutex<Writer>>,
+}
+
+/// What is still to be written, and whether somebody is at it.
+#[derive(Default)]
+struct Writer {
+    next: Option<Kept>,
+    at_work: bool,
+}
+
+/// The content of both files; the snapshot only if it is another.
+struct Kept {
+    snapshot: Option<Arc<Feed>>,
+    deltas: Vec<Arc<Feed>>,
 }
 
 impl Cache {
@@ -50,7 +61,7 @@ impl Cache {
             deltas: Vec::new(),
             deltas_len: 0,
             changed: false,
-            writing: None,
+            writer: Arc::default(),
         })
     }
 
@@ -113,31 +124,19 @@ impl Cache {
     }
 
     /// Writes what has changed, off the path of the feed: a slow disk must not
-    /// hold up a revocation. While it still writes, the next call does it.
-    pub(super) async fn write(&mut self) {
-        if let Some(writing) = &mut self.writing {
-            if !writing.is_finished() {
-                return;
-            }
-            if let Ok(Err(error)) = writing.await {
-                tracing::warn!(%error, "the revocation feed can't be kept on disk");
-                self.changed = true;
-            }
-            self.writing = None;
-        }
+    /// hold up a revocation. What comes during a write is written right after it.
+    pub(super) fn write(&mut self) {
         if !core::mem::take(&mut self.changed) {
             return;
         }
-        let (snapshot_file, deltas_file) = (self.dir.join(SNAPSHOT), self.dir.join(DELTAS));
-        let snapshot = self.snapshot.take();
-        let deltas = self.deltas.clone();
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            if let Some(snapshot) = snapshot {
-                files::write(&snapshot_file, &snapshot.to_bytes(), Readers::Owner)?;
-            }
-            let deltas: Vec<_> = deltas.iter().map(|feed| feed.to_bytes()).collect();
-            files::write(&deltas_file, &deltas.concat(), Readers::Owner)
-        }));
+        let mut writer = locked(&self.writer);
+        let unwritten = writer.next.take().and_then(|kept| kept.snapshot);
+        let snapshot = self.snapshot.take().or(unwritten);
+        writer.next = Some(Kept { snapshot, deltas: self.deltas.clone() });
+        if !core::mem::replace(&mut writer.at_work, true) {
+            let (dir, writer) = (self.dir.clone(), Arc::clone(&self.writer));
+            tokio::task::spawn_blocking(move || write_all(&dir, &writer));
+        }
     }
 
     /// The feed keys that were pinned on first use.
@@ -164,4 +163,44 @@ impl Cache {
         }
         Ok(Some(bytes))
     }
+}
+
+/// Writes until nothing is left to be written. What can't be written is tried
+/// again with the next feed.
+fn write_all(dir: &Path, writer: &Mutex<Writer>) {
+    loop {
+        let kept = {
+            let mut writer = locked(writer);
+            let Some(kept) = writer.next.take() else {
+                writer.at_work = false;
+                return;
+            };
+            kept
+        };
+        if let Err(error) = kept.write(dir) {
+            tracing::warn!(%error, "the revocation feed can't be kept on disk");
+            let mut writer = locked(writer);
+            if let Some(next) = &mut writer.next {
+                next.snapshot = next.snapshot.take().or(kept.snapshot);
+            } else {
+                writer.next = Some(kept);
+                writer.at_work = false;
+                return;
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn write(&self, dir: &Path) -> Result<(), ConfigError> {
+        if let Some(snapshot) = &self.snapshot {
+            files::write(&dir.join(SNAPSHOT), &snapshot.to_bytes(), Readers::Owner)?;
+        }
+        let deltas: Vec<_> = self.deltas.iter().map(|feed| feed.to_bytes()).collect();
+        files::write(&dir.join(DELTAS), &deltas.concat(), Readers::Owner)
+    }
+}
+
+fn locked(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -181,7 +181,7 @@ impl FeedClient {
         drop(list);
         if let Some(cache) = &mut self.cache {
             progress.needs_snapshot |= cache.keep(&feed);
-            cache.write().await;
+            cache.write();
         }
         if progress.expired.elapsed() >= EXPIRE_EVERY {
             progress.expired = Instant::now();
