@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::id::KeyId;
 use crate::issuer::store::{Changes, Store, StoreError};
-use crate::revocation::{Entry, RevocationList};
+use crate::revocation::{Entry, Position, RevocationList};
 use crate::time::{Clock, UnixTime};
 
 /// How soon after a failure the store is read again.
@@ -62,9 +62,15 @@ impl<S: Store> Follower<S> {
 
     /// Takes in what is new in the store.
     pub(crate) async fn catch_up(&self, now: UnixTime) -> Result<(), StoreError> {
+        self.catch_up_by(|known| self.store.revocations_after(known), now).await
+    }
+
+    async fn catch_up_by<R>(&self, read: impl FnOnce(Position) -> R, now: UnixTime) -> Result<(), StoreError>
+    where
+        R: Future<Output = Result<Changes, StoreError>>,
+    {
         let _one = self.following.lock().await;
-        let known = self.list.position().unwrap_or_default();
-        let changes = self.store.revocations_after(known).await?;
+        let changes = read(self.list.position().unwrap_or_default()).await?;
         self.apply(changes, now).await
     }
 
@@ -92,5 +98,59 @@ impl<S: Store> Follower<S> {
                 tokio::time::sleep(RETRY).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SessionId;
+    use crate::issuer::store::{SqliteStore, Target};
+    use crate::time::SystemClock;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    /// A delta that was read for an earlier list does not fit a later one, and
+    /// what it says would be missing until somebody revoked again.
+    #[tokio::test]
+    async fn of_two_that_read_at_once_neither_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
+        let now = SystemClock.now();
+        let follower = Follower::start(Arc::clone(&store), now).await.unwrap();
+        let revoke = async |n: u8| {
+            let ends = Some(now.saturating_add(Duration::from_hours(1)));
+            let target = Target::Session { id: SessionId::from_bytes([n; 16]), ends };
+            store.revoke(target, None, now).await.unwrap();
+        };
+        // Reads, says so, and goes on when it is told.
+        let reader = || {
+            let (has_read, reads) = oneshot::channel();
+            let (go_on, told) = oneshot::channel::<()>();
+            let (follower, store) = (follower.clone(), Arc::clone(&store));
+            let task = tokio::spawn(async move {
+                let read = async |known| {
+                    let changes = store.revocations_after(known).await;
+                    let _ = has_read.send(());
+                    let _ = told.await;
+                    changes
+                };
+                follower.catch_up_by(read, now).await.unwrap();
+            });
+            (task, reads, go_on)
+        };
+        revoke(1).await;
+        let (first, first_reads, first_goes_on) = reader();
+        first_reads.await.unwrap();
+        revoke(2).await;
+        let (second, second_reads, second_goes_on) = reader();
+        // It may have to wait for the first.
+        let _ = timeout(Duration::from_millis(500), second_reads).await;
+        first_goes_on.send(()).unwrap();
+        first.await.unwrap();
+        second_goes_on.send(()).unwrap();
+        second.await.unwrap();
+        assert_eq!(follower.list().position(), Some(store.position().await.unwrap()));
+        assert_eq!(follower.list().len(), 2);
     }
 }

@@ -107,6 +107,14 @@ async fn a_hop_makes_a_child_of_the_session() {
     let by_cookie = format!("__Host-session={token}");
     assert!(!cookie_lives(&serve, &by_cookie).await, "no browser has it here");
 
+    // The edge's address says nothing of the user's, so it is not told.
+    let created = |line: &Value| line["fields"]["event"] == "session_created";
+    let log = serve.log();
+    let lines: Vec<Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(created).collect();
+    let told: Vec<bool> = lines.iter().map(|line| line["fields"]["address"].is_string()).collect();
+    assert_eq!(told, [true, false], "the log-in's and not the hop's: {lines:?}");
+
     // Renewal keeps the audience.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let answer = client().post(serve.at("/renew")).bearer_auth(&token).send().await.unwrap();
