@@ -5,22 +5,13 @@ use std::sync::Arc;
 
 use super::Edge;
 use crate::anomaly::Watcher;
+use crate::server::anomalies::log;
 
 /// Passes on what is found, for as long as something is watched.
 pub(super) async fn tell(mut watcher: Watcher, edge: Arc<Edge>) {
     while let Some(anomaly) = watcher.next().await {
         edge.metrics.count_anomaly(anomaly.kind);
-        let network = anomaly.network.map(tracing::field::display);
-        let session = anomaly.session.map(|id| id.short_hash());
-        tracing::warn!(
-            event = anomaly.kind.names().log,
-            anomaly = anomaly.kind.name(),
-            count = anomaly.count,
-            within = anomaly.within.as_secs(),
-            network,
-            session,
-            "anomaly"
-        );
+        log(&anomaly, None);
         edge.feed.report(anomaly);
     }
 }

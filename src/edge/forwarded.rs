@@ -6,6 +6,8 @@
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Uri};
 
+use crate::server::places::is_own_path;
+
 static ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 static ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 static FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -68,18 +70,6 @@ impl Original {
     }
 }
 
-/// Longest path with query that log-in leads back to, in bytes.
-const MAX_RETURN: usize = 2048;
-
-/// Whether this is a path of the host itself, to every browser.
-pub(super) fn is_own_path(target: &str) -> bool {
-    let mut bytes = target.bytes();
-    target.len() <= MAX_RETURN
-        && bytes.next() == Some(b'/')
-        && bytes.next() != Some(b'/')
-        && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-}
-
 /// The one value of these headers, if there is one.
 fn one<'a, const N: usize>(
     headers: &'a HeaderMap,
@@ -95,20 +85,6 @@ fn one<'a, const N: usize>(
         }
     }
     Ok(found)
-}
-
-/// Whether a person waits for a page, so that a log-in can be offered.
-pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return false;
-    }
-    match headers.get("sec-fetch-mode") {
-        Some(mode) => mode == "navigate",
-        None => headers
-            .get_all(http::header::ACCEPT)
-            .iter()
-            .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html"))),
-    }
 }
 
 #[cfg(test)]
@@ -187,19 +163,5 @@ mod tests {
             let original = Original::from_request(&Method::GET, target, &HeaderMap::new()).unwrap();
             assert_eq!(original.return_to(), wanted, "{target}");
         }
-    }
-
-    #[test]
-    fn a_navigation_is_a_person_who_waits() {
-        for (wanted, pairs) in [
-            (true, &[("sec-fetch-mode", "navigate"), ("accept", "*/*")][..]),
-            (false, &[("sec-fetch-mode", "cors"), ("accept", "text/html")]),
-            (true, &[("accept", "text/html,*/*;q=0.8")]),
-            (false, &[("accept", "application/json")]),
-            (false, &[]),
-        ] {
-            assert_eq!(is_navigation(&Method::GET, &headers(pairs)), wanted, "{pairs:?}");
-        }
-        assert!(!is_navigation(&Method::POST, &headers(&[("sec-fetch-mode", "navigate")])));
     }
 }

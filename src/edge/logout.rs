@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::Edge;
-use super::forwarded::is_navigation;
 use crate::error::Rejection;
+use crate::http::navigation::is_navigation;
 use crate::http::problem::Problem;
 use crate::http::{Credential, csrf};
 use crate::session::Session;

@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::Edge;
-use super::forwarded::{Original, Unclear, is_navigation};
+use super::forwarded::{Original, Unclear};
 use super::identity;
 use super::pages::Page;
 use crate::error::Reason;
 use crate::event::{Event, EventKind, EventSink};
+use crate::http::navigation::is_navigation;
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie, csrf};
 use crate::renew::Successor;

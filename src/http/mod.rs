@@ -9,6 +9,7 @@ pub(crate) mod credential;
 pub(crate) mod csrf;
 mod extract;
 mod layer;
+pub(crate) mod navigation;
 pub mod problem;
 #[cfg(feature = "proof")]
 pub(crate) mod proof;

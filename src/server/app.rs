@@ -23,6 +23,7 @@ use crate::server::keyring::Keyring;
 use crate::server::login_service::{Client, LogInError, LoginService};
 use crate::server::metrics::Timed;
 use crate::server::operators::Operators;
+use crate::server::places::is_of;
 use crate::server::publisher::Publisher;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
@@ -106,11 +107,7 @@ impl Settings {
         if target.starts_with('/') {
             return !target.starts_with("//");
         }
-        url::Url::parse(target).is_ok_and(|url| {
-            url.username().is_empty()
-                && url.password().is_none()
-                && self.return_origins.contains(&url.origin().ascii_serialization())
-        })
+        is_of(&self.return_origins, target)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
 use crate::server::anomalies::config::{AnomaliesTable, WebhookTable};
 use crate::server::limits::LimitsTable;
+use crate::server::places::{is_base_path, is_origin};
 use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
@@ -141,8 +142,7 @@ impl Config {
         let public = self.public_origin.iter().map(|origin| ("public_origin", origin));
         let origins = public.chain(self.return_origins.iter().map(|origin| ("return_origins", origin)));
         for (key, origin) in origins.chain(self.hosts.iter().map(|host| ("hosts", &host.origin))) {
-            let same = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
-            if !same {
+            if !is_origin(origin) {
                 return Err(format!(
                     "{key} has {origin:?}, which is no origin; write it like \"https://app.example\""
                 ));
@@ -204,8 +204,7 @@ impl Config {
 }
 
 fn check_base_path(path: &str) -> Result<(), String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-    if !path.is_empty() && (!path.starts_with('/') || path.ends_with('/') || !path.chars().all(plain)) {
+    if !is_base_path(path) {
         return Err(format!("base_path is {path:?}, and must be like \"/.hallpass\""));
     }
     Ok(())

@@ -20,6 +20,7 @@ pub(crate) mod metrics;
 mod operators;
 mod ops;
 pub(crate) mod password;
+pub(crate) mod places;
 mod publisher;
 mod request;
 mod revocations;

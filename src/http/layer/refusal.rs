@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CACHE_CONTROL, LOCATION};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::{HeaderValue, Request, StatusCode, Uri};
 
 use crate::error::{ConfigError, Rejection};
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::client_address::TrustedProxies;
 use crate::http::credential::CredentialError;
+use crate::http::navigation::is_navigation;
 use crate::http::problem::Problem;
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -146,7 +147,7 @@ impl Answers {
     }
 
     fn answer<B>(&self, refusal: Refusal, request: &Request<B>) -> Response {
-        let page = self.log_in.as_deref().filter(|_| is_navigation(request));
+        let page = self.log_in.as_deref().filter(|_| is_navigation(request.method(), request.headers()));
         let mut response = match (page, refusal.log_in()) {
             (Some(page), Some(log_in)) => redirect(page, log_in, request.uri()),
             _ => refusal.problem().into_response(),
@@ -163,22 +164,6 @@ pub(super) fn log_in_path(path: &str) -> Result<Arc<str>, ConfigError> {
         return Err(ConfigError::Builder("log-in is at a path of the same host, like \"/.hallpass/\""));
     }
     Ok(path.into())
-}
-
-/// A browser that goes to a page, and that a person looks at (Fetch Metadata,
-/// `Sec-Fetch-Mode`; older ones say that they want HTML).
-fn is_navigation<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return false;
-    }
-    match headers.get("sec-fetch-mode") {
-        Some(mode) => mode == "navigate",
-        None => headers
-            .get(ACCEPT)
-            .and_then(|accept| accept.to_str().ok())
-            .is_some_and(|accept| accept.split([',', ';']).any(|kind| kind.trim() == "text/html")),
-    }
 }
 
 fn redirect(page: &str, log_in: LogIn, wanted: &Uri) -> Response {

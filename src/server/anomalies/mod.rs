@@ -46,7 +46,7 @@ impl<S: Store> Responder<S> {
         let action = self.actions.of(anomaly.kind);
         let done = self.act(action, &anomaly, now).await;
         self.service.events.metrics.anomaly(anomaly.kind);
-        log(&anomaly, done);
+        log(&anomaly, Some(done));
         if let Some(webhook) = &self.webhook {
             webhook.send(
                 &format!("anomaly.{}", anomaly.kind.name()),
@@ -102,7 +102,8 @@ impl<S: Store> Responder<S> {
     }
 }
 
-fn log(anomaly: &Anomaly, done: &'static str) {
+/// One line; `done` is what was done about it, where that is anybody's to do.
+pub(crate) fn log(anomaly: &Anomaly, done: Option<&'static str>) {
     let network = anomaly.network.map(tracing::field::display);
     let session = anomaly.session.map(|id| id.short_hash());
     tracing::warn!(

@@ -1,0 +1,44 @@
+//! Whether a person waits for a page.
+
+use http::header::ACCEPT;
+use http::{HeaderMap, Method};
+
+/// A browser that goes to a page, and that a person looks at: log-in can be
+/// offered (Fetch Metadata, `Sec-Fetch-Mode`; older ones say that they want
+/// HTML).
+pub(crate) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return false;
+    }
+    match headers.get("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        None => headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|accept| accept.to_str().ok())
+            .any(|accept| accept.split([',', ';']).any(|kind| kind.trim() == "text/html")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_navigation_is_a_person_who_waits() {
+        for (wanted, pairs) in [
+            (true, &[("sec-fetch-mode", "navigate"), ("accept", "*/*")][..]),
+            (false, &[("sec-fetch-mode", "cors"), ("accept", "text/html")]),
+            (true, &[("accept", "text/html,*/*;q=0.8")]),
+            (false, &[("accept", "application/json")]),
+            (false, &[]),
+        ] {
+            assert_eq!(is_navigation(&Method::GET, &headers(pairs)), wanted, "{pairs:?}");
+        }
+        assert!(!is_navigation(&Method::POST, &headers(&[("sec-fetch-mode", "navigate")])));
+    }
+}
