@@ -78,10 +78,10 @@ async fn a_flood_of_new_sessions() {
 async fn two_thousand_slow_connections() {
     let outcome = survives(Flood::SlowConnections).await;
     // How many there were is the machine's doing; how many stay, the service's:
-    // 256, and what has not been read yet of the closing of others.
+    // 256, and what has not been read yet of the closing of others, which on a
+    // busy machine has been 180.
     assert!(count(&outcome, "opened") > 300, "{:?}", outcome.flood);
-    let open = count(&outcome, "open at the end");
-    assert!(open <= count(&outcome, "opened") / 2 + 300, "{:?}", outcome.flood);
+    assert!(count(&outcome, "open at the end") <= 600, "{:?}", outcome.flood);
     assert!(count(&outcome, "closed by the service") > 0, "{:?}", outcome.flood);
 }
 
