@@ -69,6 +69,8 @@ pub mod replay;
 pub mod revocation;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod service;
 mod session;
 mod ticket;
 mod time;

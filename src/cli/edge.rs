@@ -14,7 +14,7 @@ use crate::edge::EdgeService;
 use crate::edge::config::{Options, base_path, origin};
 use crate::http::SessionCookie;
 use crate::revocation::sync::EdgeName;
-use crate::server::listen::{Transport, stop_on_signal};
+use crate::service::listen::{Transport, stop_on_signal};
 
 /// What the issuer knows edges by.
 const EDGE_TOKEN: &str = "HALLPASS_EDGE_TOKEN";

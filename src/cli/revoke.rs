@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Failure, duration, print_json, runtime};
 use crate::issuer::store::Store;
-use crate::server::revoke::Revoke;
+use crate::server::operators::revoke::Revoke;
 use crate::time::{Clock, SystemClock};
 
 #[derive(Subcommand)]

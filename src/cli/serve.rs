@@ -12,8 +12,8 @@ pub(super) use super::log::to_stderr as log_to_stderr;
 use super::{Failure, print_json, runtime};
 use crate::server::config::Config;
 use crate::server::demo::Demo;
-use crate::server::listen::{Transport, stop_on_signal};
 use crate::server::{Issuer, Options};
+use crate::service::listen::{Transport, stop_on_signal};
 
 #[derive(Args)]
 pub(super) struct ServeArgs {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Failure, print_json, runtime};
 use crate::id::Subject;
 use crate::issuer::store::{NewUser, Role, SqliteStore, Store};
-use crate::server::password::{MAX_BYTES, Password};
+use crate::server::login::password::{MAX_BYTES, Password};
 use crate::time::{Clock, SystemClock};
 
 #[derive(Subcommand)]

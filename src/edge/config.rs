@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::http::{SessionCookie, TrustedProxies};
 use crate::revocation::sync::EdgeName;
-use crate::server::listen::Transport;
-use crate::server::places::{is_base_path, is_of, is_origin, is_own_path};
+use crate::service::listen::Transport;
+use crate::service::return_target::{is_base_path, is_of, is_origin, is_own_path};
 
 /// What `edge` is told.
 pub(crate) struct Options {

@@ -6,7 +6,7 @@
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Uri};
 
-use crate::server::places::is_own_path;
+use crate::service::return_target::is_own_path;
 
 static ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 static ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");

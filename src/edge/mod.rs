@@ -43,9 +43,9 @@ use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
 use crate::revocation::sync::{FeedClient, FeedHandle};
 use crate::revocation::{FeedKeys, RevocationList};
-use crate::server::connections::Gate;
-use crate::server::limits::LimitsTable;
-use crate::server::listen::Listener;
+use crate::server::config::limits::LimitsTable;
+use crate::service::connections::Gate;
+use crate::service::listen::Listener;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
 

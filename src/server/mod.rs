@@ -1,34 +1,15 @@
 //! The login service.
 
 pub(crate) mod anomalies;
-mod app;
-mod asked;
-mod certificate;
 pub(crate) mod config;
-pub(crate) mod connections;
-mod credential;
 pub(crate) mod demo;
-pub(crate) mod edges;
-mod events;
+mod feed;
 mod hosts;
-mod keyring;
-pub(crate) mod limits;
-pub(crate) mod listen;
-mod live;
-mod login_service;
-pub(crate) mod metrics;
-mod operators;
-mod ops;
-pub(crate) mod password;
-pub(crate) mod places;
-mod publisher;
-mod request;
-mod revocations;
-pub(crate) mod revoke;
-mod routes;
-mod tickets;
-#[cfg(feature = "otel")]
-mod trace;
+pub(crate) mod login;
+mod observe;
+pub(crate) mod operators;
+pub(crate) mod routes;
+mod state;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,27 +23,27 @@ use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
 use crate::server::anomalies::Responder;
 use crate::server::anomalies::edges::EdgeAnomalies;
-use crate::server::anomalies::throttle::Throttle;
 use crate::server::anomalies::webhook::Webhook;
-use crate::server::app::{App, Engine, Settings};
 use crate::server::config::Config;
-use crate::server::connections::Gate;
-use crate::server::edges::Edges;
-use crate::server::events::Events;
+use crate::server::feed::edges::Edges;
+use crate::server::feed::follower::Follower;
+use crate::server::feed::keyring::Keyring;
+use crate::server::feed::publisher::Publisher;
 use crate::server::hosts::Hosts;
-use crate::server::keyring::Keyring;
-use crate::server::limits::Limits;
-use crate::server::listen::{Listener, Transport};
-use crate::server::live::Live;
-use crate::server::login_service::LoginService;
-use crate::server::metrics::{Metrics, Timed};
+use crate::server::login::LoginService;
+use crate::server::login::limits::Limits;
+use crate::server::login::password::PasswordChecker;
+use crate::server::login::throttle::Throttle;
+use crate::server::login::tickets::LiveTickets;
+use crate::server::observe::activity::Live;
+use crate::server::observe::events::Events;
+use crate::server::observe::metrics::{Metrics, Timed};
 use crate::server::operators::Operators;
-use crate::server::password::PasswordChecker;
-use crate::server::publisher::Publisher;
 #[cfg(test)]
-pub(crate) use crate::server::request::panicked;
-use crate::server::revocations::Follower;
-use crate::server::tickets::LiveTickets;
+pub(crate) use crate::server::routes::middleware::panicked;
+use crate::server::state::{App, Engine, Settings};
+use crate::service::connections::Gate;
+use crate::service::listen::{Listener, Transport};
 use crate::time::{Clock, SystemClock};
 
 /// What `serve` is told.

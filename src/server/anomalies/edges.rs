@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::anomaly::Anomaly;
 use crate::revocation::sync::EdgeReport;
-use crate::server::app::App;
-use crate::server::edges::MAX_EDGES;
+use crate::server::feed::edges::MAX_EDGES;
+use crate::server::state::App;
 use crate::time::UnixTime;
 
 /// Most anomalies that are taken from one edge in a minute. Those of the same

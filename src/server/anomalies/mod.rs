@@ -2,9 +2,7 @@
 //! place on the operators' page, a webhook, and what the configuration says is
 //! to be done about it. All of it off the request path.
 
-pub(crate) mod config;
 pub(crate) mod edges;
-pub(crate) mod throttle;
 pub(crate) mod webhook;
 
 use std::sync::Arc;
@@ -13,10 +11,10 @@ use serde_json::json;
 
 use crate::anomaly::{Anomaly, Watcher};
 use crate::issuer::store::{AuditEvent, Store, Target};
-use crate::server::anomalies::config::{Action, Actions};
 use crate::server::anomalies::webhook::Webhook;
-use crate::server::live::Live;
-use crate::server::login_service::LoginService;
+use crate::server::config::anomalies::{Action, Actions};
+use crate::server::login::LoginService;
+use crate::server::observe::activity::Live;
 use crate::time::{Clock, UnixTime};
 
 /// Hears of anomalies, one after the other.

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
 use crate::id::hex;
-use crate::server::anomalies::config::WebhookTable;
+use crate::server::config::anomalies::WebhookTable;
 use crate::time::{Clock, UnixTime};
 
 /// The environment variable with the secret.

@@ -14,9 +14,9 @@ use super::body::Body;
 use super::login::unavailable;
 use super::openapi::{Always, BadBody, NoSession, Revocation};
 use crate::http::problem::Problem;
-use crate::server::app::App;
-use crate::server::request::watched;
-use crate::server::revoke::Revoke;
+use crate::server::operators::revoke::Revoke;
+use crate::server::routes::middleware::watched;
+use crate::server::state::App;
 
 /// The routes of `--admin-listen`.
 pub(crate) fn router(app: &Arc<App>) -> Router {

@@ -10,8 +10,8 @@ use super::body::Body;
 use super::openapi::{Always, BadBody, NoSession};
 use crate::http::problem::Problem;
 use crate::revocation::sync::EdgeReport;
-use crate::server::app::App;
-use crate::server::asked::Asked;
+use crate::server::routes::request::Asked;
+use crate::server::state::App;
 
 /// How an edge stands, and what it has seen
 #[utoipa::path(

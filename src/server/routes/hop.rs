@@ -16,9 +16,9 @@ use super::pages::private;
 use super::tickets;
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;
-use crate::server::app::App;
-use crate::server::asked::Asked;
-use crate::server::tickets::HopError;
+use crate::server::login::tickets::HopError;
+use crate::server::routes::request::Asked;
+use crate::server::state::App;
 
 /// Longest state, in characters.
 const MAX_STATE: usize = 256;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use super::openapi::Always;
-use crate::server::app::App;
+use crate::server::state::App;
 
 /// Short, so that a new key is everywhere before it signs.
 const CACHE: &str = "public, max-age=60";

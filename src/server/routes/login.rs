@@ -20,11 +20,11 @@ use crate::http::{Credential, cookie};
 use crate::id::SubjectHash;
 use crate::issuer::store::StoreError;
 use crate::issuer::{IssuedToken, RenewError};
-use crate::server::app::App;
-use crate::server::asked::{Asked, Refused};
-use crate::server::limits::{DEVICE_LIFETIME, Limited};
-use crate::server::login_service::{Client, LogInError};
-use crate::server::password::Password;
+use crate::server::login::limits::{DEVICE_LIFETIME, Limited};
+use crate::server::login::password::Password;
+use crate::server::login::{Client, LogInError};
+use crate::server::routes::request::{Asked, Refused};
+use crate::server::state::App;
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct LogIn {

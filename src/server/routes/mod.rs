@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
+use axum::middleware::{self as layers, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::{HeaderValue, StatusCode, header};
@@ -17,8 +17,8 @@ use self::openapi::Always;
 use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::issuer::store::Store;
-use crate::server::app::App;
-use crate::server::request::{panicked, watched};
+use crate::server::routes::middleware::{panicked, watched};
+use crate::server::state::App;
 
 pub(crate) mod admin;
 mod body;
@@ -26,9 +26,12 @@ mod edges;
 mod hop;
 mod keys;
 mod login;
+mod metrics;
+pub(crate) mod middleware;
 mod openapi;
 mod ops;
 mod pages;
+pub(crate) mod request;
 mod revocations;
 mod sessions;
 mod tickets;
@@ -72,7 +75,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(app), answer_proofs))
+        .layer(layers::from_fn_with_state(Arc::clone(app), answer_proofs))
         .with_state(Arc::clone(app));
     let routes = if base_path.is_empty() {
         routes
@@ -125,7 +128,7 @@ fn guarded(routes: Router, hsts: bool) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(move |request, next| security_headers(request, next, hsts)))
+        .layer(layers::from_fn(move |request, next| security_headers(request, next, hsts)))
 }
 
 /// What every answer says to browsers, whatever it is.

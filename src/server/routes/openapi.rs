@@ -16,7 +16,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::{admin, edges, hop, keys, login, pages, revocations, sessions, tickets};
 use crate::http::SESSION_COOKIE;
-use crate::server::app::App;
+use crate::server::state::App;
 
 #[derive(OpenApi)]
 #[openapi(

@@ -16,10 +16,10 @@ use super::sessions;
 use crate::http::cookie;
 use crate::http::problem::Problem;
 use crate::issuer::store::SessionRecord;
-use crate::server::app::{App, Settings};
-use crate::server::asked::Asked;
-use crate::server::login_service::LogInError;
-use crate::server::password::Password;
+use crate::server::login::LogInError;
+use crate::server::login::password::Password;
+use crate::server::routes::request::Asked;
+use crate::server::state::{App, Settings};
 use crate::session::Session;
 
 #[derive(Template)]

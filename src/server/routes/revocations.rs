@@ -21,8 +21,8 @@ use super::login::unavailable;
 use super::openapi::{Always, Problem as Unusable};
 use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
-use crate::server::app::App;
-use crate::server::publisher::{RESIGN, Signed};
+use crate::server::feed::publisher::{RESIGN, Signed};
+use crate::server::state::App;
 
 /// How long a poll waits for news. Less than an edge's list may be old.
 const HOLD: Duration = Duration::from_secs(8);

@@ -22,10 +22,10 @@ use super::openapi::{
 };
 use crate::http::problem::Problem;
 use crate::id::{SessionId, Subject};
-use crate::server::app::App;
-use crate::server::asked::Asked;
-use crate::server::login_service::{Client, LogInError};
-use crate::server::password::Password;
+use crate::server::login::password::Password;
+use crate::server::login::{Client, LogInError};
+use crate::server::routes::request::Asked;
+use crate::server::state::App;
 use crate::session::Session;
 use crate::time::UnixTime;
 

@@ -16,9 +16,9 @@ use super::openapi::{Always, BadBody, CrossSite, NoSession, TooMany};
 use crate::error::ConfigError;
 use crate::http::problem::Problem;
 use crate::issuer::TicketError;
-use crate::server::app::App;
-use crate::server::asked::Asked;
-use crate::server::tickets::{IssueError, Wanted};
+use crate::server::login::tickets::{IssueError, Wanted};
+use crate::server::routes::request::Asked;
+use crate::server::state::App;
 use crate::time::UnixTime;
 
 /// How long a ticket lives unless asked for otherwise, in seconds.

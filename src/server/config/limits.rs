@@ -1,0 +1,130 @@
+//! `[limits]` of the configuration.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::issuer::store::{AttemptRule, WhenFull};
+
+/// `[limits]`. Defaults and bounds are in docs/operations.md.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsTable {
+    /// Wrong passwords of an account until there is a first wait.
+    pub failures_before_wait: u32,
+    /// The first wait; each further failure doubles it.
+    #[serde(deserialize_with = "duration")]
+    pub first_wait: Duration,
+    /// The longest wait.
+    #[serde(deserialize_with = "duration")]
+    pub longest_wait: Duration,
+    /// Consecutive failures after which an account's password is not looked at
+    /// any more.
+    pub most_failures: u32,
+    /// How many names that nobody has are remembered with their failures.
+    pub names_of_nobody: u32,
+    /// Passwords tried from one address.
+    pub attempts_per_address: RateTable,
+    /// Sessions started from one address.
+    pub new_sessions_per_address: RateTable,
+    /// Sessions started of one account.
+    pub new_sessions_per_account: RateTable,
+    /// How many addresses, or accounts, each table of rates has room for.
+    pub entries: u32,
+    /// Live sessions of one account.
+    pub sessions_per_account: u32,
+    /// What happens to one more.
+    pub when_account_is_full: WhenFull,
+    /// Live sessions started from one address.
+    pub sessions_per_address: u32,
+    /// What happens to one more.
+    pub when_address_is_full: WhenFull,
+    /// Open connections, of all.
+    pub connections: u32,
+    /// Open connections from one address that is no trusted proxy's.
+    pub connections_per_address: u32,
+}
+
+/// A rate: `{ burst = 100, per_minute = 60 }`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateTable {
+    /// As many at once.
+    pub burst: u32,
+    /// As many in the long run.
+    pub per_minute: u32,
+}
+
+impl Default for LimitsTable {
+    fn default() -> Self {
+        Self {
+            failures_before_wait: 5,
+            first_wait: Duration::from_secs(1),
+            longest_wait: Duration::from_mins(15),
+            most_failures: 100,
+            names_of_nobody: 10_000,
+            attempts_per_address: RateTable { burst: 100, per_minute: 60 },
+            new_sessions_per_address: RateTable { burst: 100, per_minute: 60 },
+            new_sessions_per_account: RateTable { burst: 60, per_minute: 30 },
+            entries: 100_000,
+            sessions_per_account: 50,
+            when_account_is_full: WhenFull::EndOldest,
+            sessions_per_address: 1000,
+            when_address_is_full: WhenFull::Refuse,
+            connections: 8192,
+            connections_per_address: 256,
+        }
+    }
+}
+
+impl LimitsTable {
+    /// # Errors
+    /// A sentence that names the first key that is out of its bounds.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        const MILLION: u64 = 1_000_000;
+        let least_of_failures = u64::from(AttemptRule::KEPT_FOR_DEVICES) + 2;
+        let rates = [
+            ("attempts_per_address", self.attempts_per_address),
+            ("new_sessions_per_address", self.new_sessions_per_address),
+            ("new_sessions_per_account", self.new_sessions_per_account),
+        ];
+        for (name, rate) in rates {
+            within(&format!("{name}.burst"), rate.burst.into(), 1, MILLION)?;
+            within(&format!("{name}.per_minute"), rate.per_minute.into(), 1, MILLION)?;
+        }
+        within("most_failures", self.most_failures.into(), least_of_failures, 100)?;
+        within("failures_before_wait", self.failures_before_wait.into(), 1, 20)?;
+        within("first_wait in seconds", self.first_wait.as_secs(), 1, 60)?;
+        within("longest_wait in seconds", self.longest_wait.as_secs(), self.first_wait.as_secs(), 86_400)?;
+        within("names_of_nobody", self.names_of_nobody.into(), 100, MILLION)?;
+        within("entries", self.entries.into(), 100, MILLION)?;
+        within("sessions_per_account", self.sessions_per_account.into(), 1, 10_000)?;
+        within("sessions_per_address", self.sessions_per_address.into(), 1, MILLION)?;
+        within("connections", self.connections.into(), 16, MILLION)?;
+        within("connections_per_address", self.connections_per_address.into(), 1, self.connections.into())
+    }
+
+    pub(crate) const fn rule(&self) -> AttemptRule {
+        AttemptRule {
+            free: self.failures_before_wait,
+            first_wait: self.first_wait,
+            longest_wait: self.longest_wait,
+            most: self.most_failures,
+            names_of_nobody: self.names_of_nobody,
+        }
+    }
+}
+
+fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("limits.{name} is {value}, and must be from {least} to {most}"))
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| serde::de::Error::custom(format!("{error}; write it like \"15m\" or \"90s\"")))
+}

@@ -1,0 +1,221 @@
+//! The configuration file: TOML, every key optional, unknown keys refused.
+
+pub(crate) mod anomalies;
+pub(crate) mod limits;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::error::ConfigError;
+use crate::files;
+use crate::http::SessionCookie;
+use crate::issuer::Minter;
+use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::server::config::anomalies::{AnomaliesTable, WebhookTable};
+use crate::server::config::limits::LimitsTable;
+use crate::service::return_target::{is_base_path, is_origin};
+use crate::verifier::VerifierBuilder;
+
+/// What `serve --config F` reads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the issuer's paths start, like `/.hallpass`; empty for the root.
+    pub base_path: String,
+    /// The domain to whose hosts the session cookie goes, like `example.com`;
+    /// none for the issuer's own host alone.
+    pub cookie_domain: Option<String>,
+    /// Where clients see the issuer, like `https://login.example`: what the
+    /// proofs of clients with keys name. Where they ask unless given.
+    pub public_origin: Option<String>,
+    /// Origins besides the issuer's own that log-in may lead back to, like
+    /// `https://app.example`.
+    pub return_origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed, like `10.0.0.7` or
+    /// `10.0.0.0/8`.
+    pub trusted_proxies: Vec<String>,
+    /// How long tokens and sessions live.
+    pub lifetimes: LifetimesTable,
+    /// What tokens say.
+    pub tokens: TokensTable,
+    /// How much anybody may ask for.
+    pub limits: LimitsTable,
+    /// From when on something is an anomaly, and what is done then.
+    pub anomalies: AnomaliesTable,
+    /// Where anomalies are posted.
+    pub webhook: WebhookTable,
+    /// Edges on other hosts that log-in leads on to.
+    pub hosts: Vec<HostTable>,
+    /// What is remembered for speed.
+    pub cache: CacheTable,
+}
+
+/// `[lifetimes]`: durations like `"15m"` or `"90s"`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifetimesTable {
+    /// A token's max age.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Option<Duration>,
+    /// Age from which a token is renewed.
+    #[serde(deserialize_with = "duration")]
+    pub renew_after: Option<Duration>,
+    /// From log-in to the end.
+    #[serde(deserialize_with = "duration")]
+    pub absolute_lifetime: Option<Duration>,
+    /// Clock skew forgiven.
+    #[serde(deserialize_with = "duration")]
+    pub leeway: Option<Duration>,
+    /// How long an old token may still be renewed.
+    #[serde(deserialize_with = "duration")]
+    pub renewal_grace: Option<Duration>,
+}
+
+/// `[tokens]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokensTable {
+    /// `aud` of every token.
+    pub audience: Option<Box<str>>,
+    /// `iss` of every token.
+    pub issuer: Option<Box<str>>,
+    /// Longest token to make, in characters.
+    pub max_characters: Option<usize>,
+}
+
+/// `[[hosts]]`: an edge on another host, which a `__Host-` cookie of this one
+/// does not reach.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostTable {
+    /// Its origin, like `https://b.example`.
+    pub origin: String,
+    /// `aud` of its tokens, which no other host's have.
+    pub audience: Box<str>,
+    /// Where the edge's own paths start on it.
+    #[serde(default = "edge_base_path")]
+    pub base_path: String,
+}
+
+fn edge_base_path() -> String {
+    "/.hallpass".to_owned()
+}
+
+/// `[cache]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheTable {
+    /// Most memory for verified tokens, in MiB; 0 for none.
+    pub tokens_mib: Option<usize>,
+}
+
+impl CacheTable {
+    /// # Errors
+    /// [`ConfigError::Builder`] for more than a machine has.
+    pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
+        match self.tokens_mib {
+            None => Ok(verifier),
+            Some(0) => Ok(verifier.without_token_cache()),
+            Some(mib @ 1..=65_536) => Ok(verifier.token_cache(mib << 20)),
+            Some(_) => Err(ConfigError::Builder("cache.tokens_mib is at most 65536")),
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// [`ConfigError::File`] with the line that is wrong.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|why| files::error(path, why))?;
+        let config: Self = toml::from_str(&text).map_err(|why| files::error(path, why))?;
+        config.check().map_err(|why| files::error(path, why))?;
+        config.anomalies.rules().map_err(|why| files::error(path, why))?;
+        config.anomalies.actions().map_err(|why| files::error(path, why))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_base_path(&self.base_path)?;
+        self.cookie().map_err(|why| why.to_string())?;
+        if self.cookie_domain.is_some() && !self.hosts.is_empty() {
+            return Err("cookie_domain and [[hosts]] are two ways to the same: choose one".to_owned());
+        }
+        let public = self.public_origin.iter().map(|origin| ("public_origin", origin));
+        let origins = public.chain(self.return_origins.iter().map(|origin| ("return_origins", origin)));
+        for (key, origin) in origins.chain(self.hosts.iter().map(|host| ("hosts", &host.origin))) {
+            if !is_origin(origin) {
+                return Err(format!(
+                    "{key} has {origin:?}, which is no origin; write it like \"https://app.example\""
+                ));
+            }
+        }
+        for (at, host) in self.hosts.iter().enumerate() {
+            check_base_path(&host.base_path)?;
+            let audience = &host.audience;
+            if audience.is_empty() || audience.len() > 255 || audience.contains(char::is_control) {
+                return Err(format!("the audience of {} has 1 to 255 bytes", host.origin));
+            }
+            // Its tokens would be tokens of this issuer, or of the other host.
+            let taken = self.tokens.audience.as_ref() == Some(audience)
+                || self.hosts[..at].iter().any(|other| other.audience == *audience);
+            if taken {
+                return Err(format!(
+                    "{} needs an audience of its own, and {audience:?} is taken",
+                    host.origin
+                ));
+            }
+            if self.hosts[..at].iter().any(|other| other.origin == host.origin) {
+                return Err(format!("the host {} is there twice", host.origin));
+            }
+        }
+        self.limits.check()
+    }
+
+    /// # Errors
+    /// [`ConfigError::Builder`] for a `cookie_domain` that is none.
+    pub fn cookie(&self) -> Result<SessionCookie, ConfigError> {
+        self.cookie_domain.as_deref().map_or(Ok(SessionCookie::of_host()), SessionCookie::of_domain)
+    }
+
+    /// # Errors
+    /// [`ConfigError::Lifetimes`] that names the duration and its bounds.
+    pub fn lifetimes(&self) -> Result<Lifetimes, ConfigError> {
+        let (table, defaults) = (&self.lifetimes, LifetimeSettings::default());
+        Lifetimes::new(LifetimeSettings {
+            idle_timeout: table.idle_timeout.unwrap_or(defaults.idle_timeout),
+            renew_after: table.renew_after,
+            absolute_lifetime: table.absolute_lifetime.unwrap_or(defaults.absolute_lifetime),
+            leeway: table.leeway.unwrap_or(defaults.leeway),
+            renewal_grace: table.renewal_grace,
+        })
+    }
+
+    /// # Errors
+    /// As [`Config::lifetimes`], and [`ConfigError::Builder`] for a
+    /// `max_characters` over 4,000.
+    pub fn minter(&self) -> Result<Minter, ConfigError> {
+        let tokens = &self.tokens;
+        let minter =
+            Minter::new(self.lifetimes()?).audience(tokens.audience.clone()).issuer(tokens.issuer.clone());
+        match tokens.max_characters {
+            Some(characters) => minter.max_characters(characters),
+            None => Ok(minter),
+        }
+    }
+}
+
+fn check_base_path(path: &str) -> Result<(), String> {
+    if !is_base_path(path) {
+        return Err(format!("base_path is {path:?}, and must be like \"/.hallpass\""));
+    }
+    Ok(())
+}
+
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map(Some)
+        .map_err(|error| serde::de::Error::custom(format!("{error}; write it like \"15m\" or \"90s\"")))
+}

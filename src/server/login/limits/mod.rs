@@ -1,0 +1,156 @@
+//! How much anybody may ask for: attempts to log in, new sessions, live
+//! sessions. Each bound is looked at before any password is.
+//!
+//! Failures of an account and live sessions are counted in the store, so that
+//! they outlive a restart and hold for every process on it; rates are counted
+//! in memory, in tables that can't outgrow their settings.
+
+mod device;
+mod rate;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::DefaultClock;
+
+use crate::error::ConfigError;
+use crate::event::Limit;
+use crate::http::network_of;
+use crate::id::{SessionId, SubjectHash};
+use crate::issuer::store::{AttemptRule, Cap, SessionCaps, Store};
+use crate::server::config::limits::LimitsTable;
+pub(crate) use device::{DEVICE_LIFETIME, Devices};
+use rate::Rate;
+
+/// An attempt that ran into a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limited {
+    /// Which bound.
+    pub(crate) limit: Limit,
+    /// When to come again: one second at least.
+    pub(crate) retry_after: Duration,
+}
+
+impl Limited {
+    pub(crate) fn new(limit: Limit, wait: Duration) -> Self {
+        // Retry-After has whole seconds (RFC 9110 §10.2.3).
+        let rounded = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { limit, retry_after: Duration::from_secs(rounded.max(1)) }
+    }
+}
+
+/// The limits in force.
+pub(crate) struct Limits {
+    attempts: Rate<IpAddr, DefaultClock>,
+    sessions_of_address: Rate<IpAddr, DefaultClock>,
+    sessions_of_account: Rate<SubjectHash, DefaultClock>,
+    table: LimitsTable,
+    pub(crate) devices: Devices,
+    hits: Hits,
+}
+
+/// For metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "for whoever exports metrics")]
+pub(crate) struct LimitStats {
+    /// Entries of each table in memory, by its name, and how many new ones were
+    /// refused since it was full.
+    pub(crate) tables: [(&'static str, usize, u64); 3],
+    /// How often each limit refused somebody, or ended a session.
+    pub(crate) hits: Vec<(Limit, u64)>,
+}
+
+const LIMITS: [Limit; 6] = [
+    Limit::Account,
+    Limit::Address,
+    Limit::Failures,
+    Limit::SessionsOfAccount,
+    Limit::SessionsOfAddress,
+    Limit::PasswordWork,
+];
+
+#[derive(Debug, Default)]
+struct Hits([AtomicU64; LIMITS.len()]);
+
+impl Limits {
+    /// The limits of this table, with the store's own secret for device cookies.
+    pub(crate) async fn open(table: LimitsTable, store: &impl Store) -> Result<Self, ConfigError> {
+        let secret =
+            store.secret(Devices::PURPOSE).await.map_err(|why| ConfigError::Serve(why.to_string()))?;
+        let entries = table.entries as usize;
+        Ok(Self {
+            attempts: Rate::new(table.attempts_per_address, entries, DefaultClock::default()),
+            sessions_of_address: Rate::new(table.new_sessions_per_address, entries, DefaultClock::default()),
+            sessions_of_account: Rate::new(table.new_sessions_per_account, entries, DefaultClock::default()),
+            devices: Devices::new(secret),
+            table,
+            hits: Hits::default(),
+        })
+    }
+
+    /// Whether another password may be tried from this address.
+    pub(crate) fn attempt(&self, address: IpAddr) -> Result<(), Limited> {
+        self.attempts.check(&network_of(address)).map_err(|wait| self.hit(Limit::Address, wait))
+    }
+
+    /// Whether another session may start: of this account, and from this
+    /// address if the client's is known.
+    pub(crate) fn new_session(&self, account: SubjectHash, address: Option<IpAddr>) -> Result<(), Limited> {
+        if let Some(address) = address {
+            self.sessions_of_address
+                .check(&network_of(address))
+                .map_err(|wait| self.hit(Limit::SessionsOfAddress, wait))?;
+        }
+        self.sessions_of_account.check(&account).map_err(|wait| self.hit(Limit::SessionsOfAccount, wait))
+    }
+
+    /// How failures are counted.
+    pub(crate) const fn rule(&self) -> AttemptRule {
+        self.table.rule()
+    }
+
+    /// How many sessions may live, one from this address being new.
+    pub(crate) fn caps(&self, address: Option<IpAddr>, replaces: Option<SessionId>) -> SessionCaps {
+        let table = &self.table;
+        let account = Cap { most: table.sessions_per_account, when_full: table.when_account_is_full };
+        let of_network = Cap { most: table.sessions_per_address, when_full: table.when_address_is_full };
+        SessionCaps {
+            account: Some(account),
+            network: address.map(|address| (network_of(address).to_string(), of_network)),
+            replaces,
+        }
+    }
+
+    /// Counts that a limit held somebody up.
+    pub(crate) fn hit(&self, limit: Limit, wait: Duration) -> Limited {
+        if let Some(place) = LIMITS.iter().position(|one| *one == limit) {
+            self.hits.0[place].fetch_add(1, Ordering::Relaxed);
+        }
+        Limited::new(limit, wait)
+    }
+
+    /// Sizes and hits.
+    #[allow(dead_code, reason = "for whoever exports metrics")]
+    pub(crate) fn stats(&self) -> LimitStats {
+        let hits = LIMITS.iter().zip(&self.hits.0);
+        LimitStats {
+            tables: [
+                ("attempts_per_address", self.attempts.len(), self.attempts.refused_for_room()),
+                (
+                    "new_sessions_per_address",
+                    self.sessions_of_address.len(),
+                    self.sessions_of_address.refused_for_room(),
+                ),
+                (
+                    "new_sessions_per_account",
+                    self.sessions_of_account.len(),
+                    self.sessions_of_account.refused_for_room(),
+                ),
+            ],
+            hits: hits.map(|(limit, count)| (*limit, count.load(Ordering::Relaxed))).collect(),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What the issuer tells of itself: events, recent activity, metrics.
+
+pub(crate) mod activity;
+pub(crate) mod events;
+pub(crate) mod metrics;

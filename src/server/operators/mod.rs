@@ -1,0 +1,145 @@
+//! Operators on their own address: users of the role `operator` log in there
+//! with their password, and get a session of its own audience, so that its
+//! token is refused everywhere else and every other token is refused there.
+
+pub(crate) mod credential;
+pub(crate) mod revoke;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::ConfigError;
+use crate::id::Subject;
+use crate::issuer::store::{Role, SessionRecord, Store, StoreError};
+use crate::issuer::{IssuedToken, Minter, NewSession};
+use crate::policy::{LifetimeSettings, Lifetimes, StalePolicy};
+use crate::server::config::Config;
+use crate::server::login::password::Password;
+use crate::server::login::{Client, LogInError, LoginService};
+use crate::session::Session;
+use crate::time::UnixTime;
+use crate::verifier::Verifier;
+
+/// Whom an operator's token is for.
+pub(crate) const AUDIENCE: &str = "hallpass-ops";
+/// The cookie that carries it.
+pub(crate) const COOKIE: &str = "__Host-ops";
+/// How long an operator is logged in. The token is not renewed: NIST SP
+/// 800-63B-4 §2.2.3 has an hour as the longest inactivity at AAL2.
+const LIFETIME: Duration = Duration::from_hours(1);
+/// How often a log-in that a revocation overtook is minted again.
+const START_ATTEMPTS: usize = 3;
+
+/// Logs operators in, and knows them again.
+pub(crate) struct Operators<S> {
+    service: Arc<LoginService<S>>,
+    minter: Minter,
+    verifier: Verifier,
+}
+
+impl<S: Store> Operators<S> {
+    /// # Errors
+    /// [`ConfigError::Builder`] if ordinary tokens are for the operators'
+    /// audience.
+    pub(crate) fn new(service: Arc<LoginService<S>>, config: &Config) -> Result<Self, ConfigError> {
+        let hosts = config.hosts.iter().map(|host| &*host.audience);
+        if hosts.chain(config.tokens.audience.as_deref()).any(|audience| audience == AUDIENCE) {
+            return Err(ConfigError::Builder(
+                "an audience is \"hallpass-ops\", which is the audience of the operators' own sessions",
+            ));
+        }
+        let leeway = service.minter.lifetimes().leeway();
+        let lifetimes = Lifetimes::new(LifetimeSettings {
+            idle_timeout: LIFETIME,
+            absolute_lifetime: LIFETIME,
+            leeway,
+            ..LifetimeSettings::default()
+        })?;
+        let issuer = config.tokens.issuer.clone();
+        let mut verifier = Verifier::builder(service.keyring.session_keys().clone())
+            .audience(AUDIENCE)
+            .leeway(leeway)
+            .revocations(service.revocations.list().clone())
+            .stale_policy(StalePolicy::NeverStale);
+        if let Some(issuer) = &issuer {
+            verifier = verifier.issuer(issuer.clone());
+        }
+        Ok(Self {
+            minter: Minter::new(lifetimes).audience(Some(AUDIENCE.into())).issuer(issuer),
+            verifier: verifier.build()?,
+            service,
+        })
+    }
+
+    /// Checks the password as every log-in does, and that it is an operator's.
+    /// A user who is none learns no more than who gave a wrong password.
+    pub(crate) async fn log_in(
+        &self,
+        name: &str,
+        password: Password,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, LogInError> {
+        let user = self.service.authenticate(name, password, None, client, now).await?;
+        if user.role != Role::Operator {
+            tracing::warn!(event = "authz_fail", address = %client.address(), "a user who is no operator");
+            return Err(LogInError::Refused);
+        }
+        let service = &self.service;
+        let keys = service.keyring.signing_keys(&service.revocations.revoked_keys(), now)?;
+        let mut started = service.store.earliest_start(&user.name, now).await?;
+        for _ in 0..START_ATTEMPTS {
+            let new = NewSession {
+                subject: &user.name,
+                claims: &(),
+                started,
+                auth_time: now,
+                ends: None,
+                bound_to: None,
+            };
+            let token = self.minter.start(keys.newest(), &new, now)?;
+            let session = token.session();
+            let mut record = client.record(session)?;
+            record.password_version = Some(user.password_version);
+            let event = client.event("operator_logged_in", Some(session.subject()), Some(session.id()));
+            match service.store.insert_session(record, Some(event), now).await {
+                Err(StoreError::StartRevoked { earliest }) => started = earliest,
+                Err(error) => return Err(error.into()),
+                Ok(()) => return Ok(token),
+            }
+        }
+        Err(LogInError::Busy)
+    }
+
+    /// The operator whose token this is: admitted, not revoked, and an operator
+    /// still.
+    pub(crate) async fn session(&self, token: &str, now: UnixTime) -> Option<Session> {
+        let session = match self.verifier.verify::<()>(token, now) {
+            Ok(session) => session.with_claims(),
+            Err(rejection) => {
+                tracing::info!(reason = %rejection.reason(), "an operator's session was refused");
+                return None;
+            }
+        };
+        match self.service.store.find_user(session.subject()).await {
+            Ok(Some(user)) if user.role == Role::Operator && !user.disabled => Some(session),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::error!(%error, "whether a user is an operator could not be read");
+                None
+            }
+        }
+    }
+
+    /// The live sessions of a subject, or the session of an id.
+    pub(crate) async fn find(&self, what: &str, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
+        if let Ok(id) = what.parse() {
+            let found = self.service.store.find_session(id).await?;
+            return Ok(found.into_iter().filter(|record| record.ends > now).collect());
+        }
+        match Subject::new(what) {
+            Ok(subject) => self.service.store.live_sessions(&subject, now).await,
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+}

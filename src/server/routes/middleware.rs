@@ -1,0 +1,109 @@
+//! What every request gets: an id, which every line that it logs names and its
+//! answer carries, and a place in the metrics.
+
+use core::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use rand::TryRng;
+use tracing::Instrument as _;
+
+use crate::http::problem::Problem;
+use crate::id::hex;
+use crate::server::state::App;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that is taken over, in characters.
+const MAX_ID: usize = 128;
+
+/// A request that panicked, in its response's extensions.
+#[derive(Clone, Copy)]
+struct Panicked;
+
+/// Watches every request of `routes`.
+pub(crate) fn watched(routes: Router, app: &Arc<App>) -> Router {
+    let app = Arc::clone(app);
+    routes.layer(middleware::from_fn(move |request, next| watch(Arc::clone(&app), request, next)))
+}
+
+async fn watch(app: Arc<App>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let believed = peer.is_some_and(|peer| app.settings.trusted_proxies.contains(peer));
+    let id = believed.then(|| given(request.headers())).flatten().unwrap_or_else(made);
+    // Nothing further in can take a client's for ours.
+    request.headers_mut().insert(&X_REQUEST_ID, id.clone());
+    let route = route(&request, &app.settings.base_path);
+    // At the level that no filter leaves out, since it is on every line. The
+    // path is not in it: it may hold a ticket.
+    let span = tracing::error_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        method = %request.method(),
+        route,
+        otel.name = tracing::field::Empty,
+        otel.kind = tracing::field::Empty,
+    );
+    #[cfg(feature = "otel")]
+    crate::service::trace::begin(&span, &request, &route, believed);
+    async move {
+        let (metrics, started) = (&app.events.metrics, Instant::now());
+        let in_flight = metrics.request();
+        let mut response = next.run(request).await;
+        drop(in_flight);
+        let status = response.status();
+        metrics.answered(&route, status, started.elapsed());
+        if response.extensions().get::<Panicked>().is_some() {
+            metrics.panicked();
+        }
+        #[cfg(feature = "otel")]
+        crate::service::trace::end(&tracing::Span::current(), status);
+        tracing::debug!(status = status.as_u16(), "answered");
+        response.headers_mut().insert(&X_REQUEST_ID, id);
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The route's template, without the base path; never what the client wrote.
+fn route(request: &Request, base_path: &str) -> Box<str> {
+    let Some(matched) = request.extensions().get::<MatchedPath>() else { return "none".into() };
+    let path = matched.as_str();
+    match path.strip_prefix(base_path) {
+        Some("") => "/".into(),
+        Some(rest) => rest.into(),
+        None => path.into(),
+    }
+}
+
+/// The id that a proxy gave, if it is one id of harmless characters.
+fn given(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut ids = headers.get_all(&X_REQUEST_ID).iter();
+    let (id, None) = (ids.next()?, ids.next()) else { return None };
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._~:+/=-".contains(byte);
+    ((1..=MAX_ID).contains(&id.len()) && id.as_bytes().iter().all(harmless)).then(|| id.clone())
+}
+
+/// 128 random bits. An id need not be secret, so that one without randomness
+/// is better than no answer.
+fn made() -> HeaderValue {
+    let mut bytes = [0; 16];
+    let _ = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
+    HeaderValue::try_from(hex(&bytes)).unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// The answer to a request that panicked. What the panic says is not logged
+/// here: it may quote a value. Where it happened is, by the panic hook.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    let mut response =
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong here.").into_response();
+    response.extensions_mut().insert(Panicked);
+    response
+}

@@ -1,0 +1,88 @@
+//! A request without its body: who asks, with what, and from where.
+
+use core::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri};
+
+use crate::error::Rejection;
+use crate::http::problem::Problem;
+use crate::http::proof::RequestHead;
+use crate::http::{Credential, CredentialError, csrf};
+use crate::server::state::App;
+
+/// What every handler needs that asks for a session.
+pub(crate) struct Asked {
+    method: Method,
+    /// With the base path, which a nested router takes off.
+    uri: Uri,
+    pub(crate) headers: HeaderMap,
+    peer: Option<IpAddr>,
+    /// The session cookie's name.
+    cookie: &'static str,
+}
+
+impl FromRequestParts<Arc<App>> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let original = parts.extensions.get::<OriginalUri>().map(|uri| uri.0.clone());
+        Ok(Self {
+            method: parts.method.clone(),
+            uri: original.unwrap_or_else(|| parts.uri.clone()),
+            headers: parts.headers.clone(),
+            peer: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
+            cookie: app.settings.cookie.name(),
+        })
+    }
+}
+
+impl Asked {
+    /// The peer's address; every listener of ours knows it.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// What a proof is compared with.
+    pub(crate) const fn head(&self) -> RequestHead<'_> {
+        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers, peer: self.peer }
+    }
+
+    /// The token that it carries.
+    pub(crate) fn credential(&self) -> Result<Option<Credential<'_>>, CredentialError> {
+        Credential::find(&self.headers, self.cookie)
+    }
+
+    /// Whether a page of another site made the browser send it.
+    pub(crate) fn is_cross_site(&self) -> bool {
+        csrf::check(&self.headers, &self.uri).is_err()
+    }
+}
+
+/// Why a request has no session; the client is not told which.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It carries no token, or two.
+    NoToken,
+    CrossSite,
+    Rejected(Rejection),
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoToken => Problem::unauthorized().into_response(),
+            Self::CrossSite => Problem::cross_site().into_response(),
+            Self::Rejected(rejection) => {
+                let mut response = Problem::unauthorized().into_response();
+                // For the challenge.
+                response.extensions_mut().insert(rejection);
+                response
+            }
+        }
+    }
+}

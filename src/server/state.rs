@@ -1,0 +1,183 @@
+//! What every route of the issuer shares.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::error::{ConfigError, Rejection};
+use crate::event::{Event, EventKind, EventSink};
+use crate::http::{Credential, SessionCookie, TrustedProxies, proof};
+use crate::id::Subject;
+use crate::issuer::store::{SessionRecord, SqliteStore, Store};
+use crate::proof::{NewBinding, ProofError};
+use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::webhook::Webhook;
+use crate::server::config::Config;
+use crate::server::feed::edges::Edges;
+use crate::server::feed::keyring::Keyring;
+use crate::server::feed::publisher::Publisher;
+use crate::server::hosts::{Audiences, Hosts};
+use crate::server::login::{Client, LogInError, LoginService};
+use crate::server::observe::events::Events;
+use crate::server::observe::metrics::Timed;
+use crate::server::operators::Operators;
+use crate::server::operators::credential::SharedCredential;
+use crate::server::routes::request::{Asked, Refused};
+use crate::service::return_target::is_of;
+use crate::session::Session;
+use crate::time::{Clock, UnixTime};
+
+/// The store that the program is built with.
+pub(crate) type Engine = Timed<SqliteStore>;
+
+/// The issuer while it runs.
+pub(crate) struct App {
+    pub(crate) settings: Settings,
+    pub(crate) events: Events,
+    pub(crate) keyring: Keyring,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) service: Arc<LoginService<Engine>>,
+    pub(crate) publisher: Publisher<Engine>,
+    pub(crate) operators: Operators<Engine>,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) edge_anomalies: EdgeAnomalies,
+    pub(crate) edges: Edges,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The part of the configuration that pages and answers depend on.
+pub(crate) struct Settings {
+    pub(crate) base_path: String,
+    pub(crate) cookie: SessionCookie,
+    return_origins: Vec<String>,
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// TLS is ended here or by a proxy in front.
+    pub(crate) secure_transport: bool,
+    /// What a service shows in order to start sessions.
+    pub(crate) service_credential: SharedCredential,
+    /// What an operator shows in order to revoke.
+    pub(crate) operator_credential: SharedCredential,
+    /// What an edge shows in order to report.
+    pub(crate) edge_credential: SharedCredential,
+    /// Content-Security-Policy of the pages.
+    pub(crate) page_policy: HeaderValue,
+}
+
+impl Settings {
+    pub(crate) fn new(config: &Config, secure_transport: bool) -> Result<Self, ConfigError> {
+        // Browsers hold the redirect after a form to form-action too.
+        let hosts = config.hosts.iter().map(|host| &host.origin);
+        let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(String::as_str).collect();
+        let targets = targets.join(" ");
+        let policy = format!(
+            "default-src 'none'; style-src 'self'; form-action 'self' {targets}; \
+             base-uri 'none'; frame-ancestors 'none'"
+        );
+        Ok(Self {
+            base_path: config.base_path.clone(),
+            cookie: config.cookie()?,
+            return_origins: config.return_origins.clone(),
+            trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?,
+            secure_transport,
+            service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
+            operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
+            edge_credential: SharedCredential::from_env("HALLPASS_EDGE_TOKEN")?,
+            page_policy: HeaderValue::try_from(policy)
+                .map_err(|_| ConfigError::Builder("return_origins must be plain ASCII"))?,
+        })
+    }
+
+    /// Where a browser goes after log-in: where it came from if that is
+    /// allowed, else the account page.
+    pub(crate) fn return_target(&self, return_to: Option<&str>) -> String {
+        match return_to {
+            Some(target) if self.may_return_to(target) => target.to_owned(),
+            _ => format!("{}/account", self.base_path),
+        }
+    }
+
+    /// A path on this host, or a URL of an allow-listed origin.
+    pub(crate) fn may_return_to(&self, target: &str) -> bool {
+        // Control characters and backslashes are where browsers and servers
+        // read a URL differently.
+        if target.contains(|c: char| c.is_control() || c == '\\') {
+            return false;
+        }
+        if target.starts_with('/') {
+            return !target.starts_with("//");
+        }
+        is_of(&self.return_origins, target)
+    }
+}
+
+impl App {
+    pub(crate) fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// Who asks, through the proxies that are trusted.
+    pub(crate) fn client(&self, asked: &Asked) -> Client {
+        Client::new(self.client_address(asked), &asked.headers)
+    }
+
+    /// From where, likewise.
+    pub(crate) fn client_address(&self, asked: &Asked) -> IpAddr {
+        self.settings.trusted_proxies.client(asked.peer(), &asked.headers)
+    }
+
+    /// A user's live sessions, the newest first.
+    pub(crate) async fn sessions_of(&self, session: &Session) -> Result<Vec<SessionRecord>, LogInError> {
+        let subject = Subject::new(session.subject())?;
+        Ok(self.service.store.live_sessions(&subject, self.now()).await?)
+    }
+
+    /// The session of a request. Why it has none is for the log and for the
+    /// challenge.
+    pub(crate) fn session(&self, asked: &Asked) -> Result<Session, Refused> {
+        self.admitted(asked, Audiences::Own)
+    }
+
+    /// The same where an edge may ask on its user's behalf.
+    pub(crate) fn session_of_any_host(&self, asked: &Asked) -> Result<Session, Refused> {
+        self.admitted(asked, Audiences::AnyHost)
+    }
+
+    /// The session of a request that changes something, which another site's
+    /// page must not have made.
+    pub(crate) fn acting(&self, asked: &Asked) -> Result<Session, Refused> {
+        let by_cookie = !matches!(asked.credential(), Ok(Some(Credential::Bearer(_) | Credential::Dpop(_))));
+        if by_cookie && asked.is_cross_site() {
+            return Err(Refused::CrossSite);
+        }
+        self.session(asked)
+    }
+
+    /// The key that a log-in's proof is for, if it comes with one; not used up.
+    pub(crate) fn binding(&self, asked: &Asked) -> Result<Option<NewBinding>, ProofError> {
+        if !proof::is_there(&asked.headers) {
+            return Ok(None);
+        }
+        let proofs = self.hosts.proofs();
+        proofs.with(asked.head(), |request| proofs.proofs().check_log_in(request, self.now())).map(Some)
+    }
+
+    fn admitted(&self, asked: &Asked, audiences: Audiences) -> Result<Session, Refused> {
+        let credential = asked.credential().map_err(|error| {
+            tracing::info!(%error, "request refused");
+            Refused::NoToken
+        })?;
+        let credential = credential.ok_or(Refused::NoToken)?;
+        let now = self.now();
+        let admitted = self.hosts.admit(credential, asked.head(), audiences, now);
+        self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
+        if let Ok(session) = &admitted {
+            self.events.used(session.id(), self.client_address(asked), now);
+        }
+        admitted.map_err(|rejection| {
+            let address = self.client_address(asked);
+            self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));
+            Refused::Rejected(rejection)
+        })
+    }
+}

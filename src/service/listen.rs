@@ -1,0 +1,137 @@
+//! Sockets: loopback or TLS, slow clients timed out, an orderly end.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::error::ConfigError;
+use crate::service::certificate::Certificate;
+use crate::service::connections::{self, Gate};
+
+/// How long a client may take to send a request's head, and how long a
+/// connection may stay silent before its first request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests that are being served may take to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Who ends TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Nobody; for loopback only.
+    Plain,
+    /// A proxy in front, which the operator vouches for.
+    BehindTlsProxy,
+    /// This process.
+    Tls {
+        /// PEM, the certificate first.
+        cert: PathBuf,
+        /// PEM.
+        key: PathBuf,
+    },
+}
+
+impl Transport {
+    /// # Errors
+    /// [`ConfigError::Builder`] for plain HTTP on an address that others reach:
+    /// cookies and passwords would travel in the clear.
+    pub fn check(&self, address: IpAddr) -> Result<(), ConfigError> {
+        if *self == Self::Plain && !address.is_loopback() {
+            return Err(ConfigError::Builder(
+                "plain HTTP is for loopback addresses; give --tls-cert and --tls-key, \
+                 or --behind-tls-proxy if a proxy in front ends TLS",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    transport: Transport,
+    gate: Gate,
+}
+
+impl Listener {
+    /// Binds; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Builder`] as [`Transport::check`], [`ConfigError::File`]
+    /// if the address can't be had.
+    pub fn bind(address: SocketAddr, transport: Transport) -> Result<Self, ConfigError> {
+        transport.check(address.ip())?;
+        let fail = |why: std::io::Error| ConfigError::Listen { address, why: why.to_string() };
+        let socket = TcpListener::bind(address).map_err(fail)?;
+        socket.set_nonblocking(true).map_err(fail)?;
+        Ok(Self { socket, transport, gate: Gate::default() })
+    }
+
+    /// With these bounds on connections.
+    pub(crate) fn gated(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// The address it is bound to.
+    ///
+    /// # Errors
+    /// If the system doesn't tell.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until `handle` is told to stop and what was being served has ended.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for certificates that can't be used, or if the socket fails.
+    pub async fn serve(self, app: Router, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
+        let fail = |why: std::io::Error| ConfigError::Serve(why.to_string());
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        if let Transport::Tls { cert, key } = self.transport {
+            let certificate = Certificate::open(cert, key).await?;
+            let mut server = axum_server::from_tcp_rustls(self.socket, certificate.config())
+                .map_err(fail)?
+                .map(|tls| tls.acceptor(self.gate))
+                .handle(handle)
+                .first_request_timeout(HEAD_TIMEOUT);
+            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIMEOUT));
+            connections::bound(server.http_builder());
+            // Ends with the set, and so with this.
+            let mut follower = JoinSet::new();
+            follower.spawn(certificate.keep_current());
+            server.serve(service).await.map_err(fail)
+        } else {
+            let mut server = axum_server::from_tcp(self.socket)
+                .map_err(fail)?
+                .acceptor(self.gate)
+                .handle(handle)
+                .first_request_timeout(HEAD_TIMEOUT);
+            server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            connections::bound(server.http_builder());
+            server.serve(service).await.map_err(fail)
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT, then lets `handle` drain.
+///
+/// # Errors
+/// If the signals can't be listened for.
+pub async fn stop_on_signal(handle: Handle<SocketAddr>) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: serving what is under way, {} s at most", DRAIN.as_secs());
+    handle.graceful_shutdown(Some(DRAIN));
+    Ok(())
+}
