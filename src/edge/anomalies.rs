@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::Edge;
 use crate::anomaly::Watcher;
-use crate::server::anomalies::log;
+use crate::service::anomaly_log::log_anomaly;
 
 /// Passes on what is found, for as long as something is watched.
 pub(super) async fn tell(mut watcher: Watcher, edge: Arc<Edge>) {
     while let Some(anomaly) = watcher.next().await {
         edge.metrics.count_anomaly(anomaly.kind);
-        log(&anomaly, None);
+        log_anomaly(&anomaly, None);
         edge.feed.report(anomaly);
     }
 }

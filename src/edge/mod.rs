@@ -46,6 +46,7 @@ use crate::revocation::{FeedKeys, RevocationList};
 use crate::server::config::limits::LimitsTable;
 use crate::service::connections::Gate;
 use crate::service::listen::Listener;
+use crate::service::style::style_sheet;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
 
@@ -185,7 +186,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .route("/start", get(hop::start))
         .route("/callback", get(hop::callback))
         .route("/logout", post(logout::log_out))
-        .route("/style.css", get(pages::style));
+        .route("/style.css", get(style_sheet));
     let base_path = edge.base_path.clone();
     let hop = if base_path.is_empty() { hop } else { Router::new().nest(&base_path, hop) };
     let mut routes = hop

@@ -38,10 +38,3 @@ impl Page<'_> {
         response
     }
 }
-
-pub(super) async fn style() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")],
-        include_str!("../server/templates/style.css"),
-    )
-}

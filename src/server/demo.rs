@@ -28,6 +28,7 @@ use crate::server::config::Config;
 use crate::server::login::password::Password;
 use crate::server::{Issuer, Options};
 use crate::service::listen::{Listener, Transport};
+use crate::service::style::style_sheet;
 use crate::session::Session;
 use crate::time::{Clock, SystemClock};
 use crate::verifier::Verifier;
@@ -100,12 +101,7 @@ impl Demo {
             .build()?;
         let app = Router::new()
             .route("/", get(whoami))
-            .route(
-                "/style.css",
-                get(|| async {
-                    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("templates/style.css"))
-                }),
-            )
+            .route("/style.css", get(style_sheet))
             .layer(SessionLayer::new(verifier).optional().renewing(renewal))
             .with_state(Arc::from(issuer_url.as_str()));
         Ok(Self {

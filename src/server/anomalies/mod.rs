@@ -15,6 +15,7 @@ use crate::server::anomalies::webhook::Webhook;
 use crate::server::config::anomalies::{Action, Actions};
 use crate::server::login::LoginService;
 use crate::server::observe::activity::Live;
+use crate::service::anomaly_log::log_anomaly;
 use crate::time::{Clock, UnixTime};
 
 /// Hears of anomalies, one after the other.
@@ -44,7 +45,7 @@ impl<S: Store> Responder<S> {
         let action = self.actions.of(anomaly.kind);
         let done = self.act(action, &anomaly, now).await;
         self.service.events.metrics.anomaly(anomaly.kind);
-        log(&anomaly, Some(done));
+        log_anomaly(&anomaly, Some(done));
         if let Some(webhook) = &self.webhook {
             webhook.send(
                 &format!("anomaly.{}", anomaly.kind.name()),
@@ -98,23 +99,6 @@ impl<S: Store> Responder<S> {
         };
         Ok(self.service.revoke(target, None, None, now).await?.added > 0)
     }
-}
-
-/// One line; `done` is what was done about it, where that is anybody's to do.
-pub(crate) fn log(anomaly: &Anomaly, done: Option<&'static str>) {
-    let network = anomaly.network.map(tracing::field::display);
-    let session = anomaly.session.map(|id| id.short_hash());
-    tracing::warn!(
-        event = anomaly.kind.names().log,
-        anomaly = anomaly.kind.name(),
-        count = anomaly.count,
-        within = anomaly.within.as_secs(),
-        network,
-        session,
-        edge = anomaly.edge.as_deref(),
-        action = done,
-        "anomaly"
-    );
 }
 
 /// `anomaly_` and the kind, so that the trail can be searched for them.

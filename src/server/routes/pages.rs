@@ -20,6 +20,7 @@ use crate::server::login::LogInError;
 use crate::server::login::password::Password;
 use crate::server::routes::request::Asked;
 use crate::server::state::{App, Settings};
+use crate::service::style::style_sheet;
 use crate::session::Session;
 
 #[derive(Template)]
@@ -203,10 +204,7 @@ pub(super) async fn end_others(
     responses((status = 200, content_type = "text/css", body = String), Always)
 )]
 pub(super) async fn style() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")],
-        include_str!("../templates/style.css"),
-    )
+    style_sheet().await
 }
 
 /// A page, which nobody may keep: it shows who is logged in.
