@@ -22,7 +22,7 @@ use crate::anomaly::Watch;
 use crate::error::ConfigError;
 use crate::issuer::store::{SqliteStore, Store, StoreError};
 use crate::server::anomalies::Responder;
-use crate::server::anomalies::edges::EdgeAnomalies;
+use crate::server::anomalies::edges::{EdgeAnomalies, watch_edges};
 use crate::server::anomalies::webhook::Webhook;
 use crate::server::config::Config;
 use crate::server::feed::edges::Edges;
@@ -143,9 +143,9 @@ impl Issuer {
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
         tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
-        tasks.spawn(expire(store, clock));
+        tasks.spawn(expire(store, Arc::clone(&clock)));
         tasks.spawn(responder.run(watcher));
-        tasks.spawn(anomalies::edges::watch(Arc::clone(&app)));
+        tasks.spawn(watch_edges(app.edges.clone(), app.events.watch.clone(), clock));
         if let Some(courier) = courier {
             tasks.spawn(courier.run());
         }

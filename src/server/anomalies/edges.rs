@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::anomaly::Anomaly;
+use crate::anomaly::{Anomaly, Watch};
 use crate::revocation::sync::EdgeReport;
-use crate::server::feed::edges::MAX_EDGES;
-use crate::server::state::App;
-use crate::time::UnixTime;
+use crate::server::feed::edges::{Edges, MAX_EDGES};
+use crate::time::{Clock, UnixTime};
 
 /// Most anomalies that are taken from one edge in a minute. Those of the same
 /// kind and key are one; a person reads the first few.
@@ -42,16 +41,16 @@ impl EdgeAnomalies {
 }
 
 /// Tells the detector how far behind each edge is, for ever.
-pub(crate) async fn watch(app: Arc<App>) {
-    let started = app.now();
+pub(crate) async fn watch_edges(edges: Edges, watch: Watch, clock: Arc<dyn Clock>) {
+    let started = clock.now();
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        let now = app.now();
-        for edge in app.edges.list(now) {
+        let now = clock.now();
+        for edge in edges.list(now) {
             // One that is silent may be well, but nobody knows.
             let heard = edge.as_of.unwrap_or(started).min(edge.reported_at);
-            app.events.watch.edge(&edge.name, now.since(heard), now);
+            watch.edge(&edge.name, now.since(heard), now);
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::anomaly::{AnomalyKind, Rule, Rules};
 use crate::error::ConfigError;
-use crate::server::config::duration;
+use crate::server::config::duration::optional_duration;
 
 /// `[anomalies]`: how much is kept in mind, and a table for each kind.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -16,10 +16,10 @@ pub struct AnomaliesTable {
     /// Networks, users and sessions that each detector keeps in mind.
     pub keys: Option<usize>,
     /// By how much a clock may be set without anybody being told.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub clock_step: Option<Duration>,
     /// How long a throttled network is refused log-in.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub throttle_for: Option<Duration>,
     /// By the kind's name. Unknown ones are refused by [`Self::actions`].
     #[serde(flatten)]
@@ -33,7 +33,7 @@ pub struct KindTable {
     /// From how many on.
     pub threshold: Option<u32>,
     /// Within how long.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub window: Option<Duration>,
     /// What to do besides telling.
     pub action: Action,

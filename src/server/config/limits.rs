@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::issuer::store::{AttemptRule, WhenFull};
+use crate::server::config::duration::duration;
 
 /// `[limits]`. Defaults and bounds are in docs/operations.md.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -121,10 +122,4 @@ fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
     } else {
         Err(format!("limits.{name} is {value}, and must be from {least} to {most}"))
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|error| serde::de::Error::custom(format!("{error}; write it like \"15m\" or \"90s\"")))
 }

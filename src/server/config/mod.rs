@@ -1,12 +1,13 @@
 //! The configuration file: TOML, every key optional, unknown keys refused.
 
 pub(crate) mod anomalies;
+pub(crate) mod duration;
 pub(crate) mod limits;
 
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::error::ConfigError;
 use crate::files;
@@ -14,6 +15,7 @@ use crate::http::SessionCookie;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
 use crate::server::config::anomalies::{AnomaliesTable, WebhookTable};
+use crate::server::config::duration::optional_duration;
 use crate::server::config::limits::LimitsTable;
 use crate::service::return_target::{is_base_path, is_origin};
 use crate::verifier::VerifierBuilder;
@@ -57,19 +59,19 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct LifetimesTable {
     /// A token's max age.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub idle_timeout: Option<Duration>,
     /// Age from which a token is renewed.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub renew_after: Option<Duration>,
     /// From log-in to the end.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub absolute_lifetime: Option<Duration>,
     /// Clock skew forgiven.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub leeway: Option<Duration>,
     /// How long an old token may still be renewed.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "optional_duration")]
     pub renewal_grace: Option<Duration>,
 }
 
@@ -211,11 +213,4 @@ fn check_base_path(path: &str) -> Result<(), String> {
         return Err(format!("base_path is {path:?}, and must be like \"/.hallpass\""));
     }
     Ok(())
-}
-
-pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map(Some)
-        .map_err(|error| serde::de::Error::custom(format!("{error}; write it like \"15m\" or \"90s\"")))
 }

@@ -1,5 +1,7 @@
 //! One direction: a layer knows those below it and none above.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,8 +26,9 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["renew"], "renewal as an edge does it, whatever asked"),
     (&["issuer"], "sessions and tokens, without HTTP"),
     (&["http"], "HTTP for any application, without the service"),
+    (&["service"], "what any listening process needs, whatever it serves"),
+    (&["edge"], "the forward-auth service, which knows nothing of the login service"),
     (&["server"], "the login service"),
-    (&["edge"], "the forward-auth service"),
     (&["cli", "main"], "the command line, which is thin"),
 ];
 
