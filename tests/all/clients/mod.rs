@@ -1,0 +1,3 @@
+//! Clients in other languages.
+
+pub mod js;

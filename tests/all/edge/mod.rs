@@ -1,0 +1,6 @@
+//! The running forward-auth service, alone and behind real proxies.
+
+pub mod five_edges;
+pub mod hop;
+pub mod proxies;
+pub mod requests;

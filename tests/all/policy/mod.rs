@@ -1,0 +1,3 @@
+//! Lifetimes and admission.
+
+pub mod lifetimes;

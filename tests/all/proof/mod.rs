@@ -1,0 +1,3 @@
+//! Proofs of possession (RFC 9449).
+
+pub mod proofs;

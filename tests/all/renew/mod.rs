@@ -1,0 +1,3 @@
+//! Renewal as an edge does it.
+
+pub mod renew_client;

@@ -1,0 +1,3 @@
+//! What may be used once.
+
+pub mod nonce;

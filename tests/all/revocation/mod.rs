@@ -1,0 +1,3 @@
+//! The revocation list, the feed and its client.
+
+pub mod sync;

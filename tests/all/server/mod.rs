@@ -1,0 +1,36 @@
+//! The running login service.
+
+#[cfg(feature = "server")]
+pub mod anomalies;
+#[cfg(feature = "server")]
+pub mod browser;
+#[cfg(feature = "server")]
+pub mod crash;
+#[cfg(feature = "server")]
+pub mod dpop;
+#[cfg(feature = "server")]
+pub mod floods;
+#[cfg(feature = "server")]
+pub mod hop;
+#[cfg(feature = "server")]
+pub mod limits;
+#[cfg(feature = "server")]
+pub mod logs;
+#[cfg(feature = "server")]
+pub mod metrics;
+#[cfg(feature = "server")]
+pub mod openapi;
+#[cfg(feature = "server")]
+pub mod ops;
+#[cfg(feature = "otel")]
+pub mod otel;
+#[cfg(feature = "server")]
+pub mod serve;
+#[cfg(feature = "server")]
+pub mod sessions;
+#[cfg(feature = "server")]
+pub mod state_machine;
+#[cfg(feature = "server")]
+pub mod tabs;
+#[cfg(feature = "server")]
+pub mod ticket_routes;

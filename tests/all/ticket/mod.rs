@@ -1,0 +1,3 @@
+//! Single-use tickets.
+
+pub mod tickets;
