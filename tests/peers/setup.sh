@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes target/peers, a Python environment with the COSE libraries that
-# tests/all/cose_peers.rs compares with. Does nothing if it is there already.
+# tests/all/wire/cose_peers.rs compares with. Does nothing if it is there already.
 set -eu
 cd "$(dirname "$0")/../.."
 venv=target/peers

@@ -3,7 +3,7 @@
 //!
 //! [`Store`] is the contract, [`SqliteStore`] the engine for processes on one
 //! machine. Every call is one transaction, and what it changed is on disk when
-//! it returns. Another engine has to pass `tests/all/store.rs`.
+//! it returns. Another engine has to pass `tests/all/issuer/store.rs`.
 
 mod error;
 mod ledger;

@@ -1,4 +1,4 @@
-//! What the command line says, as data: `tests/all/snapshots/`. Written again
+//! What the command line says, as data: `tests/all/cli/snapshots/`. Written again
 //! by `INSTA_UPDATE=always`.
 
 use serde_json::{Value, json};
