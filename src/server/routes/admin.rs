@@ -11,11 +11,11 @@ use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
 
 use super::body::Body;
-use super::login::unavailable;
-use super::openapi::{Always, BadBody, NoSession, Revocation};
+use super::respond::unavailable;
+use super::schema::{Always, BadBody, NoSession, Revocation};
 use crate::http::problem::Problem;
 use crate::server::operators::revoke::Revoke;
-use crate::server::routes::middleware::watched;
+use crate::server::routes::middleware::{guarded, watched};
 use crate::server::state::App;
 
 /// The routes of `--admin-listen`.
@@ -26,7 +26,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .merge(super::ops::router())
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(Arc::clone(app));
-    watched(super::guarded(routes, false), app)
+    watched(guarded(routes, false), app)
 }
 
 /// In the Prometheus text format, version 0.0.4; on the operators' own address

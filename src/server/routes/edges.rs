@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::body::Body;
-use super::openapi::{Always, BadBody, NoSession};
+use super::schema::{Always, BadBody, NoSession};
 use crate::http::problem::Problem;
 use crate::revocation::sync::EdgeReport;
 use crate::server::routes::request::Asked;

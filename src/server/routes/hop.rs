@@ -10,9 +10,9 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::{Body, Params};
-use super::login::{Transport, answer, problem};
-use super::openapi::{Always, BadBody, NoSession, Problem as Problem_, SessionAnswer, TooMany};
-use super::pages::private;
+use super::respond::private;
+use super::respond::{Transport, answer, problem};
+use super::schema::{Always, BadBody, NoSession, Problem as Problem_, SessionAnswer, TooMany};
 use super::tickets;
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
-use super::openapi::Always;
+use super::schema::Always;
 use crate::server::state::App;
 
 /// Short, so that a new key is everywhere before it signs.
@@ -43,7 +43,7 @@ pub(super) async fn feed(State(app): State<Arc<App>>) -> Response {
             .into_response(),
         Err(error) => {
             tracing::error!(%error, "no feed keys");
-            super::login::unavailable("There are no feed keys.")
+            super::respond::unavailable("There are no feed keys.")
         }
     }
 }

@@ -4,19 +4,27 @@
 use core::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rand::TryRng;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument as _;
 
 use crate::http::problem::Problem;
 use crate::id::hex;
 use crate::server::state::App;
+
+/// Largest request body, in bytes: a log-in with the longest name and password
+/// fits several times.
+const MAX_BODY: usize = 16 * 1024;
+/// How long a request may take, its body's arrival included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -97,6 +105,33 @@ fn made() -> HeaderValue {
     let mut bytes = [0; 16];
     let _ = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
     HeaderValue::try_from(hex(&bytes)).unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// What holds for every route: bounded bodies, bounded time, careful browsers.
+pub(super) fn guarded(routes: Router, hsts: bool) -> Router {
+    routes
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(move |request, next| security_headers(request, next, hsts)))
+}
+
+/// What every answer says to browsers, whatever it is.
+async fn security_headers(request: Request, next: Next, hsts: bool) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut say = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    say(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    say(header::REFERRER_POLICY, "no-referrer");
+    say(header::X_FRAME_OPTIONS, "DENY");
+    say(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    if hsts {
+        say(header::STRICT_TRANSPORT_SECURITY, "max-age=63072000");
+    }
+    response
 }
 
 /// The answer to a request that panicked. What the panic says is not logged

@@ -1,28 +1,23 @@
 //! The issuer's HTTP: one small file for each kind of route.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::extract::{Request, State};
 use axum::middleware::{self as layers, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
-use http::{HeaderValue, StatusCode, header};
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
+use http::StatusCode;
 
-use self::openapi::Always;
 use crate::error::Rejection;
 use crate::http::problem::Problem;
-use crate::issuer::store::Store;
-use crate::server::routes::middleware::{panicked, watched};
+use crate::server::routes::middleware::{guarded, watched};
 use crate::server::state::App;
 
 pub(crate) mod admin;
 mod body;
 mod edges;
+mod health;
 mod hop;
 mod keys;
 mod login;
@@ -32,15 +27,11 @@ mod openapi;
 mod ops;
 mod pages;
 pub(crate) mod request;
+mod respond;
 mod revocations;
+mod schema;
 mod sessions;
 mod tickets;
-
-/// Largest request body, in bytes: a log-in with the longest name and password
-/// fits several times.
-const MAX_BODY: usize = 16 * 1024;
-/// How long a request may take, its body's arrival included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every route, under the configured base path.
 pub(crate) fn router(app: &Arc<App>) -> Router {
@@ -67,8 +58,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/.well-known/hallpass/keys", get(keys::cose))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/openapi.json", get(openapi::show))
-        .route("/healthz", get(healthy))
-        .route("/readyz", get(ready));
+        .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready));
     let hsts = app.settings.secure_transport;
     let base_path = app.settings.base_path.clone();
     let routes = routes
@@ -89,61 +80,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     watched(guarded(routes, hsts), app)
 }
 
-/// Whether it runs
-#[utoipa::path(
-    get, path = "/healthz", tag = "operation",
-    responses((status = 200, content_type = "text/plain", body = String))
-)]
-async fn healthy() -> &'static str {
-    "ok\n"
-}
-
-/// Whether it can work: the store answers
-#[utoipa::path(
-    get, path = "/readyz", tag = "operation",
-    responses((status = 200, content_type = "text/plain", body = String), Always)
-)]
-async fn ready(State(app): State<Arc<App>>) -> Response {
-    match app.service.store.position().await {
-        Ok(_) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::error!(%error, "not ready");
-            login::unavailable("The store does not answer.")
-        }
-    }
-}
-
 /// What a client that makes proofs is told beside every answer.
 async fn answer_proofs(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let mut response = next.run(request).await;
     let rejection = response.extensions_mut().remove::<Rejection>();
     app.hosts.proofs().answered(response, &headers, rejection.as_ref(), app.now())
-}
-
-/// What holds for every route: bounded bodies, bounded time, careful browsers.
-fn guarded(routes: Router, hsts: bool) -> Router {
-    routes
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(layers::from_fn(move |request, next| security_headers(request, next, hsts)))
-}
-
-/// What every answer says to browsers, whatever it is.
-async fn security_headers(request: Request, next: Next, hsts: bool) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    let mut say = |name: header::HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    };
-    say(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    say(header::REFERRER_POLICY, "no-referrer");
-    say(header::X_FRAME_OPTIONS, "DENY");
-    say(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
-    if hsts {
-        say(header::STRICT_TRANSPORT_SECURITY, "max-age=63072000");
-    }
-    response
 }

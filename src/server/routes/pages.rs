@@ -5,15 +5,14 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::body::{Body, Params};
-use super::login::problem;
-use super::openapi::{Always, BadBody, CrossSite, NoSession, Problem as Unusable, TooMany};
+use super::respond::{private, problem};
+use super::schema::{Always, BadBody, CrossSite, NoSession, Problem as Unusable, TooMany};
 use super::sessions;
-use crate::http::cookie;
 use crate::http::problem::Problem;
 use crate::issuer::store::SessionRecord;
 use crate::server::login::LogInError;
@@ -215,12 +214,5 @@ fn page(settings: &Settings, template: &impl Template) -> Response {
     };
     let mut response = private(Html(html).into_response());
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, settings.page_policy.clone());
-    response
-}
-
-pub(super) fn private(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    cookie::vary_on_cookie(headers);
     response
 }

@@ -17,8 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::body::Params;
-use super::login::unavailable;
-use super::openapi::{Always, Problem as Unusable};
+use super::respond::unavailable;
+use super::schema::{Always, Problem as Unusable};
 use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
 use crate::server::feed::publisher::{RESIGN, Signed};

@@ -15,8 +15,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::login::{Transport, answer, no_store, problem, unavailable};
-use super::openapi::{
+use super::respond::{Transport, answer, no_store, problem, unavailable};
+use super::schema::{
     Always, BadBody, CrossSite, NoSession, Problem as Problem_, RevokedOthers, SessionAnswer, SessionList,
     ShownSession, TooMany,
 };

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::login::{no_store, unavailable};
-use super::openapi::{Always, BadBody, CrossSite, NoSession, TooMany};
+use super::respond::{no_store, unavailable};
+use super::schema::{Always, BadBody, CrossSite, NoSession, TooMany};
 use crate::error::ConfigError;
 use crate::http::problem::Problem;
 use crate::issuer::TicketError;

@@ -23,8 +23,8 @@ use zeroize::Zeroizing;
 
 use self::view::{Page, Parts, anomaly};
 use super::body::Body;
-use super::login::{no_store, problem, unavailable};
 use super::pages::{self, LogInPage};
+use super::respond::{no_store, problem, unavailable};
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie};
 use crate::issuer::store::{SessionRecord, Target};
