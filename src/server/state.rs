@@ -1,29 +1,25 @@
 //! What every route of the issuer shares.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::error::{ConfigError, Rejection};
-use crate::event::{Event, EventKind, EventSink};
-use crate::http::{Credential, SessionCookie, TrustedProxies, proof};
+use crate::error::ConfigError;
+use crate::http::{SessionCookie, TrustedProxies};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
-use crate::proof::{NewBinding, ProofError};
 use crate::server::anomalies::edges::EdgeAnomalies;
 use crate::server::anomalies::webhook::Webhook;
 use crate::server::config::Config;
 use crate::server::feed::edges::Edges;
 use crate::server::feed::keyring::Keyring;
 use crate::server::feed::publisher::Publisher;
-use crate::server::hosts::{Audiences, Hosts};
-use crate::server::login::{Client, LogInError, LoginService};
+use crate::server::hosts::Hosts;
+use crate::server::login::{LogInError, LoginService};
 use crate::server::observe::events::Events;
 use crate::server::observe::metrics::Timed;
 use crate::server::operators::Operators;
 use crate::server::operators::credential::SharedCredential;
-use crate::server::routes::request::{Asked, Refused};
 use crate::service::return_target::is_of;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
@@ -116,68 +112,9 @@ impl App {
         self.clock.now()
     }
 
-    /// Who asks, through the proxies that are trusted.
-    pub(crate) fn client(&self, asked: &Asked) -> Client {
-        Client::new(self.client_address(asked), &asked.headers)
-    }
-
-    /// From where, likewise.
-    pub(crate) fn client_address(&self, asked: &Asked) -> IpAddr {
-        self.settings.trusted_proxies.client(asked.peer(), &asked.headers)
-    }
-
     /// A user's live sessions, the newest first.
     pub(crate) async fn sessions_of(&self, session: &Session) -> Result<Vec<SessionRecord>, LogInError> {
         let subject = Subject::new(session.subject())?;
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)
-    }
-
-    /// The session of a request. Why it has none is for the log and for the
-    /// challenge.
-    pub(crate) fn session(&self, asked: &Asked) -> Result<Session, Refused> {
-        self.admitted(asked, Audiences::Own)
-    }
-
-    /// The same where an edge may ask on its user's behalf.
-    pub(crate) fn session_of_any_host(&self, asked: &Asked) -> Result<Session, Refused> {
-        self.admitted(asked, Audiences::AnyHost)
-    }
-
-    /// The session of a request that changes something, which another site's
-    /// page must not have made.
-    pub(crate) fn acting(&self, asked: &Asked) -> Result<Session, Refused> {
-        let by_cookie = !matches!(asked.credential(), Ok(Some(Credential::Bearer(_) | Credential::Dpop(_))));
-        if by_cookie && asked.is_cross_site() {
-            return Err(Refused::CrossSite);
-        }
-        self.session(asked)
-    }
-
-    /// The key that a log-in's proof is for, if it comes with one; not used up.
-    pub(crate) fn binding(&self, asked: &Asked) -> Result<Option<NewBinding>, ProofError> {
-        if !proof::is_there(&asked.headers) {
-            return Ok(None);
-        }
-        let proofs = self.hosts.proofs();
-        proofs.with(asked.head(), |request| proofs.proofs().check_log_in(request, self.now())).map(Some)
-    }
-
-    fn admitted(&self, asked: &Asked, audiences: Audiences) -> Result<Session, Refused> {
-        let credential = asked.credential().map_err(|error| {
-            tracing::info!(%error, "request refused");
-            Refused::NoToken
-        })?;
-        let credential = credential.ok_or(Refused::NoToken)?;
-        let now = self.now();
-        let admitted = self.hosts.admit(credential, asked.head(), audiences, now);
-        self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
-        if let Ok(session) = &admitted {
-            self.events.used(session.id(), self.client_address(asked), now);
-        }
-        admitted.map_err(|rejection| {
-            let address = self.client_address(asked);
-            self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));
-            Refused::Rejected(rejection)
-        })
     }
 }

@@ -446,7 +446,7 @@ impl<S: Store> LoginService<S> {
 
     /// Ends sessions for good: on disk before it is said, and known to this
     /// process's own requests at once. `from` is who ends them, if somebody
-    /// asked.
+    /// context.
     pub(crate) async fn revoke(
         &self,
         target: Target,

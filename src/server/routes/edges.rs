@@ -10,7 +10,7 @@ use super::body::Body;
 use super::schema::{Always, BadBody, NoSession};
 use crate::http::problem::Problem;
 use crate::revocation::sync::EdgeReport;
-use crate::server::routes::request::Asked;
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 
 /// How an edge stands, and what it has seen
@@ -22,19 +22,19 @@ use crate::server::state::App;
 )]
 pub(super) async fn report(
     State(app): State<Arc<App>>,
-    asked: Asked,
+    context: RequestContext,
     Body(report): Body<EdgeReport>,
 ) -> Response {
     let refused = |status, detail| {
         app.events.metrics.edge_report_refused();
         Problem::new(status, detail).into_response()
     };
-    if !app.settings.edge_credential.admits(&asked.headers) {
-        tracing::warn!(event = "authn_login_fail", address = %asked.peer(), "edge credential refused");
+    if !app.settings.edge_credential.admits(&context.headers) {
+        tracing::warn!(event = "authn_login_fail", address = %context.peer(), "edge credential refused");
         return refused(StatusCode::UNAUTHORIZED, "This needs the edge credential.");
     }
     let now = app.now();
-    if app.edges.report(&report, app.client_address(&asked), now) {
+    if app.edges.report(&report, app.client_address(&context), now) {
         for anomaly in app.edge_anomalies.admit(&report, now) {
             app.events.watch.reported(anomaly);
         }

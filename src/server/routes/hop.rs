@@ -17,7 +17,7 @@ use super::tickets;
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::problem::Problem;
 use crate::server::login::tickets::HopError;
-use crate::server::routes::request::Asked;
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 
 /// Longest state, in characters.
@@ -42,7 +42,11 @@ pub(super) struct Hop {
     ),
     responses((status = 303, description = "To the host with a ticket, or to the log-in page"), (status = 400, description = "An unknown host, or a state that can't be used", body = Problem_, content_type = "application/problem+json"), NoSession, TooMany, Always)
 )]
-pub(super) async fn hop(State(app): State<Arc<App>>, Params(hop): Params<Hop>, asked: Asked) -> Response {
+pub(super) async fn hop(
+    State(app): State<Arc<App>>,
+    Params(hop): Params<Hop>,
+    context: RequestContext,
+) -> Response {
     let Some(host) = app.hosts.at(&hop.origin) else {
         let detail = "This login service does not know the host that you came from.";
         return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
@@ -52,13 +56,13 @@ pub(super) async fn hop(State(app): State<Arc<App>>, Params(hop): Params<Hop>, a
             .into_response();
     }
     let base = &app.settings.base_path;
-    let Ok(session) = app.session(&asked) else {
+    let Ok(session) = app.session(&context) else {
         let origin: String = url::form_urlencoded::byte_serialize(hop.origin.as_bytes()).collect();
         let back = format!("{base}/hop?origin={origin}&state={}", hop.state);
         let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
         return private(Redirect::to(&format!("{base}/?return_to={back}")).into_response());
     };
-    match app.service.hop(&session, host, &app.client(&asked), app.now()) {
+    match app.service.hop(&session, host, &app.client(&context), app.now()) {
         Ok(ticket) => {
             let (origin, callback) = (&host.origin, host.callback());
             let to = format!("{origin}{callback}?ticket={}&state={}", ticket.as_str(), hop.state);
@@ -92,16 +96,16 @@ pub(super) struct Redeem {
 )]
 pub(super) async fn redeem(
     State(app): State<Arc<App>>,
-    asked: Asked,
+    context: RequestContext,
     Body(redeem): Body<Redeem>,
 ) -> Response {
     let Some(host) = app.hosts.of(&redeem.audience) else { return refused() };
     let now = app.now();
-    match app.service.land(&redeem.ticket, host, &app.client(&asked), now).await {
+    match app.service.land(&redeem.ticket, host, &app.client(&context), now).await {
         Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
         Err(HopError::Refused(rejection)) => {
             let event = Event::new(EventKind::TokenRefused(rejection.reason()), now);
-            app.events.record(event.from(app.client_address(&asked)));
+            app.events.record(event.from(app.client_address(&context)));
             refused()
         }
         Err(HopError::Start(error)) => problem(&error),

@@ -19,7 +19,7 @@ use crate::http::Credential;
 use crate::http::problem::Problem;
 use crate::issuer::RenewError;
 use crate::server::login::password::Password;
-use crate::server::routes::request::{Asked, Refused};
+use crate::server::routes::request::{Refused, RequestContext};
 use crate::server::state::App;
 
 #[derive(Deserialize, ToSchema)]
@@ -40,13 +40,17 @@ pub(super) struct LogIn {
     request_body(content((LogIn = "application/json"), (LogIn = "application/x-www-form-urlencoded"))),
     responses((status = 200, description = "The session, and its cookie unless the token was asked for", body = SessionAnswer), (status = 303, description = "For a browser: on to where it came from"), NoSession, CrossSite, BadBody, TooMany, Always)
 )]
-pub(super) async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<LogIn>) -> Response {
+pub(super) async fn log_in(
+    State(app): State<Arc<App>>,
+    context: RequestContext,
+    Body(form): Body<LogIn>,
+) -> Response {
     // Log-in too: else another site could log its visitor in as somebody else
     // and read what they then enter.
-    if asked.is_cross_site() {
+    if context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let binding = match app.binding(&asked) {
+    let binding = match app.binding(&context) {
         Ok(binding) => binding,
         Err(error) => return problem(&error.into()),
     };
@@ -57,8 +61,8 @@ pub(super) async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form)
         let detail = "A session that is bound to a key has no cookie. Ask for \"transport\":\"bearer\".";
         return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
     }
-    let client = app.client(&asked);
-    let page = wants_page(&asked.headers);
+    let client = app.client(&context);
+    let page = wants_page(&context.headers);
     match app.service.log_in(&form.username, form.password, binding, &client, app.now()).await {
         Ok(token) if page && transport == Transport::Cookie => {
             let target = app.settings.return_target(form.return_to.as_deref());
@@ -97,20 +101,20 @@ pub(super) struct Reauthenticate {
 )]
 pub(super) async fn reauthenticate(
     State(app): State<Arc<App>>,
-    asked: Asked,
+    context: RequestContext,
     Body(form): Body<Reauthenticate>,
 ) -> Response {
-    let Ok(Some(credential)) = asked.credential() else {
+    let Ok(Some(credential)) = context.credential() else {
         return Problem::unauthorized().into_response();
     };
-    if asked.is_cross_site() {
+    if context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let session = match app.session(&asked) {
+    let session = match app.session(&context) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = app.client(&asked);
+    let client = app.client(&context);
     match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
         Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
         Err(error) => problem(&error),
@@ -123,15 +127,15 @@ pub(super) async fn reauthenticate(
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     responses((status = 200, body = RenewAnswer), NoSession, CrossSite, Always)
 )]
-pub(super) async fn renew(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    let Ok(Some(credential)) = asked.credential() else {
+pub(super) async fn renew(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    let Ok(Some(credential)) = context.credential() else {
         return Problem::unauthorized().into_response();
     };
-    if matches!(credential, Credential::Cookie(_)) && asked.is_cross_site() {
+    if matches!(credential, Credential::Cookie(_)) && context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(&asked);
-    match app.service.renew(credential, asked.head(), &client, app.now()).await {
+    let client = app.client(&context);
+    match app.service.renew(credential, context.head(), &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
             answer(&app, &renewal.token, Transport::of(credential), renewed)
@@ -141,7 +145,7 @@ pub(super) async fn renew(State(app): State<Arc<App>>, asked: Asked) -> Response
             unavailable("The session could not be renewed. Try again.")
         }
         Err(RenewError::Refused(rejection)) => {
-            let (reason, address) = (rejection.reason(), app.client_address(&asked));
+            let (reason, address) = (rejection.reason(), app.client_address(&context));
             app.events.verdict(Err(reason));
             app.events.record(Event::new(EventKind::TokenRefused(reason), app.now()).from(address));
             Refused::Rejected(rejection).into_response()
@@ -157,12 +161,12 @@ pub(super) async fn renew(State(app): State<Arc<App>>, asked: Asked) -> Response
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     responses((status = 204, description = "Logged out, whether there was a session or not"), (status = 303, description = "For a browser: the log-in page"), NoSession, CrossSite, Always)
 )]
-pub(super) async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    if asked.is_cross_site() {
+pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    if context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(&asked);
-    let session = app.session_of_any_host(&asked);
+    let client = app.client(&context);
+    let session = app.session_of_any_host(&context);
     if let Err(Refused::Rejected(rejection @ (Rejection::ProofRequired { .. } | Rejection::Replayed))) =
         session
     {
@@ -176,7 +180,7 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Respon
         tracing::error!(%error, "log-out could not be recorded");
         return unavailable("Log-out could not be recorded. Try again.");
     }
-    let mut response = if wants_page(&asked.headers) {
+    let mut response = if wants_page(&context.headers) {
         Redirect::to(&format!("{}/", app.settings.base_path)).into_response()
     } else {
         StatusCode::NO_CONTENT.into_response()

@@ -15,6 +15,7 @@ use crate::server::routes::middleware::{guarded, watched};
 use crate::server::state::App;
 
 pub(crate) mod admin;
+mod admission;
 mod body;
 mod edges;
 mod health;

@@ -17,7 +17,7 @@ use crate::http::problem::Problem;
 use crate::issuer::store::SessionRecord;
 use crate::server::login::LogInError;
 use crate::server::login::password::Password;
-use crate::server::routes::request::Asked;
+use crate::server::routes::request::RequestContext;
 use crate::server::state::{App, Settings};
 use crate::service::style::style_sheet;
 use crate::session::Session;
@@ -60,14 +60,14 @@ pub(super) struct LogInQuery {
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Params(query): Params<LogInQuery>,
-    asked: Asked,
+    context: RequestContext,
 ) -> Response {
     let recent = |session: &Session| {
         let age = app.now().since(session.auth_time()).as_secs();
         // Zero: whatever the log-in page has, it is not good there.
         query.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age)
     };
-    if app.session(&asked).is_ok_and(|session| recent(&session)) {
+    if app.session(&context).is_ok_and(|session| recent(&session)) {
         let target = app.settings.return_target(query.return_to.as_deref());
         return private(Redirect::to(&target).into_response());
     }
@@ -112,8 +112,8 @@ fn log_in_page(
     security((), ("cookie" = [])),
     responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "The log-in page"), Always)
 )]
-pub(super) async fn account(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    match app.session(&asked) {
+pub(super) async fn account(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    match app.session(&context) {
         Ok(session) => account_page(&app, &session, None).await,
         Err(_) => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
     }
@@ -149,12 +149,16 @@ pub(super) struct End {
     request_body(content = End, content_type = "application/x-www-form-urlencoded"),
     responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, Always)
 )]
-pub(super) async fn end(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<End>) -> Response {
-    let session = match app.acting(&asked) {
+pub(super) async fn end(
+    State(app): State<Arc<App>>,
+    context: RequestContext,
+    Body(form): Body<End>,
+) -> Response {
+    let session = match app.acting(&context) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = app.client(&asked);
+    let client = app.client(&context);
     if let Ok(id) = form.session_id.parse()
         && let Err(error) = app.service.end_session(&session, id, &client, app.now()).await
     {
@@ -179,14 +183,14 @@ pub(super) struct EndOthers {
 )]
 pub(super) async fn end_others(
     State(app): State<Arc<App>>,
-    asked: Asked,
+    context: RequestContext,
     Body(form): Body<EndOthers>,
 ) -> Response {
-    let session = match app.acting(&asked) {
+    let session = match app.acting(&context) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
-    let client = app.client(&asked);
+    let client = app.client(&context);
     match sessions::end_others(&app, &session, Some(form.password), &client).await {
         Ok(_) => private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()),
         Err(sessions::EndOthers::Failed(LogInError::Refused) | sessions::EndOthers::PasswordNeeded) => {

@@ -16,7 +16,7 @@ use crate::http::{Credential, CredentialError, csrf};
 use crate::server::state::App;
 
 /// What every handler needs that asks for a session.
-pub(crate) struct Asked {
+pub(crate) struct RequestContext {
     method: Method,
     /// With the base path, which a nested router takes off.
     uri: Uri,
@@ -26,7 +26,7 @@ pub(crate) struct Asked {
     cookie: &'static str,
 }
 
-impl FromRequestParts<Arc<App>> for Asked {
+impl FromRequestParts<Arc<App>> for RequestContext {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
@@ -41,7 +41,7 @@ impl FromRequestParts<Arc<App>> for Asked {
     }
 }
 
-impl Asked {
+impl RequestContext {
     /// The peer's address; every listener of ours knows it.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))

@@ -24,7 +24,7 @@ use crate::http::problem::Problem;
 use crate::id::{SessionId, Subject};
 use crate::server::login::password::Password;
 use crate::server::login::{Client, LogInError};
-use crate::server::routes::request::Asked;
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -39,8 +39,8 @@ const FRESH: Duration = Duration::from_mins(5);
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     responses((status = 200, body = ShownSession), NoSession, Always)
 )]
-pub(super) async fn show(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    no_store(match app.session_of_any_host(&asked) {
+pub(super) async fn show(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    no_store(match app.session_of_any_host(&context) {
         Ok(session) => Json(json!({ "session": session })).into_response(),
         Err(refusal) => refusal.into_response(),
     })
@@ -52,8 +52,8 @@ pub(super) async fn show(State(app): State<Arc<App>>, asked: Asked) -> Response 
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     responses((status = 200, body = SessionList), NoSession, Always)
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    let session = match app.session(&asked) {
+pub(super) async fn list(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    let session = match app.session(&context) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
@@ -86,13 +86,17 @@ pub(super) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Response 
     params(("id" = String, Path, description = "The session's id")),
     responses((status = 204, description = "Ended"), (status = 404, description = "No such session of this user", body = Problem_, content_type = "application/problem+json"), NoSession, CrossSite, Always)
 )]
-pub(super) async fn end(State(app): State<Arc<App>>, Path(id): Path<String>, asked: Asked) -> Response {
-    let session = match app.acting(&asked) {
+pub(super) async fn end(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    context: RequestContext,
+) -> Response {
+    let session = match app.acting(&context) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
     let Ok(id) = id.parse::<SessionId>() else { return not_yours() };
-    let client = app.client(&asked);
+    let client = app.client(&context);
     match app.service.end_session(&session, id, &client, app.now()).await {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),
         Ok(false) => not_yours(),
@@ -121,8 +125,12 @@ pub(super) struct RevokeOthers {
     request_body(content = Option<RevokeOthers>, description = "Not needed in the first five minutes after the password was given"),
     responses((status = 200, body = RevokedOthers), NoSession, CrossSite, (status = 422, description = "The body is neither empty nor JSON with a password", body = Problem_, content_type = "application/problem+json"), (status = 413, description = "Over 16 KiB"), TooMany, Always)
 )]
-pub(super) async fn revoke_others(State(app): State<Arc<App>>, asked: Asked, body: Bytes) -> Response {
-    let session = match app.acting(&asked) {
+pub(super) async fn revoke_others(
+    State(app): State<Arc<App>>,
+    context: RequestContext,
+    body: Bytes,
+) -> Response {
+    let session = match app.acting(&context) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
@@ -136,7 +144,7 @@ pub(super) async fn revoke_others(State(app): State<Arc<App>>, asked: Asked, bod
             }
         },
     };
-    let client = app.client(&asked);
+    let client = app.client(&context);
     match end_others(&app, &session, password, &client).await {
         Ok(ended) => no_store(Json(json!({ "revoked": ended })).into_response()),
         Err(EndOthers::PasswordNeeded) => {
@@ -199,11 +207,11 @@ pub(super) struct LoggedInElsewhere {
 )]
 pub(super) async fn start(
     State(app): State<Arc<App>>,
-    asked: Asked,
+    context: RequestContext,
     Body(user): Body<LoggedInElsewhere>,
 ) -> Response {
-    if !app.settings.service_credential.admits(&asked.headers) {
-        tracing::warn!(event = "authn_login_fail", address = %asked.peer(), "service credential refused");
+    if !app.settings.service_credential.admits(&context.headers) {
+        tracing::warn!(event = "authn_login_fail", address = %context.peer(), "service credential refused");
         return Problem::new(StatusCode::UNAUTHORIZED, "This needs the service credential.").into_response();
     }
     let now = app.now();
@@ -222,7 +230,7 @@ pub(super) async fn start(
     }
     let client = match user.address {
         Some(address) => Client::new(address, &headers),
-        None => Client::new(asked.peer(), &headers).by_service(),
+        None => Client::new(context.peer(), &headers).by_service(),
     };
     match app.service.log_in_elsewhere(&subject, &user.claims, auth_time, &client, now).await {
         Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),

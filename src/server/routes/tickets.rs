@@ -17,7 +17,7 @@ use crate::error::ConfigError;
 use crate::http::problem::Problem;
 use crate::issuer::TicketError;
 use crate::server::login::tickets::{IssueError, Wanted};
-use crate::server::routes::request::Asked;
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::time::UnixTime;
 
@@ -54,8 +54,12 @@ pub(super) struct TicketAnswer {
     request_body = Ticket,
     responses((status = 200, body = TicketAnswer), NoSession, CrossSite, BadBody, TooMany, Always)
 )]
-pub(super) async fn issue(State(app): State<Arc<App>>, asked: Asked, Body(ticket): Body<Ticket>) -> Response {
-    let session = match app.acting(&asked) {
+pub(super) async fn issue(
+    State(app): State<Arc<App>>,
+    context: RequestContext,
+    Body(ticket): Body<Ticket>,
+) -> Response {
+    let session = match app.acting(&context) {
         Ok(session) => session,
         Err(refusal) => return refusal.into_response(),
     };
@@ -67,7 +71,7 @@ pub(super) async fn issue(State(app): State<Arc<App>>, asked: Asked, Body(ticket
         path: ticket.path.as_deref(),
         lifetime: Duration::from_secs(ticket.max_age.unwrap_or(DEFAULT_MAX_AGE)),
     };
-    match app.service.ticket(&session, &wanted, &app.client(&asked), app.now()) {
+    match app.service.ticket(&session, &wanted, &app.client(&context), app.now()) {
         Ok(ticket) => {
             let expires_at = ticket.session().expires_at();
             no_store(Json(TicketAnswer { ticket: ticket.as_str().to_owned(), expires_at }).into_response())

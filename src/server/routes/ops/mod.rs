@@ -31,7 +31,7 @@ use crate::issuer::store::{SessionRecord, Target};
 use crate::server::login::password::Password;
 use crate::server::operators::COOKIE;
 use crate::server::operators::revoke::Revoke;
-use crate::server::routes::request::Asked;
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::session::Session;
 
@@ -103,8 +103,8 @@ struct Find {
     done: Option<String>,
 }
 
-async fn page(State(app): State<Arc<App>>, Query(query): Query<Find>, asked: Asked) -> Response {
-    let Some(operator) = Operator::of(&app, &asked.headers).await else { return to_log_in() };
+async fn page(State(app): State<Arc<App>>, Query(query): Query<Find>, context: RequestContext) -> Response {
+    let Some(operator) = Operator::of(&app, &context.headers).await else { return to_log_in() };
     let find = query.find.as_deref().map(str::trim).filter(|find| !find.is_empty());
     let found = match find {
         Some(find) => app.operators.find(find, app.now()).await,
@@ -144,8 +144,8 @@ fn to_log_in() -> Response {
     no_store(Redirect::to("/ops/login").into_response())
 }
 
-async fn log_in_page(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    if Operator::of(&app, &asked.headers).await.is_some() {
+async fn log_in_page(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    if Operator::of(&app, &context.headers).await.is_some() {
         return no_store(Redirect::to(BASE).into_response());
     }
     html(&LogInPage { base_path: BASE, username: "", return_to: None, error: None })
@@ -157,11 +157,11 @@ struct LogIn {
     password: Password,
 }
 
-async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<LogIn>) -> Response {
-    if asked.is_cross_site() {
+async fn log_in(State(app): State<Arc<App>>, context: RequestContext, Body(form): Body<LogIn>) -> Response {
+    if context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(&asked);
+    let client = app.client(&context);
     match app.operators.log_in(&form.username, form.password, &client, app.now()).await {
         Ok(token) => {
             let mut response = Redirect::to(BASE).into_response();
@@ -186,12 +186,12 @@ async fn log_in(State(app): State<Arc<App>>, asked: Asked, Body(form): Body<LogI
     }
 }
 
-async fn log_out(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    if asked.is_cross_site() {
+async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    if context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(&asked);
-    if let Some(Operator::Session { session, .. }) = Operator::of(&app, &asked.headers).await
+    let client = app.client(&context);
+    if let Some(Operator::Session { session, .. }) = Operator::of(&app, &context.headers).await
         && let Err(error) = app.service.log_out(&session, &client, app.now()).await
     {
         tracing::error!(%error, "log-out could not be recorded");
@@ -211,11 +211,11 @@ struct End {
     find: Option<String>,
 }
 
-async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -> Response {
-    let Some(operator) = Operator::of(&app, &asked.headers).await else {
+async fn end(State(app): State<Arc<App>>, context: RequestContext, Form(form): Form<End>) -> Response {
+    let Some(operator) = Operator::of(&app, &context.headers).await else {
         return Problem::unauthorized().into_response();
     };
-    if matches!(operator, Operator::Session { .. }) && asked.is_cross_site() {
+    if matches!(operator, Operator::Session { .. }) && context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
     let (what, done) = match (form.session_id, form.subject) {
@@ -224,7 +224,7 @@ async fn end(State(app): State<Arc<App>>, asked: Asked, Form(form): Form<End>) -
         _ => return refused(),
     };
     let Ok(target) = what.target() else { return refused() };
-    let (now, client) = (app.now(), app.client(&asked));
+    let (now, client) = (app.now(), app.client(&context));
     let mut event = what.event(Some(client.address()));
     event.detail = Some(serde_json::json!({ "revoked": done, "operator": operator.name() }));
     if let Target::Session { id, .. } = &target {
@@ -247,8 +247,8 @@ fn refused() -> Response {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response()
 }
 
-async fn events(State(app): State<Arc<App>>, asked: Asked) -> Response {
-    let Some(operator) = Operator::of(&app, &asked.headers).await else {
+async fn events(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+    let Some(operator) = Operator::of(&app, &context.headers).await else {
         return Problem::unauthorized().into_response();
     };
     let Ok(permit) = STREAMS.try_acquire() else {

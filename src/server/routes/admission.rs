@@ -1,0 +1,76 @@
+//! Whose request it is: admission of the token that it carries, with what the
+//! log, the metrics and the detectors are told.
+
+use std::net::IpAddr;
+
+use crate::error::Rejection;
+use crate::event::{Event, EventKind, EventSink as _};
+use crate::http::{Credential, proof};
+use crate::proof::{NewBinding, ProofError};
+use crate::server::hosts::Audiences;
+use crate::server::login::Client;
+use crate::server::routes::request::{Refused, RequestContext};
+use crate::server::state::App;
+use crate::session::Session;
+
+impl App {
+    /// Who asks, through the proxies that are trusted.
+    pub(crate) fn client(&self, context: &RequestContext) -> Client {
+        Client::new(self.client_address(context), &context.headers)
+    }
+
+    /// From where, likewise.
+    pub(crate) fn client_address(&self, context: &RequestContext) -> IpAddr {
+        self.settings.trusted_proxies.client(context.peer(), &context.headers)
+    }
+
+    /// The session of a request. Why it has none is for the log and for the
+    /// challenge.
+    pub(crate) fn session(&self, context: &RequestContext) -> Result<Session, Refused> {
+        self.admitted(context, Audiences::Own)
+    }
+
+    /// The same where an edge may ask on its user's behalf.
+    pub(crate) fn session_of_any_host(&self, context: &RequestContext) -> Result<Session, Refused> {
+        self.admitted(context, Audiences::AnyHost)
+    }
+
+    /// The session of a request that changes something, which another site's
+    /// page must not have made.
+    pub(crate) fn acting(&self, context: &RequestContext) -> Result<Session, Refused> {
+        let by_cookie =
+            !matches!(context.credential(), Ok(Some(Credential::Bearer(_) | Credential::Dpop(_))));
+        if by_cookie && context.is_cross_site() {
+            return Err(Refused::CrossSite);
+        }
+        self.session(context)
+    }
+
+    /// The key that a log-in's proof is for, if it comes with one; not used up.
+    pub(crate) fn binding(&self, context: &RequestContext) -> Result<Option<NewBinding>, ProofError> {
+        if !proof::is_there(&context.headers) {
+            return Ok(None);
+        }
+        let proofs = self.hosts.proofs();
+        proofs.with(context.head(), |request| proofs.proofs().check_log_in(request, self.now())).map(Some)
+    }
+
+    fn admitted(&self, context: &RequestContext, audiences: Audiences) -> Result<Session, Refused> {
+        let credential = context.credential().map_err(|error| {
+            tracing::info!(%error, "request refused");
+            Refused::NoToken
+        })?;
+        let credential = credential.ok_or(Refused::NoToken)?;
+        let now = self.now();
+        let admitted = self.hosts.admit(credential, context.head(), audiences, now);
+        self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
+        if let Ok(session) = &admitted {
+            self.events.used(session.id(), self.client_address(context), now);
+        }
+        admitted.map_err(|rejection| {
+            let address = self.client_address(context);
+            self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));
+            Refused::Rejected(rejection)
+        })
+    }
+}
