@@ -30,11 +30,11 @@ use crate::server::feed::follower::Follower;
 use crate::server::feed::keyring::Keyring;
 use crate::server::feed::publisher::Publisher;
 use crate::server::hosts::Hosts;
-use crate::server::login::LoginService;
+use crate::server::login::LiveTickets;
+use crate::server::login::SessionService;
 use crate::server::login::limits::Limits;
 use crate::server::login::password::PasswordChecker;
 use crate::server::login::throttle::Throttle;
-use crate::server::login::tickets::LiveTickets;
 use crate::server::observe::activity::Live;
 use crate::server::observe::events::Events;
 use crate::server::observe::metrics::{Metrics, Timed};
@@ -104,7 +104,7 @@ impl Issuer {
         let actions = options.config.anomalies.actions()?;
         let events = Events { metrics: metrics.clone(), live: Live::default(), watch };
         let (webhook, courier) = Webhook::open(&options.config.webhook, Arc::clone(&clock))?.unzip();
-        let service = Arc::new(LoginService {
+        let service = Arc::new(SessionService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
@@ -179,7 +179,7 @@ impl Issuer {
 }
 
 /// Ends the sessions that were replaced, whichever process replaced them.
-async fn end_replaced(service: Arc<LoginService<Engine>>, clock: Arc<dyn Clock>) {
+async fn end_replaced(service: Arc<SessionService<Engine>>, clock: Arc<dyn Clock>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;

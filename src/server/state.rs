@@ -15,7 +15,7 @@ use crate::server::feed::edges::Edges;
 use crate::server::feed::keyring::Keyring;
 use crate::server::feed::publisher::Publisher;
 use crate::server::hosts::Hosts;
-use crate::server::login::{LogInError, LoginService};
+use crate::server::login::{LogInError, SessionService};
 use crate::server::observe::events::Events;
 use crate::server::observe::metrics::Timed;
 use crate::server::operators::Operators;
@@ -33,7 +33,7 @@ pub(crate) struct App {
     pub(crate) events: Events,
     pub(crate) keyring: Keyring,
     pub(crate) hosts: Arc<Hosts>,
-    pub(crate) service: Arc<LoginService<Engine>>,
+    pub(crate) service: Arc<SessionService<Engine>>,
     pub(crate) publisher: Publisher<Engine>,
     pub(crate) operators: Operators<Engine>,
     pub(crate) webhook: Option<Webhook>,

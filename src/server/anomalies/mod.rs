@@ -13,14 +13,14 @@ use crate::anomaly::{Anomaly, Watcher};
 use crate::issuer::store::{AuditEvent, Store, Target};
 use crate::server::anomalies::webhook::Webhook;
 use crate::server::config::anomalies::{Action, Actions};
-use crate::server::login::LoginService;
+use crate::server::login::SessionService;
 use crate::server::observe::activity::Live;
 use crate::service::anomaly_log::log_anomaly;
 use crate::time::{Clock, UnixTime};
 
 /// Hears of anomalies, one after the other.
 pub(crate) struct Responder<S> {
-    pub(crate) service: Arc<LoginService<S>>,
+    pub(crate) service: Arc<SessionService<S>>,
     pub(crate) actions: Actions,
     pub(crate) live: Live,
     pub(crate) webhook: Option<Webhook>,

@@ -3,14 +3,18 @@
 
 use std::time::Duration;
 
-use crate::error::{ConfigError, Rejection};
+use crate::error::Rejection;
 use crate::event::{Event, EventKind, EventSink};
 use crate::id::Subject;
-use crate::issuer::store::{SessionRecord, Store, StoreError};
+use crate::issuer::store::{SessionCaps, SessionRecord, Store, StoreError};
 use crate::issuer::{IssuedToken, TicketError};
-use crate::replay::{NonceCache, NonceSettings, Purpose, SingleUse};
+use crate::key::SigningKey;
 use crate::server::hosts::Host;
-use crate::server::login::{Client, LogInError, LoginService, START_ATTEMPTS};
+use crate::server::login::client::Client;
+use crate::server::login::error::LogInError;
+use crate::server::login::live_tickets::TooManyTickets;
+use crate::server::login::service::SessionService;
+use crate::server::login::start::NewRecord;
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -29,31 +33,8 @@ pub(crate) struct Wanted<'a> {
 pub(crate) enum IssueError {
     #[error(transparent)]
     Ticket(#[from] TicketError),
-    /// The session has as many live tickets as it may have, or all have.
-    #[error("too many live tickets")]
-    TooMany,
-}
-
-/// The live tickets that this process made, so that nobody fills the caches of
-/// those that redeem them.
-pub(crate) struct LiveTickets(NonceCache);
-
-impl LiveTickets {
-    pub(crate) fn new() -> Result<Self, ConfigError> {
-        // Nothing that is made here can be from before the start.
-        let settings = NonceSettings { proofs: 1, ..NonceSettings::default() };
-        NonceCache::with_settings(settings, UnixTime::EPOCH).map(Self)
-    }
-
-    fn count(&self, ticket: &Session, now: UnixTime) -> Result<(), IssueError> {
-        let made = SingleUse {
-            session: ticket.id(),
-            nonce: *ticket.token_id().as_bytes(),
-            issued: ticket.issued_at(),
-            until: ticket.expires_at(),
-        };
-        self.0.admit(Purpose::Ticket, &made, Duration::ZERO, now).map_err(|_| IssueError::TooMany)
-    }
+    #[error(transparent)]
+    TooMany(#[from] TooManyTickets),
 }
 
 /// Why a hop's ticket opens nothing.
@@ -77,7 +58,7 @@ impl<E: Into<LogInError>> From<E> for HopError {
     }
 }
 
-impl<S: Store> LoginService<S> {
+impl<S: Store> SessionService<S> {
     /// A single-use token of `session`.
     pub(crate) fn ticket(
         &self,
@@ -86,10 +67,7 @@ impl<S: Store> LoginService<S> {
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, IssueError> {
-        let keys = self
-            .keyring
-            .signing_keys(&self.revocations.revoked_keys(), now)
-            .map_err(|error| IssueError::Ticket(error.into()))?;
+        let keys = self.signing_keys(now).map_err(|error| IssueError::Ticket(error.into()))?;
         let Wanted { audience, path, lifetime } = *wanted;
         let ticket = self.minter.ticket(keys.newest(), session, audience, lifetime, path, now)?;
         self.live_tickets.count(ticket.session(), now)?;
@@ -133,24 +111,20 @@ impl<S: Store> LoginService<S> {
             return Err(HopError::Refused(Rejection::Revoked { by: "session" }));
         };
         let (address, agent) = (record.address, record.user_agent);
-        let keys = self.keyring.signing_keys(&self.revocations.revoked_keys(), now)?;
-        let mut started = self.store.earliest_start(&subject, now).await?;
-        for _ in 0..START_ATTEMPTS {
-            let token = self.minter.child(keys.newest(), &parent, &host.audience, started, now)?;
-            let session = token.session();
-            let record = SessionRecord { parent: Some(parent.id()), ..SessionRecord::new(session)? };
-            let record = record.client(address.clone(), agent.as_deref());
-            let event = client.event("session_created", Some(session.subject()), Some(session.id()));
-            match self.store.insert_session(record, Some(event), now).await {
-                Err(StoreError::StartRevoked { earliest }) => started = earliest,
-                Err(error) => return Err(error.into()),
-                Ok(()) => {
-                    let event = Event::new(EventKind::SessionCreated, now).session(session.id());
-                    self.events.record(event.of(Some(subject)));
-                    return Ok(token);
-                }
-            }
-        }
-        Err(LogInError::Busy.into())
+        let mint = |key: &SigningKey, started| self.minter.child(key, &parent, &host.audience, started, now);
+        let row = |session: &Session| {
+            let row = SessionRecord { parent: Some(parent.id()), ..SessionRecord::new(session)? };
+            let audit = client.event("session_created", Some(session.subject()), Some(session.id()));
+            // Cross-host log-in has bounds of its own: no cap of log-ins counts it.
+            Ok(NewRecord {
+                row: row.client(address.clone(), agent.as_deref()),
+                caps: SessionCaps::default(),
+                audit,
+            })
+        };
+        let (token, _) = self.start_session(&subject, now, mint, row).await?;
+        let event = Event::new(EventKind::SessionCreated, now).session(token.session().id());
+        self.events.record(event.of(Some(subject)));
+        Ok(token)
     }
 }

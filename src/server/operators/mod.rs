@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::id::Subject;
-use crate::issuer::store::{Role, SessionRecord, Store, StoreError};
+use crate::issuer::store::{Role, SessionCaps, SessionRecord, Store, StoreError};
 use crate::issuer::{IssuedToken, Minter, NewSession};
+use crate::key::SigningKey;
 use crate::policy::{LifetimeSettings, Lifetimes, StalePolicy};
 use crate::server::config::Config;
 use crate::server::login::password::Password;
-use crate::server::login::{Client, LogInError, LoginService};
+use crate::server::login::{Client, LogInError, NewRecord, SessionService};
 use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verifier::Verifier;
@@ -27,12 +28,10 @@ pub(crate) const COOKIE: &str = "__Host-ops";
 /// How long an operator is logged in. The token is not renewed: NIST SP
 /// 800-63B-4 §2.2.3 has an hour as the longest inactivity at AAL2.
 const LIFETIME: Duration = Duration::from_hours(1);
-/// How often a log-in that a revocation overtook is minted again.
-const START_ATTEMPTS: usize = 3;
 
 /// Logs operators in, and knows them again.
 pub(crate) struct Operators<S> {
-    service: Arc<LoginService<S>>,
+    service: Arc<SessionService<S>>,
     minter: Minter,
     verifier: Verifier,
 }
@@ -41,7 +40,7 @@ impl<S: Store> Operators<S> {
     /// # Errors
     /// [`ConfigError::Builder`] if ordinary tokens are for the operators'
     /// audience.
-    pub(crate) fn new(service: Arc<LoginService<S>>, config: &Config) -> Result<Self, ConfigError> {
+    pub(crate) fn new(service: Arc<SessionService<S>>, config: &Config) -> Result<Self, ConfigError> {
         let hosts = config.hosts.iter().map(|host| &*host.audience);
         if hosts.chain(config.tokens.audience.as_deref()).any(|audience| audience == AUDIENCE) {
             return Err(ConfigError::Builder(
@@ -85,10 +84,7 @@ impl<S: Store> Operators<S> {
             tracing::warn!(event = "authz_fail", address = %client.address(), "a user who is no operator");
             return Err(LogInError::Refused);
         }
-        let service = &self.service;
-        let keys = service.keyring.signing_keys(&service.revocations.revoked_keys(), now)?;
-        let mut started = service.store.earliest_start(&user.name, now).await?;
-        for _ in 0..START_ATTEMPTS {
+        let mint = |key: &SigningKey, started| {
             let new = NewSession {
                 subject: &user.name,
                 claims: &(),
@@ -97,18 +93,15 @@ impl<S: Store> Operators<S> {
                 ends: None,
                 bound_to: None,
             };
-            let token = self.minter.start(keys.newest(), &new, now)?;
-            let session = token.session();
-            let mut record = client.record(session)?;
-            record.password_version = Some(user.password_version);
-            let event = client.event("operator_logged_in", Some(session.subject()), Some(session.id()));
-            match service.store.insert_session(record, Some(event), now).await {
-                Err(StoreError::StartRevoked { earliest }) => started = earliest,
-                Err(error) => return Err(error.into()),
-                Ok(()) => return Ok(token),
-            }
-        }
-        Err(LogInError::Busy)
+            self.minter.start(key, &new, now)
+        };
+        let record = |session: &Session| {
+            let mut row = client.record(session)?;
+            row.password_version = Some(user.password_version);
+            let audit = client.event("operator_logged_in", Some(session.subject()), Some(session.id()));
+            Ok(NewRecord { row, caps: SessionCaps::default(), audit })
+        };
+        Ok(self.service.start_session(&user.name, now, mint, record).await?.0)
     }
 
     /// The operator whose token this is: admitted, not revoked, and an operator

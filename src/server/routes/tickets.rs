@@ -83,7 +83,7 @@ pub(super) async fn issue(
 /// What there is to do about a ticket that could not be made.
 pub(super) fn refused(error: &IssueError) -> Response {
     match error {
-        IssueError::TooMany => {
+        IssueError::TooMany(_) => {
             let detail = "There are too many unused tickets. Use them, or wait until they are over.";
             let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(DEFAULT_MAX_AGE));

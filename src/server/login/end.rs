@@ -1,0 +1,101 @@
+//! Ending sessions.
+
+use std::net::IpAddr;
+
+use crate::event::{Event, EventKind, EventSink as _};
+use crate::id::{SessionId, Subject};
+use crate::issuer::store::{AuditEvent, Revoked, Store, StoreError, Target};
+use crate::server::login::client::Client;
+use crate::server::login::error::LogInError;
+use crate::server::login::service::SessionService;
+use crate::session::Session;
+use crate::time::UnixTime;
+
+impl<S: Store> SessionService<S> {
+    /// Ends the sessions that a reauthentication replaced a grace ago. To be
+    /// called every second or so.
+    pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
+        if let Some(revoked) = self.store.end_replaced(now).await? {
+            for _ in 0..revoked.added {
+                self.events.record(Event::new(EventKind::SessionEnded, now));
+            }
+            self.catch_up(now).await;
+        }
+        Ok(())
+    }
+
+    /// Ends sessions for good: on disk before it is said, and known to this
+    /// process's own requests at once. `from` is who ends them, if somebody
+    /// context.
+    pub(crate) async fn revoke(
+        &self,
+        target: Target,
+        event: Option<AuditEvent>,
+        from: Option<IpAddr>,
+        now: UnixTime,
+    ) -> Result<Revoked, StoreError> {
+        let (of, mut ended) = (target.name(), ended(&target, now));
+        ended.address = from;
+        let revoked = self.store.revoke(target, event, now).await?;
+        if revoked.added > 0 {
+            self.events.metrics.revoked(of);
+            self.events.record(ended);
+        }
+        self.catch_up(now).await;
+        Ok(revoked)
+    }
+
+    /// Ends a session, with what it hangs on and what hangs on it: whoever logs
+    /// out at one host is logged out at all of them.
+    pub(crate) async fn log_out(
+        &self,
+        session: &Session,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
+        let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
+        self.revoke(target, Some(event), Some(client.address()), now).await.map(drop)
+    }
+
+    /// Ends another session of the same user, on all hosts; whether it was theirs.
+    pub(crate) async fn end_session(
+        &self,
+        session: &Session,
+        id: SessionId,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let found = self.store.find_session(id).await?;
+        let Some(record) = found.filter(|record| record.subject.as_str() == session.subject()) else {
+            return Ok(false);
+        };
+        let target = Target::Family { id, ends: Some(record.ends) };
+        let event = client.event("session_ended", Some(session.subject()), Some(id));
+        self.revoke(target, Some(event), Some(client.address()), now).await?;
+        Ok(true)
+    }
+
+    /// Ends every other session of the same user.
+    pub(crate) async fn end_others(
+        &self,
+        session: &Session,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<Revoked, LogInError> {
+        let target =
+            Target::OtherSessions { subject: Subject::new(session.subject())?, except: session.id() };
+        let event = client.event("other_sessions_ended", Some(session.subject()), Some(session.id()));
+        Ok(self.revoke(target, Some(event), Some(client.address()), now).await?)
+    }
+}
+
+/// That something was ended: one session, those of one user, or many.
+fn ended(target: &Target, now: UnixTime) -> Event {
+    let event = Event::new(EventKind::SessionEnded, now);
+    match target {
+        Target::Session { id, .. } | Target::Family { id, .. } => event.session(*id),
+        Target::Subject(subject) | Target::OtherSessions { subject, .. } => event.of(Some(subject.clone())),
+        Target::Key(_) | Target::All => event,
+    }
+}

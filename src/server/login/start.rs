@@ -1,0 +1,222 @@
+//! Starting a session: after a password, for another log-in, as a step-up.
+
+use std::time::Duration;
+
+use crate::error::ConfigError;
+use crate::event::{EventKind, EventSink as _, Limit};
+use crate::id::{SessionId, Subject, SubjectHash};
+use crate::issuer::store::{AuditEvent, CapScope, MadeRoom, SessionCaps, SessionRecord, Store, StoreError};
+use crate::issuer::{IssuedToken, NewSession};
+use crate::key::SigningKey;
+use crate::proof::NewBinding;
+use crate::server::login::client::Client;
+use crate::server::login::error::LogInError;
+use crate::server::login::password::Password;
+use crate::server::login::service::SessionService;
+use crate::session::Session;
+use crate::time::UnixTime;
+
+/// How often a session that a revocation overtook is minted again.
+const START_ATTEMPTS: usize = 3;
+/// When to try again if there are too many sessions: some may have ended.
+const SESSIONS_RETRY: Duration = Duration::from_mins(1);
+
+/// What the store keeps of a new session.
+pub(crate) struct NewRecord {
+    pub(crate) row: SessionRecord,
+    /// How many live sessions there may be.
+    pub(crate) caps: SessionCaps,
+    pub(crate) audit: AuditEvent,
+}
+
+const fn limit_of(scope: CapScope) -> Limit {
+    match scope {
+        CapScope::Account => Limit::SessionsOfAccount,
+        CapScope::Network => Limit::SessionsOfAddress,
+    }
+}
+
+/// What a new session is made of.
+struct Start<'a> {
+    subject: &'a Subject,
+    claims: &'a serde_json::Value,
+    auth_time: UnixTime,
+    ends: Option<UnixTime>,
+    bound_to: Option<[u8; 32]>,
+    password_version: Option<u64>,
+    /// The session that this one takes the place of.
+    replaces: Option<SessionId>,
+}
+
+impl<S: Store> SessionService<S> {
+    /// Checks the password and starts a session with a new id, whatever token
+    /// the client may have come with; bound to the key of `binding`, if there
+    /// is one.
+    pub(crate) async fn log_in(
+        &self,
+        name: &str,
+        password: Password,
+        binding: Option<NewBinding>,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, LogInError> {
+        let user = self.authenticate(name, password, None, client, now).await?;
+        // Used up only now: a stranger's proofs must not fill the cache.
+        let accept = |binding| self.hosts.proofs().proofs().accept(binding, now);
+        let bound_to = binding.map(accept).transpose()?;
+        let claims = user.claims.unwrap_or_default();
+        let start = Start {
+            subject: &user.name,
+            claims: &claims,
+            auth_time: now,
+            ends: None,
+            bound_to,
+            password_version: Some(user.password_version),
+            replaces: None,
+        };
+        self.start(&start, client, now).await
+    }
+
+    /// Starts a session for somebody whom another log-in has authenticated.
+    pub(crate) async fn log_in_elsewhere(
+        &self,
+        subject: &Subject,
+        claims: &serde_json::Value,
+        auth_time: UnixTime,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, LogInError> {
+        let start = Start {
+            subject,
+            claims,
+            auth_time,
+            ends: None,
+            bound_to: None,
+            password_version: None,
+            replaces: None,
+        };
+        self.start(&start, client, now).await
+    }
+
+    /// A new session with the same end, authenticated now, with the claims
+    /// that the user has now. The old one ends after the grace, so that
+    /// requests under way end well.
+    pub(crate) async fn reauthenticate(
+        &self,
+        session: &Session,
+        password: Password,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, LogInError> {
+        let user = self.authenticate(session.subject(), password, Some(session), client, now).await?;
+        let claims = user.claims.unwrap_or_default();
+        let start = Start {
+            subject: &user.name,
+            claims: &claims,
+            auth_time: now,
+            ends: Some(session.ends_at()),
+            bound_to: session.bound_to().copied(),
+            password_version: Some(user.password_version),
+            replaces: Some(session.id()),
+        };
+        self.start(&start, client, now).await
+    }
+
+    /// Starts a session within the limits, and says so.
+    async fn start(
+        &self,
+        start: &Start<'_>,
+        client: &Client,
+        now: UnixTime,
+    ) -> Result<IssuedToken, LogInError> {
+        let address = client.limited_address();
+        if let Err(limited) = self.limits.new_session(SubjectHash::of(start.subject.as_str()), address) {
+            self.too_many(limited.limit, start.subject, client, now).await;
+            return Err(LogInError::Limited(limited));
+        }
+        let mint = |key: &SigningKey, started| {
+            let new = NewSession {
+                subject: start.subject,
+                claims: start.claims,
+                started,
+                auth_time: start.auth_time,
+                ends: start.ends,
+                bound_to: start.bound_to,
+            };
+            self.minter.start(key, &new, now)
+        };
+        let record = |session: &Session| {
+            let mut row = client.record(session)?;
+            row.password_version = start.password_version;
+            let grace = self.minter.lifetimes().renewal_grace();
+            row.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
+            let audit = client.event("session_created", Some(session.subject()), Some(session.id()));
+            Ok(NewRecord { row, caps: self.limits.caps(address, start.replaces), audit })
+        };
+        match self.start_session(start.subject, now, mint, record).await {
+            Ok((token, evicted)) => {
+                self.made_room(&evicted, client, now).await;
+                let event = client.happened(EventKind::SessionCreated, now).session(token.session().id());
+                self.events.record(event.of(Some(start.subject.clone())));
+                Ok(token)
+            }
+            Err(LogInError::Store(StoreError::SessionsExceeded(scope))) => {
+                let limit = limit_of(scope);
+                self.too_many(limit, start.subject, client, now).await;
+                Err(LogInError::Limited(self.limits.hit(limit, SESSIONS_RETRY)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Mints a token and enters its session in the store. A revocation may come
+    /// in between and cover the start: then it mints again, with a later one.
+    ///
+    /// `mint` is given the start; `record` makes the store's row and the line of
+    /// the audit trail. What the store evicted to make room is answered as well.
+    ///
+    /// Errors: those of `mint` and of the store, and [`LogInError::Busy`] if
+    /// revocations keep coming.
+    pub(crate) async fn start_session(
+        &self,
+        subject: &Subject,
+        now: UnixTime,
+        mint: impl Fn(&SigningKey, UnixTime) -> Result<IssuedToken, ConfigError>,
+        record: impl Fn(&Session) -> Result<NewRecord, ConfigError>,
+    ) -> Result<(IssuedToken, Vec<MadeRoom>), LogInError> {
+        let keys = self.signing_keys(now)?;
+        let mut started = self.store.earliest_start(subject, now).await?;
+        for _ in 0..START_ATTEMPTS {
+            let token = mint(keys.newest(), started)?;
+            let NewRecord { row, caps, audit } = record(token.session())?;
+            match self.store.insert_session_within(row, caps, Some(audit), now).await {
+                Err(StoreError::StartRevoked { earliest }) => started = earliest,
+                Err(error) => return Err(error.into()),
+                Ok(evicted) => return Ok((token, evicted)),
+            }
+        }
+        Err(LogInError::Busy)
+    }
+
+    /// Says that sessions were too many, and which were ended for that.
+    async fn made_room(&self, made: &[MadeRoom], client: &Client, now: UnixTime) {
+        for room in made {
+            let limit = limit_of(room.scope);
+            self.limits.hit(limit, Duration::ZERO);
+            for kind in [EventKind::SessionsExceeded(limit), EventKind::SessionEnded] {
+                let event = client.happened(kind, now).session(room.id);
+                self.events.record(event.of(Some(room.subject.clone())));
+            }
+        }
+        if !made.is_empty() {
+            self.catch_up(now).await;
+        }
+    }
+
+    /// Says that a session was not started since there were too many.
+    async fn too_many(&self, limit: Limit, subject: &Subject, client: &Client, now: UnixTime) {
+        let kind = EventKind::SessionsExceeded(limit);
+        self.events.record(client.happened(kind, now).of(Some(subject.clone())));
+        self.audit(client.event(kind.name(), Some(subject.as_str()), None), now).await;
+    }
+}
