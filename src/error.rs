@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::id::KeyId;
+use crate::id::{IdError, KeyId, SubjectError};
 use crate::time::UnixTime;
 
 /// Something in the set-up is wrong. The text says what to do about it.
@@ -67,19 +67,12 @@ pub enum ConfigError {
     /// The server's socket failed.
     #[error("the server stopped: {0}")]
     Serve(String),
-    /// A subject outside 1 to 255 bytes, or with control characters.
-    #[error("a subject is 1 to 255 bytes of UTF-8 without control characters")]
-    Subject,
-    /// An id that is not the hex that it is written in.
-    #[error("a {what} is {digits} lowercase hex digits, not '{found}'")]
-    Id {
-        /// Which kind of id.
-        what: &'static str,
-        /// How many hex digits it has.
-        digits: usize,
-        /// What was given, at most 80 characters of it.
-        found: String,
-    },
+    /// A subject that can't be used.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// An id that can't be read.
+    #[error(transparent)]
+    Id(#[from] IdError),
     /// A lifetime that is not usable; the text names it.
     #[error("{0}")]
     Lifetimes(String),

@@ -5,7 +5,20 @@ use core::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::error::ConfigError;
+/// A text that is not the hex of an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a {what} is {digits} lowercase hex digits, not '{found}'")]
+pub struct IdError {
+    what: &'static str,
+    digits: usize,
+    /// At most 80 characters of what was given.
+    found: String,
+}
+
+/// A subject outside of 1 to 255 bytes, or with control characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a subject is 1 to 255 bytes of UTF-8 without control characters")]
+pub struct SubjectError;
 
 macro_rules! bytes_id {
     ($(#[$doc:meta])* $name:ident, $len:literal, $what:literal) => {
@@ -38,11 +51,11 @@ macro_rules! bytes_id {
         }
 
         impl FromStr for $name {
-            type Err = ConfigError;
+            type Err = IdError;
 
             /// Reads exactly the lowercase hex that [`Display`](fmt::Display) writes.
-            fn from_str(text: &str) -> Result<Self, ConfigError> {
-                parse_hex(text).map(Self).ok_or_else(|| ConfigError::Id {
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                parse_hex(text).map(Self).ok_or_else(|| IdError {
                     what: $what,
                     digits: 2 * $len,
                     found: text.chars().take(80).collect(),
@@ -166,11 +179,11 @@ impl Subject {
     pub const MAX_BYTES: usize = 255;
 
     /// # Errors
-    /// [`ConfigError::Subject`] if `text` is empty, longer than 255 bytes or
+    /// [`SubjectError`] if `text` is empty, longer than 255 bytes or
     /// has a control character.
-    pub fn new(text: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+    pub fn new(text: impl Into<Box<str>>) -> Result<Self, SubjectError> {
         let text = text.into();
-        if Self::allows(&text) { Ok(Self(text)) } else { Err(ConfigError::Subject) }
+        if Self::allows(&text) { Ok(Self(text)) } else { Err(SubjectError) }
     }
 
     /// Whether `text` could be a subject.

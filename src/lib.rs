@@ -82,7 +82,7 @@ mod wire;
 #[cfg(feature = "axum")]
 pub use crate::http::SessionLayer;
 pub use error::{ConfigError, Malformed, Reason, Rejection};
-pub use id::{KeyId, SessionId, Subject, SubjectHash, TokenId};
+pub use id::{IdError, KeyId, SessionId, Subject, SubjectError, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
 pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys, TicketError};
 pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};

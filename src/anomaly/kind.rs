@@ -1,7 +1,5 @@
 //! The kinds of anomaly, and what each is called.
 
-use super::rules::Rule;
-
 /// What an [`Anomaly`](super::Anomaly) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -112,26 +110,6 @@ impl AnomalyKind {
     #[must_use]
     pub const fn has_proven_owner(self) -> bool {
         matches!(self, Self::CreationFlood | Self::Replay | Self::RenewalReuse | Self::SessionOnManyNetworks)
-    }
-
-    /// The threshold and the window unless configured otherwise.
-    #[must_use]
-    pub const fn default_rule(self) -> Rule {
-        let (threshold, seconds) = match self {
-            Self::TokenGuessing => (20, 60),
-            Self::PasswordGuessing => (20, 600),
-            Self::PasswordSpraying => (10, 600),
-            Self::DistributedGuessing => (5, 600),
-            Self::CredentialStuffing => (100, 600),
-            Self::CreationFlood => (60, 60),
-            Self::Replay => (3, 300),
-            Self::RenewalReuse => (1, 60),
-            Self::SessionOnManyNetworks => (4, 300),
-            Self::ClockTrouble => (5, 300),
-            Self::StaleEdge => (30, 3600),
-            Self::NoncesFull => (1, 300),
-        };
-        Rule::of(threshold, seconds)
     }
 }
 

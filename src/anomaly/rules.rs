@@ -19,7 +19,23 @@ impl Rule {
     /// Longest window.
     pub const MAX_WINDOW: Duration = Duration::from_hours(24);
 
-    pub(super) const fn of(threshold: u32, seconds: u64) -> Self {
+    /// The threshold and the window of a kind unless configured otherwise.
+    #[must_use]
+    pub const fn default_for(kind: AnomalyKind) -> Self {
+        let (threshold, seconds) = match kind {
+            AnomalyKind::TokenGuessing => (20, 60),
+            AnomalyKind::PasswordGuessing => (20, 600),
+            AnomalyKind::PasswordSpraying => (10, 600),
+            AnomalyKind::DistributedGuessing => (5, 600),
+            AnomalyKind::CredentialStuffing => (100, 600),
+            AnomalyKind::CreationFlood => (60, 60),
+            AnomalyKind::Replay => (3, 300),
+            AnomalyKind::RenewalReuse => (1, 60),
+            AnomalyKind::SessionOnManyNetworks => (4, 300),
+            AnomalyKind::ClockTrouble => (5, 300),
+            AnomalyKind::StaleEdge => (30, 3600),
+            AnomalyKind::NoncesFull => (1, 300),
+        };
         Self { threshold, window: Duration::from_secs(seconds) }
     }
 
@@ -101,7 +117,7 @@ impl Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            by_kind: AnomalyKind::ALL.map(AnomalyKind::default_rule),
+            by_kind: AnomalyKind::ALL.map(Rule::default_for),
             keys: Self::DEFAULT_KEYS,
             clock_step: Duration::from_secs(5),
         }

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::error::ConfigError;
+use crate::id::SubjectError;
 use crate::issuer::store::SqliteStore;
 use crate::time::UnixTime;
 
@@ -71,6 +72,12 @@ pub(crate) enum Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
+        Self::Setup(error.to_string())
+    }
+}
+
+impl From<SubjectError> for Failure {
+    fn from(error: SubjectError) -> Self {
         Self::Setup(error.to_string())
     }
 }

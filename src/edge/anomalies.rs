@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Edge;
+use super::state::Edge;
 use crate::anomaly::Watcher;
 use crate::service::anomaly_log::log_anomaly;
 

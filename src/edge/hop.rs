@@ -17,9 +17,9 @@ use rand::TryRng;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::Edge;
 use super::issuer::IssuerError;
 use super::pages::Page;
+use super::state::{CrossHost, Edge};
 use crate::http::cookie;
 use crate::http::problem::Problem;
 use crate::id::hex;
@@ -29,16 +29,6 @@ const STATE_COOKIE: &str = "__Host-hallpass-state";
 const STATE_AGE: time::Duration = time::Duration::minutes(15);
 /// Longest ticket or state that is looked at, in characters.
 const MAX_LENGTH: usize = 4096;
-
-/// What the edge needs to know for it.
-pub(super) struct Hop {
-    /// This host's own origin.
-    pub(super) origin: String,
-    /// The issuer as browsers reach it.
-    pub(super) public_issuer: String,
-    /// Whom its sessions are for: this host alone.
-    pub(super) audience: String,
-}
 
 #[derive(Deserialize)]
 pub(super) struct Start {
@@ -105,7 +95,7 @@ struct Refused {
 
 async fn arrive(
     edge: &Edge,
-    hop: &Hop,
+    hop: &CrossHost,
     query: &Callback,
     peer: SocketAddr,
     headers: &HeaderMap,

@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
-use super::Edge;
+use super::state::Edge;
 use crate::error::Rejection;
 use crate::http::navigation::is_navigation;
 use crate::http::problem::Problem;

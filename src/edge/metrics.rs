@@ -1,17 +1,13 @@
 //! What `/metrics` tells.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::Edge;
-use super::verify::Verdict;
+use super::verdict::Verdict;
 use crate::anomaly::AnomalyKind;
 use crate::error::ConfigError;
-use crate::time::UnixTime;
 
 /// In seconds: from a cached token to the renewal client's patience and beyond.
 const BUCKETS: [f64; 12] =
@@ -19,37 +15,37 @@ const BUCKETS: [f64; 12] =
 
 /// The edge's own registry.
 pub(super) struct Metrics {
-    registry: Registry,
+    pub(super) registry: Registry,
     verdicts: IntCounterVec,
     hops: IntCounterVec,
-    renewals: IntCounterVec,
+    pub(super) renewals: IntCounterVec,
     anomalies: IntCounterVec,
-    events_dropped: IntCounter,
+    pub(super) events_dropped: IntCounter,
     verify_duration: Histogram,
-    list: List,
-    feed: Feed,
-    cache: Cache,
+    pub(super) list: List,
+    pub(super) feed: Feed,
+    pub(super) cache: Cache,
     /// One scrape at a time brings what is counted elsewhere up to date.
-    scrape: Mutex<()>,
+    pub(super) scrape: Mutex<()>,
 }
 
-struct Feed {
-    age: IntGauge,
-    epoch: IntGauge,
-    sequence: IntGauge,
-    failures: IntGauge,
+pub(super) struct Feed {
+    pub(super) age: IntGauge,
+    pub(super) epoch: IntGauge,
+    pub(super) sequence: IntGauge,
+    pub(super) failures: IntGauge,
 }
 
-struct List {
-    entries: IntGauge,
-    bytes: IntGauge,
+pub(super) struct List {
+    pub(super) entries: IntGauge,
+    pub(super) bytes: IntGauge,
 }
 
-struct Cache {
-    hits: IntCounter,
-    misses: IntCounter,
-    tokens: IntGauge,
-    bytes: IntGauge,
+pub(super) struct Cache {
+    pub(super) hits: IntCounter,
+    pub(super) misses: IntCounter,
+    pub(super) tokens: IntGauge,
+    pub(super) bytes: IntGauge,
 }
 
 impl Metrics {
@@ -139,45 +135,4 @@ impl Metrics {
     pub(super) fn count_hop(&self, outcome: &'static str) {
         self.hops.with_label_values(&[outcome]).inc();
     }
-
-    /// The text format, with what is counted elsewhere.
-    pub(super) fn text(&self, edge: &Edge, now: UnixTime) -> Result<String, prometheus::Error> {
-        let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = edge.feed.status();
-        self.feed.age.set(status.age(now).map_or(-1, |age| saturating(age.as_secs())));
-        if let Some(position) = status.position {
-            self.feed.epoch.set(saturating(position.epoch));
-            self.feed.sequence.set(saturating(position.sequence));
-        }
-        self.feed.failures.set(saturating(status.failures));
-        let counts = edge.renewal.counts();
-        for (outcome, total) in [
-            ("renewed", counts.renewed),
-            ("not_due", counts.not_due),
-            ("refused", counts.refused),
-            ("failed", counts.failed),
-        ] {
-            bring(&self.renewals.with_label_values(&[outcome]), total);
-        }
-        bring(&self.events_dropped, edge.watch.dropped());
-        let list = edge.revocations.snapshot();
-        self.list.entries.set(saturating(list.len() as u64));
-        self.list.bytes.set(saturating(list.heap_bytes() as u64));
-        if let Some(counts) = edge.verifier.token_cache_counts() {
-            bring(&self.cache.hits, counts.hits);
-            bring(&self.cache.misses, counts.misses);
-            self.cache.tokens.set(saturating(counts.tokens as u64));
-            self.cache.bytes.set(saturating(counts.bytes as u64));
-        }
-        TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-/// Counters are counted elsewhere, and only grow.
-fn bring(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-fn saturating(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

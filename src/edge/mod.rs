@@ -13,6 +13,9 @@ mod issuer;
 mod logout;
 mod metrics;
 mod pages;
+mod scrape;
+mod state;
+mod verdict;
 mod verify;
 
 use std::net::SocketAddr;
@@ -29,51 +32,30 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use self::config::{Options, ReturnTargets};
-use self::hop::Hop;
 use self::issuer::IssuerClient;
 use self::metrics::Metrics;
+use self::state::{CrossHost, Edge};
 use self::verify::{VERIFY, VERIFY_OPTIONAL};
 use crate::anomaly::{Rules, Watch, Watcher};
 use crate::error::ConfigError;
 use crate::files;
+use crate::http::csrf;
 use crate::http::problem::Problem;
-use crate::http::{SessionCookie, TrustedProxies, csrf};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
-use crate::revocation::sync::{FeedClient, FeedHandle};
-use crate::revocation::{FeedKeys, RevocationList};
-use crate::server::config::limits::LimitsTable;
-use crate::service::connections::Gate;
+use crate::revocation::FeedKeys;
+use crate::revocation::sync::FeedClient;
+use crate::service::connections::{ConnectionLimiter, ConnectionLimits};
 use crate::service::listen::Listener;
 use crate::service::style::style_sheet;
-use crate::time::{Clock, SystemClock, UnixTime};
+use crate::time::SystemClock;
 use crate::verifier::Verifier;
 
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// No route reads a body.
 const MAX_BODY: usize = 1024;
-
-/// What every route shares.
-struct Edge {
-    verifier: Verifier,
-    feed: FeedHandle,
-    revocations: RevocationList,
-    issuer: IssuerClient,
-    renewal: RenewClient,
-    trusted_proxies: TrustedProxies,
-    /// Whose pages may make requests that change something.
-    origins: csrf::Origins,
-    base_path: String,
-    cookie: SessionCookie,
-    return_targets: ReturnTargets,
-    /// There if the issuer is on another host.
-    hop: Option<Hop>,
-    metrics: Metrics,
-    watch: Watch,
-    stale_after: Duration,
-}
 
 /// The forward-auth service, set up and not serving yet.
 pub(crate) struct EdgeService {
@@ -124,7 +106,7 @@ impl EdgeService {
             (None, _) => None,
             (Some(origin), Some(audience)) => {
                 let public_issuer = public_issuer.trim_end_matches('/').to_owned();
-                Some(Hop { origin, public_issuer, audience })
+                Some(CrossHost { origin, public_issuer, audience })
             }
             (Some(_), None) => {
                 return Err(ConfigError::Builder(
@@ -149,11 +131,9 @@ impl EdgeService {
             watch,
             stale_after: options.stale_after,
         };
-        let limits = LimitsTable::default();
         // All that its proxies ask comes from their addresses.
-        let gate =
-            Gate::new(limits.connections, limits.connections_per_address, edge.trusted_proxies.clone());
-        let listener = Listener::bind(options.listen, options.transport)?.gated(gate);
+        let limiter = ConnectionLimiter::new(ConnectionLimits::default(), edge.trusted_proxies.clone());
+        let listener = Listener::bind(options.listen, options.transport)?.limited(limiter);
         Ok(Self { edge: Arc::new(edge), listener, feed, watcher })
     }
 
@@ -235,12 +215,5 @@ async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
             tracing::error!(%error, "the metrics could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
-    }
-}
-
-impl Edge {
-    #[expect(clippy::unused_self, reason = "the outermost layer reads the clock, and here is where")]
-    fn now(&self) -> UnixTime {
-        SystemClock.now()
     }
 }

@@ -4,10 +4,14 @@
 use serde_json::{Map, Value};
 
 use crate::proof::error::ProofError;
+use crate::proof::json;
 use crate::proof::key::ClientKey;
-use crate::proof::{MAX_PROOF_CHARS, json};
 use crate::time::UnixTime;
 use crate::wire::text;
+
+/// Longest proof, in characters. One with a P-256 key and a long URI has some
+/// 700.
+pub const MAX_PROOF_CHARS: usize = 4096;
 
 /// Longest `jti`, in bytes. RFC 9449 §11.1 lets a server refuse large ones.
 const MAX_JTI_BYTES: usize = 256;

@@ -32,12 +32,9 @@ use crate::time::UnixTime;
 use crate::wire::text;
 
 pub use self::error::{ProofError, wants_nonce};
+pub use self::jwt::MAX_PROOF_CHARS;
 use self::jwt::{Claims, Proof};
 pub use self::nonce::ServerNonces;
-
-/// Longest proof, in characters. One with a P-256 key and a long URI has some
-/// 700.
-pub const MAX_PROOF_CHARS: usize = 4096;
 
 /// What of a request its proof is about.
 #[derive(Clone, Copy)]

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::memory::Known;
-use super::{Renewed, Shared, Successor};
+use super::state::RenewalState;
+use super::successor::{Renewed, Successor};
 use crate::outbound::{self, BodyError};
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -49,7 +50,7 @@ impl From<reqwest::Error> for Failure {
 
 /// A question that is about to be asked.
 pub(super) struct Asking {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<RenewalState>,
     pub(super) text: Arc<str>,
     pub(super) session: Session,
     pub(super) due_at: Option<UnixTime>,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 use tokio::time::Instant;
 
-use super::{Begun, Renewed, Successor, Waiting};
+use super::successor::{Begun, Renewed, Successor, Waiting};
 use crate::id::TokenId;
 use crate::time::UnixTime;
 

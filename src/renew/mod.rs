@@ -11,99 +11,31 @@
 
 mod ask;
 mod memory;
+mod state;
+mod successor;
 
 use core::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use self::ask::Asking;
 use self::memory::{Known, Memory};
+use self::state::{Counters, Pause, RenewalState};
+pub use self::successor::{Begun, Renewed, Successor, Waiting};
 use crate::error::ConfigError;
 use crate::outbound::{self, Backoff, Outbound};
 use crate::session::Session;
-use crate::time::{Clock, SystemClock, UnixTime};
+use crate::time::{Clock, SystemClock};
 use crate::verifier::Verifier;
 
 /// Requests to the issuer at a time. What comes beyond them is served with the
 /// token that it has, and tried again.
 const MOST_AT_ONCE: usize = 64;
-
-/// A token that the issuer has renewed another one into. It has been verified
-/// and admitted here.
-#[derive(Clone)]
-pub struct Renewed(Arc<(Box<str>, Session)>);
-
-impl Renewed {
-    /// The token's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0.0
-    }
-
-    /// The session as the token has it.
-    #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.0.1
-    }
-}
-
-impl fmt::Debug for Renewed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Renewed({:?})", self.session())
-    }
-}
-
-/// What becomes of a token. In every case but the first the request is served
-/// with the token that it came with.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Successor {
-    /// It was renewed into this one, which the browser is to be given.
-    Renewed(Renewed),
-    /// It is young enough.
-    NotDue,
-    /// The answer is late. It will be there for a later request.
-    Late,
-    /// The issuer does not renew it: it knows of a revocation that has not got
-    /// here yet, for example.
-    Refused,
-    /// The issuer can't be asked at the moment.
-    Unavailable,
-}
-
-/// What is known at once.
-#[derive(Debug)]
-#[must_use]
-pub enum Begun {
-    /// This.
-    Known(Successor),
-    /// The issuer is being asked, whether this is waited for or not.
-    Waiting(Waiting),
-}
-
-/// An answer that will come.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct Waiting {
-    answer: watch::Receiver<Option<Successor>>,
-    until: Instant,
-}
-
-impl Waiting {
-    /// The answer, or [`Successor::Late`] when patience is over.
-    pub async fn wait(mut self) -> Successor {
-        match timeout_at(self.until, self.answer.wait_for(Option::is_some)).await {
-            Ok(Ok(answer)) => answer.clone().unwrap_or(Successor::Unavailable),
-            Ok(Err(_)) => Successor::Unavailable,
-            Err(_) => Successor::Late,
-        }
-    }
-}
 
 /// How renewals have gone, since the client was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,15 +54,6 @@ pub struct RenewCounts {
     pub failed: u64,
 }
 
-#[derive(Default)]
-struct Counters {
-    asked: AtomicU64,
-    renewed: AtomicU64,
-    not_due: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
-}
-
 /// Renews the tokens of cookies at one issuer. Clones are of the same client.
 ///
 /// ```no_run
@@ -139,27 +62,7 @@ struct Counters {
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct RenewClient(Arc<Shared>);
-
-struct Shared {
-    issuer: Outbound,
-    verifier: Verifier,
-    clock: Arc<dyn Clock>,
-    renew_after: Option<Duration>,
-    patience: Duration,
-    timeout: Duration,
-    remember: Duration,
-    memory: Memory,
-    room: Arc<Semaphore>,
-    /// When an issuer that failed may be asked again.
-    pause: Mutex<Pause>,
-    counters: Counters,
-}
-
-struct Pause {
-    backoff: Backoff,
-    until: Option<Instant>,
-}
+pub struct RenewClient(Arc<RenewalState>);
 
 impl RenewClient {
     /// A client of the issuer at this URL, its base path included. `verifier`
@@ -250,38 +153,6 @@ impl RenewClient {
             not_due: load(not_due),
             refused: load(refused),
             failed: load(failed),
-        }
-    }
-}
-
-impl Shared {
-    /// From when on the issuer is asked about this token; `None` if it can't be
-    /// renewed, since it ends with its session.
-    fn due_at<C>(&self, session: &Session<C>) -> Option<UnixTime> {
-        let (issued, expires) = (session.issued_at(), session.expires_at());
-        let after = self.renew_after.unwrap_or_else(|| expires.since(issued) / 2);
-        (expires < session.ends_at()).then(|| issued.saturating_add(after))
-    }
-
-    fn is_paused(&self) -> bool {
-        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        pause.until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// After a failure nobody is asked for a while. What failed besides, at the
-    /// same time, makes that no longer.
-    fn failed(&self) {
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if pause.until.is_none_or(|until| until <= now) {
-            pause.until = Some(now + pause.backoff.next());
-        }
-    }
-
-    fn answered(&self) {
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        if pause.until.take().is_some() {
-            pause.backoff.reset();
         }
     }
 }
@@ -396,7 +267,7 @@ impl RenewClientBuilder {
             return Err(ConfigError::Builder("a renewal client remembers at least 1000 tokens"));
         }
         let backoff = Backoff::new(self.back_off.0, self.back_off.1);
-        Ok(RenewClient(Arc::new(Shared {
+        Ok(RenewClient(Arc::new(RenewalState {
             issuer,
             verifier: self.verifier,
             clock: self.clock,

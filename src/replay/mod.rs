@@ -28,6 +28,7 @@
 //! counts it (`tests/memory/nonces.rs`).
 
 mod shard;
+mod single_use;
 mod space;
 
 use core::fmt;
@@ -36,9 +37,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{ConfigError, Rejection};
-use crate::id::SessionId;
 use crate::time::UnixTime;
 
+pub use self::single_use::{NonceStats, SingleUse};
 use self::space::{Quota, Refused, Space};
 
 /// What a nonce is for. One of each purpose may have the same bytes.
@@ -64,21 +65,6 @@ impl Default for NonceSettings {
     fn default() -> Self {
         Self { tickets: 1 << 16, proofs: 1 << 18 }
     }
-}
-
-/// Something that may be used once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SingleUse {
-    /// Whose it is, for the quota. The same thing must always come with the
-    /// same session: what makes a nonce is the pair.
-    pub session: SessionId,
-    /// Its nonce.
-    pub nonce: [u8; 16],
-    /// When it was issued.
-    pub issued: UnixTime,
-    /// The first second at which it will be refused for its age, leeway
-    /// included.
-    pub until: UnixTime,
 }
 
 /// The nonces that were used and could still be presented again. Clones share
@@ -193,25 +179,4 @@ impl fmt::Debug for NonceCache {
             .field("proofs", &self.stats(Purpose::Proof))
             .finish()
     }
-}
-
-/// One purpose's entries and refusals, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NonceStats {
-    /// Entries now; some may be over and not yet dropped.
-    pub entries: usize,
-    /// Most live entries.
-    pub capacity: usize,
-    /// Refused since they had been accepted before.
-    pub replayed: u64,
-    /// Refused since they were issued before the start, plus leeway.
-    pub before_start: u64,
-    /// Refused since they are over by the largest time seen: the clock has
-    /// stepped back.
-    pub clock_behind: u64,
-    /// Refused since the cache was full of live entries.
-    pub full: u64,
-    /// Refused since the session had used up its quota.
-    pub over_quota: u64,
 }

@@ -20,7 +20,9 @@
 //! [`MEDIA_TYPE`]. In a server-sent event each is the data of one event, as
 //! base64url without padding ([`part_to_text`]).
 
+mod error;
 mod part;
+mod session_key;
 #[cfg(feature = "issuer")]
 mod sign;
 #[cfg(test)]
@@ -29,127 +31,21 @@ mod tests;
 use std::time::Duration;
 
 use crate::error::{ConfigError, Malformed};
-use crate::id::KeyId;
 use crate::key::{KeySet, LiveKeys, VerifyingKey, exchange};
-use crate::revocation::{Entry, OutOfOrder, Position, RevocationList};
+use crate::revocation::{Entry, Position, RevocationList};
 use crate::time::{DEFAULT_LEEWAY, MAX_LEEWAY, UnixTime};
 use crate::wire::cose::{Sign1, Typ};
 use crate::wire::text;
 
+pub use self::error::{FeedError, MAX_PART_BYTES, MAX_SESSION_KEYS};
 pub use self::part::FeedPart;
 use self::part::Payload;
+pub use self::session_key::SessionKey;
 #[cfg(feature = "issuer")]
 pub use self::sign::NewFeed;
 
-/// Largest part, in bytes; a longer one is not looked at.
-pub const MAX_PART_BYTES: usize = 2 * 1024 * 1024;
-/// Most session keys in one feed.
-pub const MAX_SESSION_KEYS: usize = 256;
 /// Content-Type of a body of parts.
 pub const MEDIA_TYPE: &str = "application/hallpass-feed+cbor-seq";
-
-/// A feed, or a part of one, that is not applied. The edge is as it was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FeedError {
-    /// A part of more than [`MAX_PART_BYTES`].
-    #[error("a part of the feed has more than {MAX_PART_BYTES} bytes")]
-    TooLong,
-    /// Not a part of a feed.
-    #[error("malformed: {0}")]
-    Malformed(#[from] Malformed),
-    /// Signed for another purpose, such as a session token.
-    #[error("signed for another purpose than {}", Typ::Feed.name())]
-    WrongType,
-    /// Signed by a key that is not pinned, or that has retired.
-    #[error("no pinned feed key has the id {key_id}")]
-    UnknownKey {
-        /// The kid that the part names.
-        key_id: KeyId,
-    },
-    /// The pinned key did not sign this.
-    #[error("feed key {key_id} did not sign this")]
-    BadSignature {
-        /// The kid that the part names.
-        key_id: KeyId,
-    },
-    /// Signed too long ago.
-    #[error("the feed's signature expired at {expires_at}, and it is {now}")]
-    Expired {
-        /// The feed's expiry.
-        expires_at: UnixTime,
-        /// The time compared with.
-        now: UnixTime,
-    },
-    /// Signed in the future, by more than the leeway.
-    #[error("the feed was signed at {issued_at}, and it is {now}")]
-    NotYetValid {
-        /// When it says it was signed.
-        issued_at: UnixTime,
-        /// The time compared with.
-        now: UnixTime,
-    },
-    /// An entry of a kind that this version does not know, and so can't heed.
-    #[error("an entry of the unknown kind {kind}; this edge needs a newer version of hallpass")]
-    UnknownEntry {
-        /// Its kind.
-        kind: u64,
-    },
-    /// A session key that is no key, has another kid, or an unknown algorithm.
-    #[error("the feed's session key {key_id} can't be used")]
-    BadSessionKey {
-        /// Its kid.
-        key_id: KeyId,
-    },
-    /// A session key twice.
-    #[error("the feed has the session key {key_id} twice")]
-    DuplicateSessionKey {
-        /// Its kid.
-        key_id: KeyId,
-    },
-    /// A session key that is a feed key too. No key does both.
-    #[error("the feed key {key_id} is among the session keys, and no key may do both")]
-    SharedKey {
-        /// The key.
-        key_id: KeyId,
-    },
-    /// No session key that is good now. An edge without keys would refuse
-    /// everybody, so it stays with those it has.
-    #[error("the feed has no session key that is good now")]
-    NoSessionKeys,
-    /// More than [`MAX_SESSION_KEYS`].
-    #[error("the feed has more than {MAX_SESSION_KEYS} session keys")]
-    TooManySessionKeys,
-    /// Parts of two feeds.
-    #[error("parts that are not of one feed")]
-    PartsDisagree,
-    /// A part twice.
-    #[error("part {part} of the feed twice")]
-    DuplicatePart {
-        /// Which.
-        part: u64,
-    },
-    /// The feed ended before all its parts were there.
-    #[error("{found} of {parts} parts of the feed")]
-    MissingParts {
-        /// How many there are.
-        found: u64,
-        /// How many there should be.
-        parts: u64,
-    },
-    /// Does not follow from the list.
-    #[error(transparent)]
-    OutOfOrder(#[from] OutOfOrder),
-    /// Of the list's own position, and signed before the one applied last: a
-    /// replay, or an issuer whose clock is a little behind another's.
-    #[error("the feed was signed at {issued_at}, before the one that was applied last ({as_of})")]
-    Older {
-        /// When it was signed.
-        issued_at: UnixTime,
-        /// When the one applied last was.
-        as_of: UnixTime,
-    },
-}
 
 /// The feed keys that an edge pins. They verify feeds and never a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,42 +155,6 @@ enum Expiry {
     /// been restarted.
     #[cfg_attr(not(feature = "sync"), expect(dead_code, reason = "the feed's client keeps one"))]
     Waived,
-}
-
-/// A session key as the feed carries it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionKey {
-    key: VerifyingKey,
-    not_before: UnixTime,
-}
-
-impl SessionKey {
-    /// `key` signs from `not_before` on and is unknown from
-    /// [`retires`](VerifyingKey::retires) on.
-    #[must_use]
-    pub const fn new(key: VerifyingKey, not_before: UnixTime) -> Self {
-        Self { key, not_before }
-    }
-
-    /// The key, which is unknown from its not-after on.
-    #[must_use]
-    pub const fn verifying_key(&self) -> &VerifyingKey {
-        &self.key
-    }
-
-    /// When it begins to sign. An edge knows it from the moment it hears of it,
-    /// since its clock may be behind the issuer's.
-    #[must_use]
-    pub const fn not_before(&self) -> UnixTime {
-        self.not_before
-    }
-}
-
-#[cfg(feature = "issuer")]
-impl From<&crate::key::KeyEntry> for SessionKey {
-    fn from(entry: &crate::key::KeyEntry) -> Self {
-        Self::new(entry.key.verifying_key().clone().retiring(entry.retires), entry.activates)
-    }
 }
 
 /// Collects the verified parts of one feed, in any order.

@@ -42,7 +42,7 @@ use crate::server::operators::Operators;
 #[cfg(test)]
 pub(crate) use crate::server::routes::middleware::panicked;
 use crate::server::state::{App, Engine, Settings};
-use crate::service::connections::Gate;
+use crate::service::connections::ConnectionLimiter;
 use crate::service::listen::{Listener, Transport};
 use crate::time::{Clock, SystemClock};
 
@@ -90,7 +90,7 @@ impl Issuer {
         }
         let table = options.config.limits;
         let proxies = settings.trusted_proxies.clone();
-        let listener = listener.gated(Gate::new(table.connections, table.connections_per_address, proxies));
+        let listener = listener.limited(ConnectionLimiter::new(table.connection_limits(), proxies));
         let metrics = Metrics::new()?;
         let store = Arc::new(Timed::new(SqliteStore::open(&options.data).await?, metrics.clone()));
 

@@ -16,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::http::{TrustedProxies, network_of};
-use crate::server::config::limits::LimitsTable;
 
 /// Largest head of a request, in bytes.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -38,9 +37,24 @@ pub(crate) fn bound(builder: &mut Builder<TokioExecutor>) {
 /// sockets themselves.
 const OTHER_FILES: u32 = 128;
 
+/// How many connections may be open at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionLimits {
+    /// In all.
+    pub(crate) all: u32,
+    /// From each address that is no trusted proxy's.
+    pub(crate) per_address: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { all: 8192, per_address: 256 }
+    }
+}
+
 /// Lets connections in, and counts them out. Clones share the count.
 #[derive(Clone)]
-pub(crate) struct Gate {
+pub(crate) struct ConnectionLimiter {
     shared: Arc<Shared>,
 }
 
@@ -75,10 +89,10 @@ pub(crate) struct ConnectionStats {
     pub(crate) refused_of_address: u64,
 }
 
-impl Gate {
-    /// At most `most` in all, fewer if the process may not open as many files,
-    /// and `most_of_address` from each address that is no trusted proxy's.
-    pub(crate) fn new(most: u32, most_of_address: u32, proxies: TrustedProxies) -> Self {
+impl ConnectionLimiter {
+    /// Fewer than `limits.all` if the process may not open as many files.
+    pub(crate) fn new(limits: ConnectionLimits, proxies: TrustedProxies) -> Self {
+        let ConnectionLimits { all: most, per_address: most_of_address } = limits;
         let possible = open_files().map_or(u32::MAX, |files| files.saturating_sub(OTHER_FILES).max(16));
         if possible < most {
             tracing::warn!(
@@ -100,7 +114,7 @@ impl Gate {
     }
 
     /// A place for a connection from here, until it is dropped.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Option<Place> {
+    pub(crate) fn enter(&self, peer: IpAddr) -> Option<Permit> {
         let shared = &self.shared;
         let network = (!shared.proxies.contains(peer)).then(|| network_of(peer));
         let mut open = shared.open();
@@ -118,7 +132,7 @@ impl Gate {
         }
         open.all += 1;
         drop(open);
-        Some(Place { shared: Arc::clone(shared), network })
+        Some(Permit { shared: Arc::clone(shared), network })
     }
 
     #[allow(dead_code, reason = "for whoever exports metrics")]
@@ -133,17 +147,16 @@ impl Gate {
     }
 }
 
-impl Default for Gate {
+impl Default for ConnectionLimiter {
     /// With the defaults of `[limits]`.
     fn default() -> Self {
-        let limits = LimitsTable::default();
-        Self::new(limits.connections, limits.connections_per_address, TrustedProxies::none())
+        Self::new(ConnectionLimits::default(), TrustedProxies::none())
     }
 }
 
-impl std::fmt::Debug for Gate {
+impl std::fmt::Debug for ConnectionLimiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Gate({} open)", self.shared.open().all)
+        write!(f, "ConnectionLimiter({} open)", self.shared.open().all)
     }
 }
 
@@ -155,12 +168,12 @@ impl Shared {
 }
 
 /// One connection's place.
-pub(crate) struct Place {
+pub(crate) struct Permit {
     shared: Arc<Shared>,
     network: Option<IpAddr>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = self.shared.open();
         open.all -= 1;
@@ -186,7 +199,7 @@ fn open_files() -> Option<u32> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-impl<S> Accept<TcpStream, S> for Gate {
+impl<S> Accept<TcpStream, S> for ConnectionLimiter {
     type Stream = Admitted;
     type Service = S;
     type Future = std::future::Ready<io::Result<(Admitted, S)>>;
@@ -195,7 +208,7 @@ impl<S> Accept<TcpStream, S> for Gate {
         let admitted = stream.peer_addr().and_then(|peer| {
             let place = self.enter(peer.ip());
             let place = place.ok_or_else(|| io::Error::other("too many connections"))?;
-            Ok((Admitted { stream, _place: place }, service))
+            Ok((Admitted { stream, _permit: place }, service))
         });
         // Dropping the stream closes it.
         std::future::ready(admitted)
@@ -205,7 +218,7 @@ impl<S> Accept<TcpStream, S> for Gate {
 /// A connection that has its place.
 pub(crate) struct Admitted {
     stream: TcpStream,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl AsyncRead for Admitted {
@@ -254,43 +267,55 @@ mod tests {
 
     #[test]
     fn each_network_and_all_together_have_their_bound() {
-        let gate = Gate::new(16, 3, TrustedProxies::new(["10.0.0.1"]).unwrap());
-        let mut held: Vec<_> = (0..3).map(|_| gate.enter(ip("192.0.2.1")).unwrap()).collect();
-        assert!(gate.enter(ip("192.0.2.1")).is_none(), "a fourth");
-        assert!(gate.enter(ip("::ffff:192.0.2.1")).is_none(), "the same in an IPv6 dress");
+        let limiter = ConnectionLimiter::new(
+            ConnectionLimits { all: 16, per_address: 3 },
+            TrustedProxies::new(["10.0.0.1"]).unwrap(),
+        );
+        let mut held: Vec<_> = (0..3).map(|_| limiter.enter(ip("192.0.2.1")).unwrap()).collect();
+        assert!(limiter.enter(ip("192.0.2.1")).is_none(), "a fourth");
+        assert!(limiter.enter(ip("::ffff:192.0.2.1")).is_none(), "the same in an IPv4-mapped IPv6 address");
         // Three of one /64, whatever the rest of the address.
-        held.extend((1..=3).map(|n| gate.enter(ip(&format!("2001:db8::{n}"))).unwrap()));
-        assert!(gate.enter(ip("2001:db8::9")).is_none());
-        held.push(gate.enter(ip("2001:db8:0:1::9")).unwrap());
+        held.extend((1..=3).map(|n| limiter.enter(ip(&format!("2001:db8::{n}"))).unwrap()));
+        assert!(limiter.enter(ip("2001:db8::9")).is_none());
+        held.push(limiter.enter(ip("2001:db8:0:1::9")).unwrap());
         // A trusted proxy brings many.
-        held.extend((0..9).map(|_| gate.enter(ip("10.0.0.1")).unwrap()));
-        let stats = gate.stats();
+        held.extend((0..9).map(|_| limiter.enter(ip("10.0.0.1")).unwrap()));
+        let stats = limiter.stats();
         assert_eq!((stats.open, stats.networks, stats.refused_of_address, stats.refused), (16, 3, 3, 0));
-        assert!(gate.enter(ip("10.0.0.1")).is_none() && gate.enter(ip("192.0.2.9")).is_none());
-        assert_eq!(gate.stats().refused, 2);
+        assert!(limiter.enter(ip("10.0.0.1")).is_none() && limiter.enter(ip("192.0.2.9")).is_none());
+        assert_eq!(limiter.stats().refused, 2);
         held.remove(0);
-        held.push(gate.enter(ip("192.0.2.1")).unwrap());
+        held.push(limiter.enter(ip("192.0.2.1")).unwrap());
         drop(held);
-        assert_eq!((gate.stats().open, gate.stats().networks), (0, 0));
-        assert!(gate.shared.open().by_network.capacity() < 64);
+        assert_eq!((limiter.stats().open, limiter.stats().networks), (0, 0));
+        assert!(limiter.shared.open().by_network.capacity() < 64);
     }
 
     #[test]
     fn the_open_files_bound_the_connections() {
         let files = open_files().unwrap();
-        assert_eq!(Gate::new(u32::MAX, 1, TrustedProxies::none()).shared.most, files - OTHER_FILES);
+        assert_eq!(
+            ConnectionLimiter::new(
+                ConnectionLimits { all: u32::MAX, per_address: 1 },
+                TrustedProxies::none()
+            )
+            .shared
+            .most,
+            files - OTHER_FILES
+        );
     }
 
     #[test]
-    fn threads_at_once_get_no_more_places() {
-        let gate = Gate::new(1000, 10, TrustedProxies::none());
+    fn threads_at_once_get_no_more_permits() {
+        let limiter =
+            ConnectionLimiter::new(ConnectionLimits { all: 1000, per_address: 10 }, TrustedProxies::none());
         let barrier = std::sync::Barrier::new(32);
         let entered = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..32)
                 .map(|_| {
                     scope.spawn(|| {
                         barrier.wait();
-                        gate.enter(ip("192.0.2.1"))
+                        limiter.enter(ip("192.0.2.1"))
                     })
                 })
                 .collect();

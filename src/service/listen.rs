@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::error::ConfigError;
 use crate::service::certificate::Certificate;
-use crate::service::connections::{self, Gate};
+use crate::service::connections::{self, ConnectionLimiter};
 
 /// How long a client may take to send a request's head, and how long a
 /// connection may stay silent before its first request.
@@ -56,7 +56,7 @@ impl Transport {
 pub struct Listener {
     socket: TcpListener,
     transport: Transport,
-    gate: Gate,
+    limiter: ConnectionLimiter,
 }
 
 impl Listener {
@@ -70,12 +70,12 @@ impl Listener {
         let fail = |why: std::io::Error| ConfigError::Listen { address, why: why.to_string() };
         let socket = TcpListener::bind(address).map_err(fail)?;
         socket.set_nonblocking(true).map_err(fail)?;
-        Ok(Self { socket, transport, gate: Gate::default() })
+        Ok(Self { socket, transport, limiter: ConnectionLimiter::default() })
     }
 
     /// With these bounds on connections.
-    pub(crate) fn gated(self, gate: Gate) -> Self {
-        Self { gate, ..self }
+    pub(crate) fn limited(self, limiter: ConnectionLimiter) -> Self {
+        Self { limiter, ..self }
     }
 
     /// The address it is bound to.
@@ -97,7 +97,7 @@ impl Listener {
             let certificate = Certificate::open(cert, key).await?;
             let mut server = axum_server::from_tcp_rustls(self.socket, certificate.config())
                 .map_err(fail)?
-                .map(|tls| tls.acceptor(self.gate))
+                .map(|tls| tls.acceptor(self.limiter))
                 .handle(handle)
                 .first_request_timeout(HEAD_TIMEOUT);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -110,7 +110,7 @@ impl Listener {
         } else {
             let mut server = axum_server::from_tcp(self.socket)
                 .map_err(fail)?
-                .acceptor(self.gate)
+                .acceptor(self.limiter)
                 .handle(handle)
                 .first_request_timeout(HEAD_TIMEOUT);
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

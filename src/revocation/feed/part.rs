@@ -11,7 +11,8 @@ use crate::revocation::{Entry, Position, SubjectHash};
 use crate::time::UnixTime;
 use crate::wire::cbor::{Head as Item, KeyOrder, Reader};
 
-use super::{FeedError, MAX_SESSION_KEYS, SessionKey};
+use super::error::{FeedError, MAX_SESSION_KEYS};
+use super::session_key::SessionKey;
 
 /// Field labels; iat and exp as in a token.
 pub(super) mod label {

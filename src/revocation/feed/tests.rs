@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::part::{kind, label};
 use super::*;
+use crate::id::KeyId;
 use crate::id::SessionId;
 use crate::key::{Algorithm, KeyUse, SigningKey};
+use crate::revocation::OutOfOrder;
 use crate::revocation::SubjectHash;
 use crate::wire::cbor::Writer;
 use crate::wire::cose::{self, Header};

@@ -2,7 +2,7 @@
 //! one line of data an event. Comments, ids and retry times are passed over, and
 //! so are events with another name than `feed`.
 
-use super::SyncError;
+use super::error::SyncError;
 use crate::revocation::feed::MAX_PART_TEXT;
 
 /// Longest line: a part's text and the field's name before it.

@@ -8,8 +8,10 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use reqwest::{Response, StatusCode, Url};
 use tokio::time::timeout;
 
+use super::error::SyncError;
 use super::events::EventReader;
-use super::{EdgeReport, SyncError};
+use super::report::EdgeReport;
+use super::spawn_blocking::spawn_blocking;
 use crate::error::{ConfigError, Malformed};
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::outbound::{self, BodyError, Outbound};
@@ -236,7 +238,7 @@ async fn verify(keys: &Arc<FeedKeys>, part: Vec<u8>, clock: &Arc<dyn Clock>) -> 
         return Ok(keys.verify_part(&part, now)?);
     }
     let keys = Arc::clone(keys);
-    Ok(super::run::off_the_path(move || keys.verify_part(&part, now)).await?)
+    Ok(spawn_blocking(move || keys.verify_part(&part, now)).await?)
 }
 
 fn is_ok(response: &Response) -> Result<(), SyncError> {

@@ -3,7 +3,6 @@
 //! credential, every few seconds. Nothing depends on it: an edge whose report
 //! is not taken works on.
 
-use core::convert::Infallible;
 use core::fmt;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -12,10 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::{FeedClient, FeedHandle, SyncError};
 use crate::anomaly::{Anomaly, AnomalyKind, Rule};
 use crate::error::ConfigError;
 use crate::id::Subject;
@@ -32,7 +29,7 @@ pub(super) const MOST_ANOMALIES: usize = 20;
 /// Most anomalies that wait to be reported; the oldest are dropped.
 const MOST_WAITING: usize = 100;
 /// Between two reports, whatever there is to say.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+pub(super) const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// What an edge is called: 1 to 64 of `A-Z a-z 0-9 . _ -`. It becomes a label
 /// in metrics and a line on the operators' page.
@@ -168,53 +165,6 @@ pub(super) struct Reporter {
     pub(super) credential: Zeroizing<String>,
 }
 
-impl FeedClient {
-    /// Keeps the list and the keys current for as long as it is polled, and so
-    /// never ends.
-    pub async fn run(mut self) -> Infallible {
-        let Some(reporter) = self.reporter.take() else { return self.follow_for_ever().await };
-        let (http, handle) = (self.http.clone(), self.handle());
-        tokio::select! {
-            never = self.follow_for_ever() => never,
-            never = reporter.run(&http, &handle) => never,
-        }
-    }
-}
-
-impl Reporter {
-    async fn run(self, http: &super::http::Http, handle: &FeedHandle) -> Infallible {
-        // The first report says something.
-        handle.wait_until(|status| status.as_of.is_some() || status.failures > 0).await;
-        let mut last: Option<SyncError> = None;
-        loop {
-            let status = handle.status();
-            let anomalies = handle.0.anomalies.take();
-            let report = EdgeReport {
-                edge: self.name.clone(),
-                epoch: status.position.map(|position| position.epoch),
-                sequence: status.position.map(|position| position.sequence),
-                as_of: status.as_of.map(UnixTime::as_secs),
-                anomalies: anomalies.iter().map(ReportedAnomaly::from).collect(),
-            };
-            match http.report(&report, &self.credential).await {
-                Ok(()) => last = None,
-                Err(error) => {
-                    handle.0.anomalies.put_back(anomalies);
-                    // What goes on going wrong is logged once.
-                    if last.as_ref() != Some(&error) {
-                        tracing::warn!(%error, "the issuer did not take this edge's report");
-                        last = Some(error);
-                    }
-                    sleep(REPORT_EVERY).await;
-                    continue;
-                }
-            }
-            sleep(AT_MOST_EVERY).await;
-            let _ = timeout(REPORT_EVERY.saturating_sub(AT_MOST_EVERY), handle.0.anomalies.wait()).await;
-        }
-    }
-}
-
 /// Anomalies that wait for the next report: a bounded number, the latest.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -234,13 +184,13 @@ impl Waiting {
     }
 
     /// As many as a report takes, the oldest first.
-    fn take(&self) -> Vec<Anomaly> {
+    pub(super) fn take(&self) -> Vec<Anomaly> {
         let mut waiting = self.lock();
         let most = waiting.len().min(MOST_ANOMALIES);
         waiting.drain(..most).collect()
     }
 
-    fn put_back(&self, anomalies: Vec<Anomaly>) {
+    pub(super) fn put_back(&self, anomalies: Vec<Anomaly>) {
         let mut waiting = self.lock();
         for anomaly in anomalies.into_iter().rev() {
             if waiting.len() < MOST_WAITING {
@@ -250,7 +200,7 @@ impl Waiting {
     }
 
     /// Waits until there are some.
-    async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         while self.lock().is_empty() {
             self.some.notified().await;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::http::{Answer, Ask};
+use super::spawn_blocking::spawn_blocking;
 use super::{Delivery, FeedClient, SyncError, Trust};
 use crate::error::Malformed;
 use crate::revocation::{Feed, FeedError, FeedKeys, OutOfOrder, Position};
@@ -166,7 +167,7 @@ impl FeedClient {
             feed.apply(&list, &keys, now)
         } else {
             let feed = Arc::clone(&feed);
-            off_the_path(move || feed.apply(&list, &keys, now)).await
+            spawn_blocking(move || feed.apply(&list, &keys, now)).await
         };
         let gap = matches!(applied, Err(FeedError::OutOfOrder(OutOfOrder::Gap { .. })));
         progress.needs_snapshot = gap || (progress.needs_snapshot && feed.base().is_some());
@@ -186,7 +187,7 @@ impl FeedClient {
         if progress.expired.elapsed() >= EXPIRE_EVERY {
             progress.expired = Instant::now();
             let list = self.list().clone();
-            off_the_path(move || list.expire(now)).await;
+            spawn_blocking(move || list.expire(now)).await;
         }
         Ok(())
     }
@@ -238,7 +239,7 @@ impl FeedClient {
         let Some(mut cache) = self.cache.take() else { return };
         let (trusted, now) = (Arc::clone(trusted), self.clock.now());
         let (list, keys) = (self.list().clone(), self.keys().clone());
-        let (cache, loaded) = off_the_path(move || {
+        let (cache, loaded) = spawn_blocking(move || {
             let loaded = cache.load(&trusted, &list, &keys, now);
             (cache, loaded)
         })
@@ -280,16 +281,4 @@ fn is_replay(error: &SyncError) -> bool {
 
 fn is_same_kind(a: &SyncError, b: &SyncError) -> bool {
     core::mem::discriminant(a) == core::mem::discriminant(b)
-}
-
-/// Does what takes a while on a thread that may.
-pub(super) async fn off_the_path<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is being shut down, and this task with it.
-            Err(_) => core::future::pending().await,
-        },
-    }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::issuer::store::{AttemptRule, WhenFull};
 use crate::server::config::duration::duration;
+use crate::service::connections::ConnectionLimits;
 
 /// `[limits]`. Defaults and bounds are in docs/operations.md.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -72,8 +73,8 @@ impl Default for LimitsTable {
             when_account_is_full: WhenFull::EndOldest,
             sessions_per_address: 1000,
             when_address_is_full: WhenFull::Refuse,
-            connections: 8192,
-            connections_per_address: 256,
+            connections: ConnectionLimits::default().all,
+            connections_per_address: ConnectionLimits::default().per_address,
         }
     }
 }
@@ -103,6 +104,10 @@ impl LimitsTable {
         within("sessions_per_address", self.sessions_per_address.into(), 1, MILLION)?;
         within("connections", self.connections.into(), 16, MILLION)?;
         within("connections_per_address", self.connections_per_address.into(), 1, self.connections.into())
+    }
+
+    pub(crate) const fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits { all: self.connections, per_address: self.connections_per_address }
     }
 
     pub(crate) const fn rule(&self) -> AttemptRule {

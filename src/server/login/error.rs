@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::id::SubjectError;
 use crate::issuer::store::StoreError;
 use crate::proof::ProofError;
 use crate::server::login::limits::Limited;
@@ -29,4 +30,10 @@ pub(crate) enum LogInError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Token(#[from] ConfigError),
+}
+
+impl From<SubjectError> for LogInError {
+    fn from(error: SubjectError) -> Self {
+        Self::Token(error.into())
+    }
 }

@@ -1,0 +1,51 @@
+//! What every route of the edge shares.
+
+use std::time::Duration;
+
+use super::config::ReturnTargets;
+use super::issuer::IssuerClient;
+use super::metrics::Metrics;
+use crate::anomaly::Watch;
+use crate::http::{SessionCookie, TrustedProxies, csrf};
+use crate::renew::RenewClient;
+use crate::revocation::RevocationList;
+use crate::revocation::sync::FeedHandle;
+use crate::time::{Clock as _, SystemClock, UnixTime};
+use crate::verifier::Verifier;
+
+/// What every route shares.
+pub(super) struct Edge {
+    pub(super) verifier: Verifier,
+    pub(super) feed: FeedHandle,
+    pub(super) revocations: RevocationList,
+    pub(super) issuer: IssuerClient,
+    pub(super) renewal: RenewClient,
+    pub(super) trusted_proxies: TrustedProxies,
+    /// Whose pages may make requests that change something.
+    pub(super) origins: csrf::Origins,
+    pub(super) base_path: String,
+    pub(super) cookie: SessionCookie,
+    pub(super) return_targets: ReturnTargets,
+    /// There if the issuer is on another host.
+    pub(super) hop: Option<CrossHost>,
+    pub(super) metrics: Metrics,
+    pub(super) watch: Watch,
+    pub(super) stale_after: Duration,
+}
+
+impl Edge {
+    #[expect(clippy::unused_self, reason = "the outermost layer reads the clock, and here is where")]
+    pub(super) fn now(&self) -> UnixTime {
+        SystemClock.now()
+    }
+}
+
+/// What cross-host log-in needs to know.
+pub(super) struct CrossHost {
+    /// This host's own origin.
+    pub(super) origin: String,
+    /// The issuer as browsers reach it.
+    pub(super) public_issuer: String,
+    /// Whom its sessions are for: this host alone.
+    pub(super) audience: String,
+}

@@ -1,0 +1,109 @@
+//! What became of a request that a proxy asked about.
+
+use crate::error::Reason;
+
+/// The verdict, as metrics count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Accepted,
+    /// Without a session, where none is needed.
+    Anonymous,
+    NoToken,
+    TwoTokens,
+    CrossSite,
+    /// Asked by somebody who is no trusted proxy.
+    UntrustedProxy,
+    /// The proxy's description can't be read.
+    UnclearRequest,
+    Refused(Reason),
+}
+
+impl Verdict {
+    /// The value of the label `verdict`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Anonymous => "anonymous",
+            Self::NoToken => "no_token",
+            Self::TwoTokens => "two_tokens",
+            Self::CrossSite => "cross_site",
+            Self::UntrustedProxy => "untrusted_proxy",
+            Self::UnclearRequest => "unclear_request",
+            Self::Refused(reason) => reason.as_str(),
+        }
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::Accepted,
+            Self::Anonymous,
+            Self::NoToken,
+            Self::TwoTokens,
+            Self::CrossSite,
+            Self::UntrustedProxy,
+            Self::UnclearRequest,
+        ];
+        own.into_iter().chain(Reason::ALL.map(Self::Refused))
+    }
+
+    /// Refused whether a session is needed or not: it came with the cookie of
+    /// somebody who did not mean it, or nobody knows what it is.
+    pub(super) const fn is_forbidden(self) -> bool {
+        matches!(self, Self::CrossSite | Self::UntrustedProxy | Self::UnclearRequest)
+    }
+
+    /// Whether a log-in mends it. Sending a browser to the issuer for what the
+    /// issuer sees otherwise would send it back and forth.
+    pub(super) const fn log_in(self) -> LogIn {
+        match self {
+            Self::NoToken
+            | Self::Refused(
+                Reason::Malformed
+                | Reason::WrongType
+                | Reason::BadSignature
+                | Reason::SessionEnded
+                | Reason::Expired
+                | Reason::Revoked,
+            ) => LogIn::AtOnce,
+            // Of a key from before, or of one so new that this edge has yet to
+            // hear of it: the person decides.
+            Self::TwoTokens | Self::Refused(Reason::UnknownKey) => LogIn::Offered,
+            _ => LogIn::Useless,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogIn {
+    AtOnce,
+    Offered,
+    Useless,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
+        assert_eq!(names.len(), 7 + Reason::ALL.len());
+    }
+
+    /// What this edge and the issuer may see differently never sends a browser
+    /// to the log-in page by itself: the issuer would send it back.
+    #[test]
+    fn only_what_a_log_in_mends_leads_to_one() {
+        for reason in [
+            Reason::UnknownKey,
+            Reason::WrongIssuer,
+            Reason::WrongAudience,
+            Reason::NotYetValid,
+            Reason::RevocationsStale,
+            Reason::ProofRequired,
+        ] {
+            assert!(Verdict::Refused(reason).log_in() != LogIn::AtOnce, "{reason}");
+        }
+        assert!(Verdict::NoToken.log_in() == LogIn::AtOnce);
+    }
+}
