@@ -28,18 +28,22 @@ pub(super) async fn log_out(
     if csrf::check(&headers, &host).is_err() {
         return Problem::cross_site().into_response();
     }
-    if let Ok(Some(credential)) = Credential::find(&headers, edge.cookie.name())
+    let credential = match Credential::find(&headers, edge.cookie.name()) {
+        Ok(credential) => credential,
+        Err(error) => {
+            tracing::info!(%error, "log-out refused");
+            let detail = "There are two tokens in this request. Send one, or clear this site's cookies.";
+            return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+        }
+    };
+    if let Some(credential) = credential
         && may_live(&edge, credential.token())
         && let Err(why) =
             edge.issuer.log_out(credential.token(), edge.trusted_proxies.client(peer.ip(), &headers)).await
     {
-        // Not "logged out" while a copy of the token still works.
+        // Not "logged out" while a copy of the token may still work.
         tracing::error!(%why, "log-out could not be recorded");
-        let mut response =
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Log-out could not be recorded. Try again.")
-                .into_response();
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        return response;
+        return unavailable("Log-out could not be recorded. Try again.");
     }
     // A form's answer is a page too.
     let mut response = if is_navigation(&Method::GET, &headers) {
@@ -53,9 +57,19 @@ pub(super) async fn log_out(
     response
 }
 
-/// Whether there is a session to end, as far as this edge can tell: while its
-/// list is stale it refuses every token, and the issuer may not.
+/// Whether the issuer could know a live session behind the token. What this edge
+/// has of keys, time and revocations may be old, so only what no key of ours
+/// signed is decided here.
 fn may_live(edge: &Edge, token: &str) -> bool {
     let verdict: Result<Session, Rejection> = edge.verifier.verify(token, edge.now());
-    matches!(verdict, Ok(_) | Err(Rejection::RevocationsStale { .. }))
+    !matches!(
+        verdict,
+        Err(Rejection::Malformed { .. } | Rejection::WrongType { .. } | Rejection::BadSignature { .. })
+    )
+}
+
+fn unavailable(detail: &'static str) -> Response {
+    let mut response = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
 }

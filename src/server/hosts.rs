@@ -147,7 +147,8 @@ impl Hosts {
         })
     }
 
-    /// The same of a token to be renewed, which may have expired.
+    /// The same of a token to be renewed or logged out with: its signature, issuer
+    /// and audience, and its proof if it is bound. It may have expired.
     pub(crate) fn admit_for_renewal(
         &self,
         shown: Credential<'_>,

@@ -9,7 +9,8 @@ use crate::server::login::client::Client;
 use crate::server::login::error::LogInError;
 use crate::server::login::service::SessionService;
 use crate::session::Session;
-use crate::time::UnixTime;
+use crate::time::{MAX_LEEWAY, UnixTime};
+use crate::verify::VerifiedToken;
 
 impl<S: Store> SessionService<S> {
     /// Ends the sessions that a reauthentication replaced a grace ago. To be
@@ -45,16 +46,23 @@ impl<S: Store> SessionService<S> {
         Ok(revoked)
     }
 
-    /// Ends a session, with what it hangs on and what hangs on it: whoever logs
-    /// out at one host is logged out at all of them.
+    /// Ends the session of a genuine token, with its whole family: whoever logs
+    /// out at one host is logged out at all of them. The token may be expired,
+    /// renewed or not yet valid: its session may live all the same.
     pub(crate) async fn log_out(
         &self,
-        session: &Session,
+        token: &VerifiedToken,
         client: &Client,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        let target = Target::Family { id: session.id(), ends: Some(session.ends_at()) };
-        let event = client.event("session_ended", Some(session.subject()), Some(session.id()));
+        let claims = token.claims();
+        let (id, ends) = (claims.session.session_id, claims.session.ends);
+        if now >= ends.saturating_add(MAX_LEEWAY) {
+            // No edge accepts it any more, whatever leeway it has.
+            return Ok(());
+        }
+        let event = client.event("session_ended", Some(claims.subject()), Some(id));
+        let target = Target::Family { id, ends: Some(ends) };
         self.revoke(target, Some(event), Some(client.address()), now).await.map(drop)
     }
 

@@ -8,7 +8,7 @@ pub(crate) mod revoke;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Rejection};
 use crate::id::Subject;
 use crate::issuer::store::{Role, SessionCaps, SessionRecord, Store, StoreError};
 use crate::issuer::{IssuedToken, Minter, NewSession};
@@ -20,6 +20,7 @@ use crate::server::login::{Client, LogInError, NewRecord, SessionService};
 use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verifier::Verifier;
+use crate::verify::VerifiedToken;
 
 /// Whom an operator's token is for.
 pub(crate) const AUDIENCE: &str = "hallpass-ops";
@@ -122,6 +123,12 @@ impl<S: Store> Operators<S> {
                 None
             }
         }
+    }
+
+    /// The token of an operator's session, for log-out: its signature, issuer and
+    /// audience alone.
+    pub(crate) fn genuine(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        self.verifier.verify_for_renewal(token, now)
     }
 
     /// The live sessions of a subject, or the session of an id.

@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 use super::body::{Body, wants_page};
 use super::pages;
 use super::respond::{Transport, answer, problem, unavailable, with_cookie, with_device};
-use super::schema::{Always, BadBody, CrossSite, NoSession, RenewAnswer, SessionAnswer, TooMany};
+use super::schema::{
+    Always, BadBody, CrossSite, NoSession, Problem as ProblemBody, RenewAnswer, SessionAnswer, TooMany,
+};
 use crate::error::Rejection;
 use crate::event::{Event, EventKind, EventSink as _};
 use crate::http::Credential;
@@ -154,31 +156,56 @@ pub(super) async fn renew(State(app): State<Arc<App>>, context: RequestContext) 
     }
 }
 
-/// Ends the session, and makes the browser forget it. Answers the same whether
-/// there was one: whoever wants to be logged out is.
+/// Ends the session, and makes the browser forget it
+///
+/// 204 means that no live session is behind the request. Where that can't be
+/// decided the cookie stays, and the answer says so.
 #[utoipa::path(
     post, path = "/logout", tag = "sessions",
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
-    responses((status = 204, description = "Logged out, whether there was a session or not"), (status = 303, description = "For a browser: the log-in page"), NoSession, CrossSite, Always)
+    responses(
+        (status = 204, description = "No live session is behind the request, or not any more"),
+        (status = 303, description = "The same for a browser: the log-in page"),
+        (status = 400, description = "Two session cookies: which session to end is unclear", body = ProblemBody, content_type = "application/problem+json"),
+        NoSession, CrossSite, Always
+    )
 )]
 pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> Response {
     if context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(&context);
-    let session = app.session_of_any_host(&context);
-    if let Err(Refused::Rejected(rejection @ (Rejection::ProofRequired { .. } | Rejection::Replayed))) =
-        session
-    {
-        // A session that lives on, and a client that can try again.
-        return Refused::Rejected(rejection).into_response();
-    }
-    if let Ok(session) = session
-        && let Err(error) = app.service.log_out(&session, &client, app.now()).await
-    {
-        // Not "logged out" while a copy of the token still works.
-        tracing::error!(%error, "log-out could not be recorded");
-        return unavailable("Log-out could not be recorded. Try again.");
+    let credential = match context.credential() {
+        Ok(credential) => credential,
+        Err(error) => {
+            tracing::info!(%error, "log-out refused");
+            let detail = "There are two tokens in this request. Send one, or clear this site's cookies.";
+            return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+        }
+    };
+    if let Some(credential) = credential {
+        // Neither time nor revocation is asked for: an old token's session may
+        // live on in its successor.
+        match app.hosts.admit_for_renewal(credential, context.head(), app.now()) {
+            Ok(token) => {
+                if let Err(error) = app.service.log_out(&token, &app.client(&context), app.now()).await {
+                    tracing::error!(%error, "log-out could not be recorded");
+                    return unavailable("Log-out could not be recorded. Try again.");
+                }
+            }
+            // Nobody's session, or one that was ended: what was asked for.
+            Err(
+                Rejection::Malformed { .. }
+                | Rejection::WrongType { .. }
+                | Rejection::BadSignature { .. }
+                | Rejection::Revoked { .. },
+            ) => {}
+            Err(rejection @ Rejection::UnknownKey { .. }) => {
+                // The key may be so new that this process has not read it yet.
+                tracing::warn!(%rejection, "log-out undecided");
+                return unavailable("This service does not know the token's key. Try again.");
+            }
+            Err(rejection) => return Refused::Rejected(rejection).into_response(),
+        }
     }
     let mut response = if wants_page(&context.headers) {
         Redirect::to(&format!("{}/", app.settings.base_path)).into_response()

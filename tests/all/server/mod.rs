@@ -15,6 +15,7 @@ pub mod hop;
 #[cfg(feature = "server")]
 pub mod limits;
 #[cfg(feature = "server")]
+pub mod log_out;
 pub mod logs;
 #[cfg(feature = "server")]
 pub mod metrics;

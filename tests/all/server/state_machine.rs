@@ -12,10 +12,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hallpass::issuer::store::{Changes, SessionRecord, SqliteStore, Store, StoreLedger, Target};
+use hallpass::issuer::store::{Changes, SessionRecord, SqliteStore, Store, StoreError, StoreLedger, Target};
 use hallpass::issuer::{self, RenewError, Renewal};
 use hallpass::revocation::feed::{NewFeed, SessionKey};
-use hallpass::revocation::{Feed, FeedKeys};
+use hallpass::revocation::{Entry, Feed, FeedKeys};
 use hallpass::{
     Algorithm, IssuedToken, KeySet, KeyUse, LifetimeSettings, Lifetimes, LiveKeys, Minter, NewSession,
     Reason, RevocationList, SigningKey, SigningKeys, StalePolicy, Subject, UnixTime, UnverifiedToken,
@@ -55,6 +55,13 @@ enum Op {
         session: usize,
         back: usize,
     },
+    /// A log-in again, in the place of a session; perhaps of one that another
+    /// log-in has replaced already.
+    StepUp(usize),
+    /// The clean-up that ends what was replaced a grace ago.
+    EndReplaced,
+    /// By a token of any session of a log-in.
+    LogOut(usize),
     RevokeSession(usize),
     RevokeSubject(usize),
     RevokeAll,
@@ -97,7 +104,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         10 => (0..SUBJECTS.len()).prop_map(|subject| Op::Start { subject }),
         60 => (n.clone(), back).prop_map(|(session, back)| Op::Renew { session, back }),
-        3 => n.clone().prop_map(Op::RevokeSession),
+        8 => n.clone().prop_map(Op::StepUp),
+        4 => Just(Op::EndReplaced),
+        3 => n.clone().prop_map(Op::LogOut),
+        2 => n.clone().prop_map(Op::RevokeSession),
         2 => (0..SUBJECTS.len()).prop_map(Op::RevokeSubject),
         1 => Just(Op::RevokeAll),
         1 => n.prop_map(Op::RevokeKey),
@@ -129,6 +139,10 @@ struct Token {
 
 struct Session {
     subject: usize,
+    /// The log-in that it came of, by the first session of it.
+    log_in: usize,
+    /// When it is to end, since another took its place.
+    replaced: Option<u64>,
     ends: u64,
     /// Its tokens, in the order of their making.
     tokens: Vec<usize>,
@@ -262,6 +276,16 @@ impl Model {
             _ if now.max(token.issued) < session.ends => Due::Remade,
             _ => Due::Itself,
         }
+    }
+
+    fn first_token(&self, session: usize) -> &str {
+        &self.tokens[self.sessions[session].tokens[0]].text
+    }
+
+    /// Whether it is the only session of its log-in.
+    fn is_alone(&self, session: usize) -> bool {
+        let log_in = self.sessions[session].log_in;
+        self.sessions.iter().filter(|other| other.log_in == log_in).count() == 1
     }
 
     fn revoke(&mut self, sequence: u64, covers: impl Fn(&Session) -> bool) {
@@ -419,8 +443,8 @@ impl World {
         });
     }
 
-    /// As the login service does.
-    fn start(&mut self, who: usize) {
+    /// As the login service does; in the place of another session for a step-up.
+    fn start(&mut self, who: usize, replaces: Option<usize>, tally: &mut Tally) {
         let (now, subject) = (self.now(), subject(who));
         let started = self.runtime.block_on(self.store().earliest_start(&subject, now)).unwrap();
         assert!(started >= now);
@@ -429,14 +453,40 @@ impl World {
             claims: &(),
             started,
             auth_time: now,
-            ends: None,
+            ends: replaces.map(|old| at(self.model.sessions[old].ends)),
             bound_to: None,
         };
-        let token = self.minter.start(&self.keys[self.model.newest_key()], &new, now).unwrap();
-        let record = SessionRecord::new(token.session()).unwrap();
-        self.runtime.block_on(self.store().insert_session(record, None, now)).unwrap();
+        let token = self.minter.start(&self.keys[self.model.newest_key()], &new, now);
+        let Ok(token) = token else {
+            // A step-up at the very end of its session.
+            assert!(replaces.is_some_and(|old| self.model.sessions[old].ends <= started.as_secs()));
+            return;
+        };
+        let mut record = SessionRecord::new(token.session()).unwrap();
+        let until = self.model.now + GRACE;
+        record.replaces = replaces.map(|old| (id(self.model.first_token(old)), at(until)));
+        match self.runtime.block_on(self.store().insert_session(record, None, now)) {
+            Ok(()) => {}
+            Err(StoreError::ParentOver) => {
+                let old = &self.model.sessions[replaces.unwrap()];
+                assert!(old.revoked.is_some() || old.ends <= self.furthest.max(self.model.now));
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if let Some(old) = replaces {
+            count(
+                tally,
+                if self.model.sessions[old].replaced.is_some() { "replaced twice" } else { "replaced" },
+            );
+            let replaced = &mut self.model.sessions[old].replaced;
+            *replaced = replaced.or(Some(until));
+        }
+        let log_in = replaces.map_or(self.model.sessions.len(), |old| self.model.sessions[old].log_in);
         self.model.sessions.push(Session {
             subject: who,
+            log_in,
+            replaced: None,
             ends: token.session().ends_at().as_secs(),
             tokens: Vec::new(),
             seen: None,
@@ -477,6 +527,7 @@ impl World {
                 assert_eq!(due, Due::Theft);
                 let sequence = self.sequence();
                 self.model.sessions[session].revoked = Some(sequence);
+                self.adopt(sequence, self.model.sessions[session].log_in);
                 return;
             }
             Err(other) => panic!("{other}"),
@@ -514,6 +565,41 @@ impl World {
     fn revoke(&mut self, target: Target, covers: impl Fn(&Session) -> bool) {
         let revoked = self.runtime.block_on(self.store().revoke(target, None, self.now())).unwrap();
         self.model.revoke(revoked.position.sequence, covers);
+    }
+
+    /// Takes over from the store which others of a log-in ended with one of them:
+    /// at a theft and by an operator, those that hang on it.
+    fn adopt(&mut self, sequence: u64, log_in: usize) {
+        let entries = self.runtime.block_on(self.store().snapshot()).unwrap().entries;
+        for session in 0..self.model.sessions.len() {
+            let sid = id(self.model.first_token(session));
+            let is_in =
+                entries.iter().any(|entry| matches!(entry, Entry::Session { sid: of, .. } if *of == sid));
+            let one = &mut self.model.sessions[session];
+            if one.log_in == log_in && is_in {
+                one.revoked = one.revoked.or(Some(sequence));
+            }
+        }
+    }
+
+    /// What was replaced ends after the grace, and nothing else does.
+    fn end_replaced(&mut self) {
+        let ended = self.runtime.block_on(self.store().end_replaced(self.now())).unwrap();
+        let (now, sequence) = (self.model.now, self.sequence());
+        let due = |session: &Session| session.replaced.is_some_and(|at| at <= now);
+        let alive = self
+            .model
+            .sessions
+            .iter()
+            .any(|session| due(session) && session.revoked.is_none() && now < session.ends);
+        assert!(!alive || ended.is_some(), "a replaced session lives on");
+        self.model.revoke(sequence, due);
+    }
+
+    fn log_out(&mut self, session: usize) {
+        let log_in = self.model.sessions[session].log_in;
+        let target = Target::Family { id: id(self.model.first_token(session)), ends: None };
+        self.revoke(target, |other| other.log_in == log_in);
     }
 
     fn revoke_key(&mut self, key: usize) {
@@ -580,7 +666,7 @@ impl World {
     fn step(&mut self, op: &Op, tally: &mut Tally) {
         let sessions = self.model.sessions.len();
         match *op {
-            Op::Start { subject } => self.start(subject),
+            Op::Start { subject } => self.start(subject, None, tally),
             Op::Rotate => self.rotate(),
             Op::Advance(seconds) => self.model.now += seconds,
             Op::StepBack(seconds) => {
@@ -596,6 +682,7 @@ impl World {
             Op::Mend(edge) => self.model.edges[edge].cut = false,
             Op::Forget => self.forget(),
             Op::RestartIssuer => self.restart(),
+            Op::EndReplaced => self.end_replaced(),
             Op::RevokeKey(key) => self.revoke_key(key % self.keys.len()),
             Op::RevokeSubject(who) => {
                 self.revoke(Target::Subject(subject(who)), |session| session.subject == who);
@@ -604,10 +691,17 @@ impl World {
             // The rest needs a session.
             _ if sessions == 0 => {}
             Op::Renew { session, back } => self.renew(sessions - 1 - session % sessions, back, tally),
+            Op::StepUp(session) => {
+                let old = sessions - 1 - session % sessions;
+                self.start(self.model.sessions[old].subject, Some(old), tally);
+            }
+            Op::LogOut(session) => self.log_out(sessions - 1 - session % sessions),
             Op::RevokeSession(session) => {
                 let session = sessions - 1 - session % sessions;
-                let first = &self.model.tokens[self.model.sessions[session].tokens[0]];
-                let id = id(&first.text);
+                if !self.model.is_alone(session) {
+                    return self.step(&Op::LogOut(session), tally);
+                }
+                let id = id(self.model.first_token(session));
                 self.revoke(Target::Session { id, ends: None }, |_| false);
                 let sequence = self.sequence();
                 let revoked = &mut self.model.sessions[session].revoked;
@@ -685,6 +779,6 @@ fn issuer_edges_and_clock_do_as_the_model_does() {
     let often =
         ["Ok(())", "Err(Expired)", "Err(RevocationsStale)", "Err(Revoked)", "Successor", "\"feed refused\""];
     assert!(cases < 30 || often.iter().all(|what| of(what) > 0), "{tally:?}");
-    let seldom = ["Again", "Theft", "Refused(NotYetValid)"];
+    let seldom = ["Again", "Theft", "Refused(NotYetValid)", "\"replaced twice\""];
     assert!(cases < 500 || seldom.iter().all(|what| of(what) > 0), "{tally:?}");
 }

@@ -112,7 +112,7 @@ async fn add_session(tx: &mut Tx, id: SessionId, ends: UnixTime, now: UnixTime) 
 }
 
 /// The session that `id` hangs on, if need be by way of others.
-async fn root(tx: &mut Tx, id: SessionId) -> Result<SessionId, StoreError> {
+pub(super) async fn root(tx: &mut Tx, id: SessionId) -> Result<SessionId, StoreError> {
     let mut root = id;
     let mut seen = HashSet::from([root]);
     loop {

@@ -119,10 +119,14 @@ async fn replace(tx: &mut Tx, old: SessionId, new: SessionId, at: UnixTime) -> R
         .bind(secs(at))
         .execute(tx.write().await?)
         .await?;
-    // The old one too: one log-in is one family, and ends as one.
-    sqlx::query("UPDATE sessions SET parent = ?2 WHERE parent = ?1 OR id = ?1")
+    // One log-in is one family, and ends as one. The new session becomes its
+    // root. The old one may have been replaced before: then the root is what
+    // replaced it, and goes under the new one as well.
+    let root = revocations::root(tx, old).await?;
+    sqlx::query("UPDATE sessions SET parent = ?2 WHERE (parent = ?1 OR id IN (?1, ?3)) AND id != ?2")
         .bind(&old.as_bytes()[..])
         .bind(&new.as_bytes()[..])
+        .bind(&root.as_bytes()[..])
         .execute(tx.write().await?)
         .await?;
     Ok(())

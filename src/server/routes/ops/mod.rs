@@ -25,6 +25,7 @@ use self::view::{Page, Parts, anomaly};
 use super::body::Body;
 use super::pages::{self, LogInPage};
 use super::respond::{no_store, problem, unavailable};
+use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie};
 use crate::issuer::store::{SessionRecord, Target};
@@ -190,12 +191,26 @@ async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> Respon
     if context.is_cross_site() {
         return Problem::cross_site().into_response();
     }
-    let client = app.client(&context);
-    if let Some(Operator::Session { session, .. }) = Operator::of(&app, &context.headers).await
-        && let Err(error) = app.service.log_out(&session, &client, app.now()).await
-    {
-        tracing::error!(%error, "log-out could not be recorded");
-        return unavailable("Log-out could not be recorded. Try again.");
+    let token = match Credential::find(&context.headers, COOKIE) {
+        Ok(Some(Credential::Cookie(token))) => Some(token),
+        Ok(_) => None,
+        Err(_) => {
+            let detail = "There are two tokens in this request. Clear this site's cookies.";
+            return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+        }
+    };
+    match token.map(|token| app.operators.genuine(token, app.now())) {
+        Some(Ok(token)) => {
+            if let Err(error) = app.service.log_out(&token, &app.client(&context), app.now()).await {
+                tracing::error!(%error, "log-out could not be recorded");
+                return unavailable("Log-out could not be recorded. Try again.");
+            }
+        }
+        Some(Err(Rejection::UnknownKey { .. })) => {
+            return unavailable("This service does not know the token's key. Try again.");
+        }
+        // No operator's session is behind anything else.
+        Some(Err(_)) | None => {}
     }
     let mut response = to_log_in();
     cookie::clear_strict(response.headers_mut(), COOKIE);
