@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, OriginalUri};
 use axum::response::Response;
 use http::header::{HOST, WWW_AUTHENTICATE};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 
 use crate::error::{ConfigError, Rejection};
@@ -37,8 +38,9 @@ pub struct RequestProofs {
 enum SeenAt {
     /// Always here.
     Origin(Arc<str>),
-    /// Where the request says, or a trusted proxy that it came through.
-    Asked { scheme: &'static str, proxies: TrustedProxies },
+    /// On this machine, at the host that the request says, or a trusted proxy
+    /// that it came through. Any other host is nowhere.
+    Loopback { scheme: &'static str, proxies: TrustedProxies },
 }
 
 /// What of a request a proof is about, and where to look for it.
@@ -71,17 +73,19 @@ impl RequestProofs {
         Ok(Self { proofs, seen_at: SeenAt::Origin(origin.into()) })
     }
 
-    /// For a service that clients see where they ask it, over https if
-    /// `encrypted`; behind `proxies`, where those say (`X-Forwarded-Proto` and
-    /// `X-Forwarded-Host`).
+    /// For development: a service that its clients see on their own machine, at
+    /// any loopback host and port, over https if `encrypted`; behind `proxies`,
+    /// where those say (`X-Forwarded-Proto` and `X-Forwarded-Host`).
     ///
-    /// The host is then what the client says it is, so only the server's nonces
-    /// keep another service's proofs out; [`RequestProofs::at_origin`] does
-    /// too.
+    /// Whoever sends a request chooses its host. A service that believed it would
+    /// take a proof that the client made for somebody else, and so a relayed
+    /// session (RFC 9449 §4.3: `htu` must match the server's own URI). So every
+    /// host that is not loopback is refused; [`RequestProofs::at_origin`] names
+    /// the one to accept.
     #[must_use]
-    pub const fn where_asked(proofs: ProofVerifier, encrypted: bool, proxies: TrustedProxies) -> Self {
+    pub const fn on_loopback(proofs: ProofVerifier, encrypted: bool, proxies: TrustedProxies) -> Self {
         let scheme = if encrypted { "https" } else { "http" };
-        Self { proofs, seen_at: SeenAt::Asked { scheme, proxies } }
+        Self { proofs, seen_at: SeenAt::Loopback { scheme, proxies } }
     }
 
     /// The proofs themselves.
@@ -102,10 +106,10 @@ impl RequestProofs {
     fn origin(&self, head: RequestHead<'_>) -> String {
         let (mut scheme, proxies) = match &self.seen_at {
             SeenAt::Origin(origin) => return origin.to_string(),
-            SeenAt::Asked { scheme, proxies } => (*scheme, proxies),
+            SeenAt::Loopback { scheme, proxies } => (*scheme, proxies),
         };
         let text = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let mut host = head.uri.authority().map(http::uri::Authority::as_str).or_else(|| text(&HOST));
+        let mut host = head.uri.authority().map(Authority::as_str).or_else(|| text(&HOST));
         if head.peer.is_some_and(|peer| proxies.contains(peer)) {
             // What the nearest proxy wrote is on the right.
             let last = |name| text(name).and_then(|value| value.rsplit(',').next()).map(str::trim);
@@ -117,7 +121,7 @@ impl RequestProofs {
             host = last(&X_FORWARDED_HOST).or(host);
         }
         // Without a host the URI is none, and no proof is for it.
-        format!("{scheme}://{}", host.unwrap_or_default())
+        format!("{scheme}://{}", host.filter(|host| is_loopback(host)).unwrap_or_default())
     }
 
     /// Verifies and admits a token that was sent as `Authorization: DPoP`. Such
@@ -166,6 +170,19 @@ impl RequestProofs {
         }
         response
     }
+}
+
+/// Whether a host, perhaps with a port, is this machine: `localhost`,
+/// 127.0.0.0/8 or `[::1]`.
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let name = authority.host();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl<'a> RequestHead<'a> {
@@ -235,16 +252,27 @@ mod tests {
     #[test]
     fn the_uri_is_where_the_client_sees_the_service() {
         let lan = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
-        let asked = RequestProofs::where_asked(proofs(), false, lan);
-        let forwarded =
-            [("host", "inner"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil, a.example")];
+        let asked = RequestProofs::on_loopback(proofs(), false, lan);
+        let forwarded = [
+            ("host", "127.0.0.9:1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil, localhost:8443"),
+        ];
+        let nowhere = "http:///x";
         for (sent, peer, headers, expected) in [
-            ("/x?y", "192.0.2.1", &[("host", "a.example:8080")][..], "http://a.example:8080/x"),
-            ("https://b.example/x", "192.0.2.1", &[("host", "a.example")], "http://b.example/x"),
-            ("/x", "192.0.2.1", &forwarded, "http://inner/x"),
-            ("/x", "10.0.0.1", &forwarded, "https://a.example/x"),
-            ("/x", "10.0.0.1", &[("host", "inner"), ("x-forwarded-proto", "ftp")], "http://inner/x"),
-            ("/x", "nowhere", &[], "http:///x"),
+            ("/x?y", "192.0.2.1", &[("host", "localhost:8080")][..], "http://localhost:8080/x"),
+            ("https://[::1]/x", "192.0.2.1", &[("host", "a.example")], "http://[::1]/x"),
+            ("/x", "192.0.2.1", &forwarded, "http://127.0.0.9:1/x"),
+            ("/x", "10.0.0.1", &forwarded, "https://localhost:8443/x"),
+            ("/x", "10.0.0.1", &[("host", "localhost"), ("x-forwarded-proto", "ftp")], "http://localhost/x"),
+            ("/x", "nowhere", &[], nowhere),
+            // Whoever relays a proof of another service chooses these.
+            ("/x", "192.0.2.1", &[("host", "a.example")], nowhere),
+            ("https://a.example/x", "192.0.2.1", &[("host", "localhost")], nowhere),
+            ("/x", "192.0.2.1", &[("host", "localhost@a.example")], nowhere),
+            ("/x", "192.0.2.1", &[("host", "localhost.a.example")], nowhere),
+            ("/x", "192.0.2.1", &[("host", "128.0.0.1")], nowhere),
+            ("/x", "10.0.0.1", &[("host", "localhost"), ("x-forwarded-host", "a.example")], nowhere),
         ] {
             assert_eq!(uri(&asked, sent, peer, headers), expected);
         }

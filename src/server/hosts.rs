@@ -194,7 +194,7 @@ fn proofs(config: &Config, encrypted: bool, leeway: Duration) -> Result<RequestP
         return RequestProofs::at_origin(proofs, origin);
     }
     let proxies = TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?;
-    Ok(RequestProofs::where_asked(proofs, encrypted, proxies))
+    Ok(RequestProofs::on_loopback(proofs, encrypted, proxies))
 }
 
 impl Host {

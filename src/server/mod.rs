@@ -88,6 +88,14 @@ impl Issuer {
                  name the proxy's address in the configuration"
             );
         }
+        if options.config.public_origin.is_none()
+            && (options.transport != Transport::Plain || !options.listen.ip().is_loopback())
+        {
+            tracing::warn!(
+                "no public_origin: log-ins that bind a session to the client's key (DPoP) are refused but on \
+                 loopback; set it to where clients see this service, like https://login.example"
+            );
+        }
         let table = options.config.limits;
         let proxies = settings.trusted_proxies.clone();
         let listener = listener.limited(ConnectionLimiter::new(table.connection_limits(), proxies));

@@ -21,7 +21,13 @@ use crate::support::{Home, PASSWORD, Running, bearer, client};
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// An API client's proof for one request.
-fn proof(key: &Client, method: &str, htu: &str, nonce: Option<&str>, token: Option<&str>) -> String {
+pub(crate) fn proof(
+    key: &Client,
+    method: &str,
+    htu: &str,
+    nonce: Option<&str>,
+    token: Option<&str>,
+) -> String {
     let mut claims = json!({
         "jti": format!("jti-{}", COUNTER.fetch_add(1, Ordering::Relaxed)),
         "htm": method,
@@ -275,32 +281,55 @@ async fn a_proof_names_the_service_as_its_clients_see_it() {
     let home = Home::new();
     let url = "https://login.example/session";
     let log_in_at = "https://login.example/login";
-    let configs = [
-        ("public_origin = \"https://login.example\"\n", &[][..]),
-        (
-            "trusted_proxies = [\"127.0.0.1\"]\n",
-            &[("x-forwarded-proto", "https"), ("x-forwarded-host", "login.example")],
-        ),
+    let config = home.write("c.toml", "public_origin = \"https://login.example\"\n");
+    let serve = home.serve(&["--config", config.to_str().unwrap()]);
+    let key = Client::p256(6);
+    let nonce = nonce(&log_in(&serve, "x", &credentials()).await);
+    let inner = proof(&key, "POST", &serve.at("/login"), Some(&nonce), None);
+    assert_eq!(log_in(&serve, &inner, &credentials()).await.status(), 401, "nobody sees it there");
+    let proof_of_log_in = proof(&key, "POST", log_in_at, Some(&nonce), None);
+    let answer: Value = log_in(&serve, &proof_of_log_in, &credentials()).await.json().await.unwrap();
+    let token = answer["token"].as_str().unwrap();
+    let good = proof(&key, "GET", url, Some(&nonce), Some(token));
+    assert_eq!(fetch(&serve.at("/session"), "DPoP", token, &good).await.status(), 200);
+}
+
+/// A service that the client trusts with a request hands token and proof on, and
+/// chooses what the request says of its host.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_for_another_site_is_refused_whoever_relays_it() {
+    const SPOOFS: [&[(&str, &str)]; 3] = [
+        &[("host", "evil.example")],
+        &[("x-forwarded-host", "evil.example"), ("x-forwarded-proto", "https")],
+        &[("host", "evil.example"), ("x-forwarded-proto", "https")],
     ];
-    for (config, headers) in configs {
-        let config = home.write("c.toml", config);
+    let own = "http://login.localhost:1";
+    for origin in [None, Some(own)] {
+        let home = Home::new();
+        let key = origin.map(|origin| format!("public_origin = \"{origin}\"\n")).unwrap_or_default();
+        let config = home.write("c.toml", format!("{key}trusted_proxies = [\"127.0.0.1\"]\n"));
         let serve = home.serve(&["--config", config.to_str().unwrap()]);
-        let key = Client::p256(6);
-        let send = async |request: reqwest::RequestBuilder, proof: &str| {
-            let request =
-                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-            request.header("dpop", proof).send().await.unwrap()
-        };
-        let log_in = || client().post(serve.at("/login")).json(&credentials());
-        let nonce = nonce(&send(log_in(), "x").await);
-        let inner = proof(&key, "POST", &serve.at("/login"), Some(&nonce), None);
-        assert_eq!(send(log_in(), &inner).await.status(), 401, "nobody sees it there");
-        let answer = send(log_in(), &proof(&key, "POST", log_in_at, Some(&nonce), None)).await;
-        let answer: Value = answer.json().await.unwrap();
-        let token = answer["token"].as_str().unwrap();
-        let ask = || client().get(serve.at("/session")).header("authorization", format!("DPoP {token}"));
-        let good = proof(&key, "GET", url, Some(&nonce), Some(token));
-        assert_eq!(send(ask(), &good).await.status(), 200);
+        let key = Client::p256(9);
+        let nonce = nonce(&log_in(&serve, "x", &credentials()).await);
+        let here = format!("{}/login", origin.unwrap_or(&serve.url));
+        let answer = log_in(&serve, &proof(&key, "POST", &here, Some(&nonce), None), &credentials()).await;
+        let token = answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+        for scheme in ["http", "https"] {
+            for spoof in SPOOFS {
+                let site = format!("{scheme}://evil.example");
+                let spoofed = |request: reqwest::RequestBuilder| {
+                    spoof.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+                };
+                let log_in_proof = proof(&key, "POST", &format!("{site}/login"), Some(&nonce), None);
+                let log_in = client().post(serve.at("/login")).json(&credentials());
+                let relayed = spoofed(log_in).header("dpop", log_in_proof).send().await.unwrap();
+                assert_eq!(relayed.status(), 401, "a log-in, {spoof:?}");
+                let ask_proof = proof(&key, "GET", &format!("{site}/session"), Some(&nonce), Some(&token));
+                let ask = client().get(serve.at("/session")).header("authorization", format!("DPoP {token}"));
+                let relayed = spoofed(ask).header("dpop", ask_proof).send().await.unwrap();
+                assert_eq!(relayed.status(), 401, "a request, {spoof:?}");
+            }
+        }
     }
 }
 
@@ -393,7 +422,7 @@ async fn edge(serve: &Running, proofs: bool) -> String {
     let (mut sessions, mut tickets) = (SessionLayer::new(verifier), TicketLayer::new(tickets));
     if proofs {
         let proofs = ProofVerifier::new(NonceCache::new(start), ServerNonces::generate("edge").unwrap());
-        let proofs = RequestProofs::where_asked(proofs, false, TrustedProxies::none());
+        let proofs = RequestProofs::on_loopback(proofs, false, TrustedProxies::none());
         (sessions, tickets) = (sessions.proofs(proofs.clone()), tickets.proofs(proofs));
     }
     let hello = async |session: Session| session.subject().to_owned();

@@ -9,7 +9,9 @@ use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
 use super::app::TARGETED;
 use super::exchange::{Answer, exchange};
 use super::site::{Proxy, Site};
-use crate::support::ok;
+use crate::proof::proofs::Client;
+use crate::server::dpop::proof;
+use crate::support::{PASSWORD, ok};
 
 /// The identity, in the spelling of the page.
 const IDENTITY: [&str; 6] = [
@@ -29,6 +31,7 @@ pub(super) fn all(site: &Site, proxy: Proxy) {
     expired_and_made_up(site);
     spoofed_identity(site);
     spoofed_request(site);
+    spoofed_origin(site, proxy);
     unsafe_methods(site);
     websocket(site);
     odd_paths(site);
@@ -270,6 +273,29 @@ fn spoofed_request(site: &Site) {
     ];
     let answer = site.ask("GET", "/page", &lies);
     assert!(!format!("{answer:?}").contains("evil.example"), "{answer:?}");
+}
+
+/// The issuer's routes too are described by the proxy and not by the client: a
+/// proof of the proxy's own origin is good, whatever the client adds.
+fn spoofed_origin(site: &Site, proxy: Proxy) {
+    let key = Client::p256(3);
+    let target = "/.hallpass/login";
+    let url = format!("http://{}{target}", site.host);
+    let body = json!({ "username": "alice", "password": PASSWORD }).to_string();
+    let log_in = |proof: &str| {
+        let headers = [
+            ("Host", site.host.as_str()),
+            ("Content-Type", "application/json"),
+            ("X-Forwarded-Host", "evil.example"),
+            ("X-Forwarded-Proto", "https"),
+            ("DPoP", proof),
+        ];
+        exchange(&site.address, "POST", target, &headers, &body)
+    };
+    let asked = log_in(&proof(&key, "POST", &url, None, None));
+    let nonce = asked.header("dpop-nonce").unwrap_or_else(|| panic!("{proxy:?}: {asked:?}"));
+    let answer = log_in(&proof(&key, "POST", &url, Some(nonce), None));
+    assert_eq!(answer.status, 200, "{proxy:?}: {answer:?}\n{}", site.log());
 }
 
 fn unsafe_methods(site: &Site) {
