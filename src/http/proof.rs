@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use crate::error::{ConfigError, Rejection};
 use crate::http::client_address::TrustedProxies;
 use crate::http::credential::Credential;
+use crate::http::host;
 use crate::proof::{ProofRequest, ProofVerifier, wants_nonce};
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -109,7 +110,7 @@ impl RequestProofs {
             SeenAt::Loopback { scheme, proxies } => (*scheme, proxies),
         };
         let text = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let mut host = head.uri.authority().map(Authority::as_str).or_else(|| text(&HOST));
+        let mut name = head.uri.authority().map(Authority::as_str).or_else(|| text(&HOST));
         if head.peer.is_some_and(|peer| proxies.contains(peer)) {
             // What the nearest proxy wrote is on the right.
             let last = |name| text(name).and_then(|value| value.rsplit(',').next()).map(str::trim);
@@ -118,10 +119,10 @@ impl RequestProofs {
                 Some("http") => "http",
                 _ => scheme,
             };
-            host = last(&X_FORWARDED_HOST).or(host);
+            name = last(&X_FORWARDED_HOST).or(name);
         }
         // Without a host the URI is none, and no proof is for it.
-        format!("{scheme}://{}", host.filter(|host| is_loopback(host)).unwrap_or_default())
+        format!("{scheme}://{}", name.filter(|name| host::is_loopback(name)).unwrap_or_default())
     }
 
     /// Verifies and admits a token that was sent as `Authorization: DPoP`. Such
@@ -170,19 +171,6 @@ impl RequestProofs {
         }
         response
     }
-}
-
-/// Whether a host, perhaps with a port, is this machine: `localhost`,
-/// 127.0.0.0/8 or `[::1]`.
-fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if authority.as_str().contains('@') {
-        return false;
-    }
-    let name = authority.host();
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl<'a> RequestHead<'a> {

@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: TrustedProxies,
     /// TLS is ended here or by a proxy in front.
     pub(crate) secure_transport: bool,
+    /// Host names that the operators' address answers to, besides loopback.
+    pub(crate) admin_hosts: Arc<[Box<str>]>,
     /// What a service shows in order to start sessions.
     pub(crate) service_credential: SharedCredential,
     /// What an operator shows in order to revoke.
@@ -76,6 +78,7 @@ impl Settings {
             return_origins: config.return_origins.clone(),
             trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?,
             secure_transport,
+            admin_hosts: config.admin_hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
             operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
             edge_credential: SharedCredential::from_env("HALLPASS_EDGE_TOKEN")?,

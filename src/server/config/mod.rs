@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::error::ConfigError;
 use crate::files;
 use crate::http::SessionCookie;
+use crate::http::host::without_port;
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
 use crate::server::config::anomalies::{AnomaliesTable, WebhookTable};
@@ -38,6 +39,9 @@ pub struct Config {
     /// Proxies whose `X-Forwarded-For` is believed, like `10.0.0.7` or
     /// `10.0.0.0/8`.
     pub trusted_proxies: Vec<String>,
+    /// Host names that the operators' address answers to besides loopback, like
+    /// `ops.example`.
+    pub admin_hosts: Vec<String>,
     /// How long tokens and sessions live.
     pub lifetimes: LifetimesTable,
     /// What tokens say.
@@ -150,6 +154,13 @@ impl Config {
             if !is_origin(origin) {
                 return Err(format!(
                     "{key} has {origin:?}, which is no origin; write it like \"https://app.example\""
+                ));
+            }
+        }
+        for name in &self.admin_hosts {
+            if without_port(name).as_deref() != Some(&*name.to_ascii_lowercase()) {
+                return Err(format!(
+                    "admin_hosts has {name:?}; write a host without a port, like \"ops.example\""
                 ));
             }
         }

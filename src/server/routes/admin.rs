@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
 
 use super::body::Body;
+use super::own_hosts::on_own_hosts;
 use super::respond::unavailable;
 use super::schema::{Always, BadBody, NoSession, Revocation};
 use crate::http::problem::Problem;
@@ -26,7 +27,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .merge(super::ops::router())
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(Arc::clone(app));
-    watched(guarded(routes, false), app)
+    on_own_hosts(watched(guarded(routes, false), app), Arc::clone(&app.settings.admin_hosts))
 }
 
 /// In the Prometheus text format, version 0.0.4; on the operators' own address

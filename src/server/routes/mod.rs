@@ -26,6 +26,7 @@ mod metrics;
 pub(crate) mod middleware;
 mod openapi;
 mod ops;
+mod own_hosts;
 mod pages;
 pub(crate) mod request;
 mod respond;

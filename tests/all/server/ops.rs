@@ -9,8 +9,9 @@ use hallpass::revocation::sync::{EdgeName, FeedClient};
 use reqwest::Response;
 use serde_json::json;
 
+use crate::edge::proxies::exchange::exchange;
 use crate::server::browser::Browser;
-use crate::support::{Home, PASSWORD, Running, bearer, client, needs, ok};
+use crate::support::{Home, PASSWORD, Running, bearer, client, misused, needs, ok};
 
 const ADMIN: &[&str] = &["--admin-listen", "127.0.0.1:0"];
 const OPERATOR_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -290,4 +291,70 @@ async fn an_operator_sees_what_happens_as_it_happens() {
         browser.shows("h1", "Log in").await;
         browser.stop().await;
     }
+}
+
+/// A page of another site whose name leads here (DNS rebinding) is of no site of
+/// ours, whatever it asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_address_answers_to_its_own_names_alone() {
+    const ROUTES: [(&str, &str); 12] = [
+        ("GET", "/metrics"),
+        ("GET", "/healthz"),
+        ("POST", "/admin/revoke"),
+        ("GET", "/ops"),
+        ("GET", "/ops/login"),
+        ("POST", "/ops/login"),
+        ("POST", "/ops/logout"),
+        ("POST", "/ops/end"),
+        ("GET", "/ops/events"),
+        ("GET", "/ops/ops.js"),
+        ("GET", "/ops/style.css"),
+        ("GET", "/nothing"),
+    ];
+    let home = home();
+    let config = home.write("ops.toml", "admin_hosts = [\"ops.internal\"]\n");
+    let more = [ADMIN, &["--config", config.to_str().unwrap()]].concat();
+    let serve = home.serve_with(&more, &[("HALLPASS_OPERATOR_TOKEN", OPERATOR_TOKEN)]);
+    let address = serve.admin.as_ref().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let ask = |method: &str, path: &str, hosts: &[&str]| {
+        let credential = format!("Bearer {OPERATOR_TOKEN}");
+        let mut headers = vec![("Authorization", credential.as_str())];
+        headers.extend(hosts.iter().map(|host| ("Host", *host)));
+        exchange(&address, method, path, &headers, "").status
+    };
+    for (method, path) in ROUTES {
+        for hosts in [&["evil.example"][..], &["evil.example:8792"], &["localhost.evil.example"]] {
+            assert_eq!(ask(method, path, hosts), 421, "{method} {path} of {hosts:?}");
+        }
+        assert!(ask(method, path, &[]) >= 400, "{method} {path} of no host");
+        assert!(ask(method, path, &[&address, "evil.example"]) >= 400, "{method} {path} of two hosts");
+    }
+    for host in [address.as_str(), "localhost", "localhost:1", "[::1]", "ops.internal", "OPS.internal:8792"] {
+        assert_eq!(ask("GET", "/metrics", &[host]), 200, "{host}");
+    }
+    // HTTP/2 names the host in the URI.
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    let resolved = address.parse().unwrap();
+    let client = client.resolve("evil.example", resolved).resolve("ops.internal", resolved);
+    let client = client.tls_certs_only([]).build().unwrap();
+    let port = address.rsplit(':').next().unwrap();
+    for (host, status) in [("evil.example", 421), ("ops.internal", 200)] {
+        let answer = client.get(format!("http://{host}:{port}/metrics")).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{host}");
+    }
+    let wrong = home.write("wrong.toml", "admin_hosts = [\"ops.internal:8792\"]\n");
+    misused(
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            &home.path("data"),
+            "--keys",
+            &home.path("keys"),
+            "--config",
+            wrong.to_str().unwrap(),
+        ],
+        "without a port",
+    );
 }
