@@ -46,6 +46,16 @@ struct Inner {
     lifeline: Arc<Lifeline>,
 }
 
+/// What becomes of a revoked token whose proof is to be checked.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RevokedTokens {
+    /// It is refused before its proof is used up.
+    Refused,
+    /// It is genuine all the same: others of its log-in may live.
+    Taken,
+}
+
 impl Verifier {
     /// A verifier that trusts `keys`: a [`KeySet`](crate::KeySet), or [`LiveKeys`] that
     /// something else replaces.
@@ -203,6 +213,7 @@ impl Verifier {
         token: impl AsRef<[u8]>,
         request: &ProofRequest<'_>,
         proofs: &ProofVerifier,
+        revoked: RevokedTokens,
         now: UnixTime,
     ) -> Result<VerifiedToken, Rejection> {
         let token = token.as_ref();
@@ -211,8 +222,10 @@ impl Verifier {
         let Some(key) = &verified.claims().bound_to else {
             return Err(Rejection::ProofRequired { detail: "not_bound" });
         };
-        // Whoever has lost the session needs no proof used up.
-        self.check_revoked(&verified, now)?;
+        if revoked == RevokedTokens::Refused {
+            // Whoever has lost the session needs no proof used up.
+            self.check_revoked(&verified, now)?;
+        }
         proofs.check(request, token, verified.claims().session.session_id, key, now)?;
         Ok(verified)
     }

@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
+use super::issuer::IssuerError;
 use super::state::Edge;
 use crate::error::Rejection;
 use crate::http::navigation::is_navigation;
@@ -41,6 +42,9 @@ pub(super) async fn log_out(
         && let Err(why) =
             edge.issuer.log_out(credential.token(), edge.trusted_proxies.client(peer.ip(), &headers)).await
     {
+        if matches!(why, IssuerError::Refused(StatusCode::UNAUTHORIZED)) {
+            return Problem::unauthorized().into_response();
+        }
         // Not "logged out" while a copy of the token may still work.
         tracing::error!(%why, "log-out could not be recorded");
         return unavailable("Log-out could not be recorded. Try again.");

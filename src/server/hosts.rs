@@ -18,7 +18,7 @@ use crate::server::config::{Config, HostTable};
 use crate::session::Session;
 use crate::ticket::TicketVerifier;
 use crate::time::UnixTime;
-use crate::verifier::Verifier;
+use crate::verifier::{RevokedTokens, Verifier};
 use crate::verify::VerifiedToken;
 
 /// The issuer's verifiers: its own, and one for each host.
@@ -147,17 +147,37 @@ impl Hosts {
         })
     }
 
-    /// The same of a token to be renewed or logged out with: its signature, issuer
-    /// and audience, and its proof if it is bound. It may have expired.
+    /// The same of a token to be renewed, which may have expired.
     pub(crate) fn admit_for_renewal(
         &self,
         shown: Credential<'_>,
         head: RequestHead<'_>,
         now: UnixTime,
     ) -> Result<VerifiedToken, Rejection> {
+        self.genuine(shown, head, RevokedTokens::Refused, now)
+    }
+
+    /// The same of a token to log out with: its signature, issuer and audience,
+    /// and its proof if it is bound. Neither time nor revocation is asked for.
+    pub(crate) fn admit_for_log_out(
+        &self,
+        shown: Credential<'_>,
+        head: RequestHead<'_>,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, Rejection> {
+        self.genuine(shown, head, RevokedTokens::Taken, now)
+    }
+
+    fn genuine(
+        &self,
+        shown: Credential<'_>,
+        head: RequestHead<'_>,
+        revoked: RevokedTokens,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, Rejection> {
         self.judge(shown, Audiences::AnyHost, |verifier| match shown {
             Credential::Dpop(token) => self.proofs.with(head, |request| {
-                verifier.verify_bound_for_renewal(token, request, self.proofs.proofs(), now)
+                verifier.verify_bound_for_renewal(token, request, self.proofs.proofs(), revoked, now)
             }),
             Credential::Cookie(token) | Credential::Bearer(token) => verifier.verify_for_renewal(token, now),
         })

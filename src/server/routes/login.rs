@@ -185,19 +185,16 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext
     if let Some(credential) = credential {
         // Neither time nor revocation is asked for: an old token's session may
         // live on in its successor.
-        match app.hosts.admit_for_renewal(credential, context.head(), app.now()) {
+        match app.hosts.admit_for_log_out(credential, context.head(), app.now()) {
             Ok(token) => {
                 if let Err(error) = app.service.log_out(&token, &app.client(&context), app.now()).await {
                     tracing::error!(%error, "log-out could not be recorded");
                     return unavailable("Log-out could not be recorded. Try again.");
                 }
             }
-            // Nobody's session, or one that was ended: what was asked for.
+            // Nobody's session.
             Err(
-                Rejection::Malformed { .. }
-                | Rejection::WrongType { .. }
-                | Rejection::BadSignature { .. }
-                | Rejection::Revoked { .. },
+                Rejection::Malformed { .. } | Rejection::WrongType { .. } | Rejection::BadSignature { .. },
             ) => {}
             Err(rejection @ Rejection::UnknownKey { .. }) => {
                 // The key may be so new that this process has not read it yet.

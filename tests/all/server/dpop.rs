@@ -294,6 +294,32 @@ async fn a_proof_names_the_service_as_its_clients_see_it() {
     assert_eq!(fetch(&serve.at("/session"), "DPoP", token, &good).await.status(), 200);
 }
 
+/// The token of a session that a step-up replaced ends the new one too, when its
+/// own is over already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_log_out_by_a_replaced_token_ends_the_log_in() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let bound = Bound::log_in(&serve, Client::p256(8)).await;
+    let body = json!({ "password": PASSWORD });
+    let answer: Value = bound.ask(Method::POST, "/reauthenticate", Some(body)).await.json().await.unwrap();
+    let new = Bound {
+        serve: &serve,
+        key: Client::p256(8),
+        token: answer["token"].as_str().unwrap().to_owned(),
+        nonce: bound.nonce.clone(),
+    };
+    // The grace is a second; the replaced session is revoked after it.
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while bound.ask(Method::GET, "/session", None).await.status() == 200 {
+        assert!(std::time::Instant::now() < until, "never revoked");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(new.ask(Method::GET, "/session", None).await.status(), 200);
+    assert_eq!(bound.ask(Method::POST, "/logout", None).await.status(), 204);
+    assert_eq!(new.ask(Method::GET, "/session", None).await.status(), 401);
+}
+
 /// A service that the client trusts with a request hands token and proof on, and
 /// chooses what the request says of its host.
 #[tokio::test(flavor = "multi_thread")]
