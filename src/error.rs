@@ -45,6 +45,28 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// A directory or file that others can write to: whatever it holds may be
+    /// theirs.
+    #[error("others can write to {path} (mode {mode:04o}); run: chmod go-w {path}", path = path.display())]
+    OpenToOthers {
+        /// The directory or file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A directory or file of another user, who could change it at any time.
+    #[error(
+        "{path} belongs to user {owner}, and this process runs as user {user}; run: chown {user} {path}",
+        path = path.display()
+    )]
+    ForeignOwner {
+        /// The directory or file.
+        path: PathBuf,
+        /// Whose it is, by number.
+        owner: u32,
+        /// Who this process runs as, by number.
+        user: u32,
+    },
     /// An address that can't be listened on.
     #[error("can't listen on {address}: {why}; is something else running there?")]
     Listen {

@@ -19,6 +19,58 @@ pub(crate) fn error(path: &Path, why: impl std::fmt::Display) -> ConfigError {
     ConfigError::File { path: path.to_owned(), why: why.to_string() }
 }
 
+/// Refuses what somebody else could change: a directory or file that group or
+/// others can write to, or that belongs to neither this process's user nor root.
+/// A link is followed, and must be one's own too.
+///
+/// # Errors
+/// [`ConfigError::OpenToOthers`] and [`ConfigError::ForeignOwner`], which print
+/// the command that mends it; [`ConfigError::File`] if it can't be looked at.
+#[cfg(unix)]
+pub(crate) fn check_unshared(path: &Path) -> Result<(), ConfigError> {
+    use std::os::unix::fs::MetadataExt;
+    let user = rustix::process::geteuid().as_raw();
+    let of_us = |found: &fs::Metadata| match found.uid() {
+        owner if owner == user || owner == 0 => Ok(()),
+        owner => Err(ConfigError::ForeignOwner { path: path.to_owned(), owner, user }),
+    };
+    of_us(&fs::symlink_metadata(path).map_err(|why| error(path, why))?)?;
+    let found = fs::metadata(path).map_err(|why| error(path, why))?;
+    of_us(&found)?;
+    if found.mode() & 0o022 != 0 {
+        return Err(ConfigError::OpenToOthers { path: path.to_owned(), mode: found.mode() & 0o7777 });
+    }
+    Ok(())
+}
+
+/// Owners and modes are Unix's.
+#[cfg(not(unix))]
+pub(crate) fn check_unshared(_: &Path) -> Result<(), ConfigError> {
+    Ok(())
+}
+
+/// [`check_unshared`] for a directory. Whoever can write to the directory that it
+/// is in could put another in its place, unless that one is sticky, like `/tmp`.
+///
+/// # Errors
+/// As [`check_unshared`].
+pub(crate) fn check_unshared_dir(path: &Path) -> Result<(), ConfigError> {
+    check_unshared(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        const STICKY: u32 = 0o1000;
+        let real = path.canonicalize().map_err(|why| error(path, why))?;
+        if let Some(parent) = real.parent() {
+            let mode = fs::metadata(parent).map_err(|why| error(parent, why))?.mode();
+            if mode & 0o022 != 0 && mode & STICKY == 0 {
+                return Err(ConfigError::OpenToOthers { path: parent.to_owned(), mode: mode & 0o7777 });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes to a temporary name in the same directory, syncs, renames, and syncs
 /// the directory: after a power cut the file is the old one or the new one.
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), ConfigError> {

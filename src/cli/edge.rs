@@ -115,6 +115,7 @@ impl EdgeArgs {
         };
         runtime()?.block_on(async {
             let edge = EdgeService::open(options)?;
+            edge.check_trust().await?;
             let address = edge.address()?;
             let handle = Handle::new();
             tokio::spawn(stop_on_signal(handle.clone()));

@@ -11,6 +11,8 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::error::ConfigError;
+use crate::key::VerifyingKey;
+use crate::key::exchange::{MAX_KEY_SET_BYTES, keys_from_bytes};
 use crate::outbound::{self, BodyError, Outbound};
 
 /// How long an answer may take.
@@ -82,6 +84,20 @@ impl IssuerClient {
         })?;
         let redeemed: Redeemed = serde_json::from_slice(&body).map_err(|_| IssuerError::Answer)?;
         Ok(redeemed.token)
+    }
+
+    /// The keys that the issuer publishes at `path`.
+    pub(super) async fn keys(&self, path: &str) -> Result<Vec<VerifyingKey>, IssuerError> {
+        let request = self.outbound.client().get(self.outbound.at(path)).timeout(TIMEOUT);
+        let answer = request.send().await.map_err(unreachable)?;
+        if answer.status() != StatusCode::OK {
+            return Err(IssuerError::Refused(answer.status()));
+        }
+        let body = outbound::body(answer, MAX_KEY_SET_BYTES).await.map_err(|why| match why {
+            BodyError::Broken(why) => unreachable(why),
+            BodyError::TooLarge => IssuerError::Answer,
+        })?;
+        keys_from_bytes(&body).map_err(|_| IssuerError::Answer)
     }
 
     /// Ends the session of this token, which the browser at `client` sent.

@@ -41,6 +41,7 @@ use crate::error::ConfigError;
 use crate::files;
 use crate::http::csrf;
 use crate::http::problem::Problem;
+use crate::key::VerifyingKey;
 use crate::key::exchange::MAX_KEY_SET_BYTES;
 use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
@@ -61,6 +62,8 @@ const MAX_BODY: usize = 1024;
 pub(crate) struct EdgeService {
     edge: Arc<Edge>,
     listener: Listener,
+    /// The pinned feed keys; none if the first ones are trusted.
+    trusted: Option<FeedKeys>,
     feed: FeedClient,
     watcher: Watcher,
 }
@@ -74,9 +77,10 @@ impl EdgeService {
             origins.allow(origin)?;
         }
         let issuer = IssuerClient::new(&options.issuer)?;
+        let trusted = options.trust.as_deref().map(feed_keys).transpose()?;
         let mut feed = FeedClient::builder(&options.issuer);
-        feed = match &options.trust {
-            Some(path) => feed.trust(feed_keys(path)?),
+        feed = match &trusted {
+            Some(keys) => feed.trust(keys.clone()),
             None => feed.trust_on_first_use(),
         };
         if let Some(cache) = options.cache {
@@ -134,7 +138,30 @@ impl EdgeService {
         // All that its proxies ask comes from their addresses.
         let limiter = ConnectionLimiter::new(ConnectionLimits::default(), edge.trusted_proxies.clone());
         let listener = Listener::bind(options.listen, options.transport)?.limited(limiter);
-        Ok(Self { edge: Arc::new(edge), listener, feed, watcher })
+        Ok(Self { edge: Arc::new(edge), listener, trusted, feed, watcher })
+    }
+
+    /// Refuses feed keys that are the issuer's session keys: a key set does not
+    /// say its use, and no feed would ever verify. An issuer that is away decides
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError::Key`].
+    pub(crate) async fn check_trust(&self) -> Result<(), ConfigError> {
+        let Some(trusted) = &self.trusted else { return Ok(()) };
+        let published = async |path| self.edge.issuer.keys(path).await.unwrap_or_default();
+        let shared = |keys: &[VerifyingKey]| keys.iter().any(|key| trusted.contains(key));
+        if shared(&published("/.well-known/hallpass/feed-keys").await) {
+            return Ok(());
+        }
+        if shared(&published("/.well-known/hallpass/keys").await) {
+            return Err(ConfigError::Key(
+                "--trust holds session keys, which sign no feed; export the feed keys with: \
+                 hallpass key export --use feed"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Where it listens.
@@ -155,6 +182,7 @@ impl EdgeService {
 
 fn feed_keys(path: &std::path::Path) -> Result<FeedKeys, ConfigError> {
     let bytes = std::fs::read(path).map_err(|why| files::error(path, why))?;
+    files::check_unshared(path)?;
     if bytes.len() > MAX_KEY_SET_BYTES {
         return Err(files::error(path, "too long for a key set"));
     }

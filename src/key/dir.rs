@@ -69,8 +69,9 @@ impl KeyDir {
     /// Reads every key in the directory.
     ///
     /// # Errors
-    /// [`ConfigError::File`] for a directory that isn't there, a key file that
-    /// others can read, has no `.json` beside it, or holds something else.
+    /// [`ConfigError::OpenToOthers`] and [`ConfigError::ForeignOwner`] if somebody
+    /// else could change the directory or a file in it. [`ConfigError::File`] for
+    /// a directory that isn't there, a key file that others can read, has no `.json` beside it, or holds something else.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         let path = path.into();
         let listing = std::fs::read_dir(&path).map_err(|why| {
@@ -82,6 +83,7 @@ impl KeyDir {
                 ),
             )
         })?;
+        files::check_unshared_dir(&path)?;
         let mut entries = BTreeMap::new();
         for file in listing {
             let file = file.map_err(|why| error(&path, why))?.path();
@@ -231,6 +233,7 @@ impl KeyEntry {
                 format!("can't be read ({why}); each KID.pem needs the KID.json that was written with it"),
             )
         })?;
+        files::check_unshared(&path)?;
         let sidecar: Sidecar = serde_json::from_slice(&text).map_err(|why| error(&path, why))?;
         let usage = match sidecar.usage.as_str() {
             "session" => KeyUse::Session,
@@ -247,8 +250,9 @@ impl KeyEntry {
                 error(&path, format!("{name} is {text:?}, and must be like 2026-01-31T12:00:00Z"))
             })
         };
-        let key = SigningKey::from_pkcs8_pem(&files::read_secret(pem, MAX_FILE)?, usage, algorithm)
-            .map_err(|why| error(pem, why))?;
+        let secret = files::read_secret(pem, MAX_FILE)?;
+        files::check_unshared(pem)?;
+        let key = SigningKey::from_pkcs8_pem(&secret, usage, algorithm).map_err(|why| error(pem, why))?;
         let id = key.id().to_string();
         if pem.file_stem().and_then(|stem| stem.to_str()) != Some(id.as_str()) {
             return Err(error(pem, format!("this file holds the key {id}, and must be named {id}.pem")));

@@ -53,6 +53,7 @@ struct Kept {
 impl Cache {
     pub(super) fn open(dir: PathBuf, most: usize) -> Result<Self, ConfigError> {
         files::create_private_dir(&dir)?;
+        files::check_unshared_dir(&dir)?;
         Ok(Self {
             dir,
             most,
@@ -151,6 +152,9 @@ impl Cache {
 
     fn read(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>, ConfigError> {
         let path = self.dir.join(name);
+        if path.exists() {
+            files::check_unshared(&path)?;
+        }
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),

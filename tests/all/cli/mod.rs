@@ -1,3 +1,5 @@
 //! The command line.
 
 pub mod commands;
+#[cfg(unix)]
+pub mod directories;

@@ -52,7 +52,14 @@ pub(super) fn options(dir: &Path, busy_timeout: Duration) -> Result<SqliteConnec
 /// the write-ahead log beside it.
 fn create(dir: &Path) -> Result<PathBuf, ConfigError> {
     files::create_private_dir(dir)?;
+    files::check_unshared_dir(dir)?;
     let path = dir.join(FILE);
+    for suffix in ["", "-wal", "-shm"] {
+        let path = dir.join(format!("{FILE}{suffix}"));
+        if path.exists() {
+            files::check_unshared(&path)?;
+        }
+    }
     let mut new = std::fs::OpenOptions::new();
     new.write(true).create_new(true);
     #[cfg(unix)]
