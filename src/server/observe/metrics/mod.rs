@@ -405,6 +405,7 @@ impl Families {
             (&self.revocations, &["session", "family", "other_sessions", "subject", "key", "all"]),
             (&self.store_errors, store::KINDS),
             (&self.cache_lookups, &["hit", "miss"]),
+            (&self.waiting_refused, &["all", "address"]),
         ] {
             for value in values {
                 family.with_label_values(&[value]).inc_by(0);
