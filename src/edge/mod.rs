@@ -49,6 +49,7 @@ use crate::revocation::FeedKeys;
 use crate::revocation::sync::FeedClient;
 use crate::service::connections::{ConnectionLimiter, ConnectionLimits};
 use crate::service::listen::Listener;
+use crate::service::panics::panicked;
 use crate::service::style::style_sheet;
 use crate::time::SystemClock;
 use crate::verifier::Verifier;
@@ -208,15 +209,20 @@ fn router(edge: Arc<Edge>) -> Router {
             .route(&format!("{at}/"), handler.clone())
             .route(&format!("{at}/{{*path}}"), handler);
     }
-    routes
+    let routes = routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address takes another method.")
-        })
+        });
+    guarded(routes.with_state(edge))
+}
+
+/// What holds for every route.
+pub(crate) fn guarded(routes: Router) -> Router {
+    routes
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .layer(CatchPanicLayer::new())
-        .with_state(edge)
+        .layer(CatchPanicLayer::custom(panicked))
 }
 
 /// Ready once a feed has come, and while it is not stale: before and after,

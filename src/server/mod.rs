@@ -39,8 +39,6 @@ use crate::server::observe::activity::Live;
 use crate::server::observe::events::Events;
 use crate::server::observe::metrics::{Metrics, Timed};
 use crate::server::operators::Operators;
-#[cfg(test)]
-pub(crate) use crate::server::routes::middleware::panicked;
 use crate::server::state::{App, Engine, Settings};
 use crate::service::connections::ConnectionLimiter;
 use crate::service::listen::{Listener, Transport};
@@ -98,7 +96,9 @@ impl Issuer {
         }
         let table = options.config.limits;
         let proxies = settings.trusted_proxies.clone();
-        let listener = listener.limited(ConnectionLimiter::new(table.connection_limits(), proxies));
+        let limiter = ConnectionLimiter::new(table.connection_limits(), proxies);
+        let waiting = limiter.waiting(table.waiting, table.waiting_per_address);
+        let listener = listener.limited(limiter);
         let metrics = Metrics::new()?;
         let store = Arc::new(Timed::new(SqliteStore::open(&options.data).await?, metrics.clone()));
 
@@ -144,6 +144,8 @@ impl Issuer {
             webhook,
             edge_anomalies: EdgeAnomalies::default(),
             edges: Edges::default(),
+            waiting,
+            stream_life: table.stream_life,
             clock: Arc::clone(&clock),
         });
 

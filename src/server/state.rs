@@ -1,6 +1,7 @@
 //! What every route of the issuer shares.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -20,6 +21,7 @@ use crate::server::observe::events::Events;
 use crate::server::observe::metrics::Timed;
 use crate::server::operators::Operators;
 use crate::server::operators::credential::SharedCredential;
+use crate::service::places::Places;
 use crate::service::return_target::is_of;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
@@ -39,6 +41,10 @@ pub(crate) struct App {
     pub(crate) webhook: Option<Webhook>,
     pub(crate) edge_anomalies: EdgeAnomalies,
     pub(crate) edges: Edges,
+    /// For requests that wait.
+    pub(crate) waiting: Places,
+    /// How long a stream of events lasts at least; a tenth more at most.
+    pub(crate) stream_life: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 

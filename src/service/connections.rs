@@ -1,21 +1,23 @@
 //! Open connections: so many of all, and so many from one address, so that who
-//! opens thousands and says nothing keeps nobody else out.
+//! opens thousands and says nothing keeps nobody else out. A connection whose
+//! peer takes nothing of what is sent is closed.
 
-use std::collections::HashMap;
+use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum_server::accept::Accept;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
-use crate::http::{TrustedProxies, network_of};
+use crate::http::TrustedProxies;
+use crate::service::places::{Full, Place, Places};
 
 /// Largest head of a request, in bytes.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -44,55 +46,29 @@ pub(crate) struct ConnectionLimits {
     pub(crate) all: u32,
     /// From each address that is no trusted proxy's.
     pub(crate) per_address: u32,
+    /// How long one may have bytes to send of which the peer takes none.
+    pub(crate) stalled_after: Duration,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { all: 8192, per_address: 256 }
+        Self { all: 8192, per_address: 256, stalled_after: Duration::from_secs(30) }
     }
 }
 
 /// Lets connections in, and counts them out. Clones share the count.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct ConnectionLimiter {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    most: u32,
-    most_of_address: u32,
+    places: Places,
     /// Many clients come from these.
     proxies: TrustedProxies,
-    open: Mutex<Open>,
-    refused: AtomicU64,
-    refused_of_address: AtomicU64,
-}
-
-/// Never more networks than connections.
-#[derive(Default)]
-struct Open {
-    all: u32,
-    by_network: HashMap<IpAddr, u32>,
-}
-
-/// For metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "for whoever exports metrics")]
-pub(crate) struct ConnectionStats {
-    /// Open now.
-    pub(crate) open: u32,
-    /// Networks they come from.
-    pub(crate) networks: usize,
-    /// Refused because there were too many of all.
-    pub(crate) refused: u64,
-    /// Refused because there were too many from their address.
-    pub(crate) refused_of_address: u64,
+    stalled_after: Duration,
 }
 
 impl ConnectionLimiter {
     /// Fewer than `limits.all` if the process may not open as many files.
     pub(crate) fn new(limits: ConnectionLimits, proxies: TrustedProxies) -> Self {
-        let ConnectionLimits { all: most, per_address: most_of_address } = limits;
+        let ConnectionLimits { all: most, per_address, stalled_after } = limits;
         let possible = open_files().map_or(u32::MAX, |files| files.saturating_sub(OTHER_FILES).max(16));
         if possible < most {
             tracing::warn!(
@@ -101,49 +77,18 @@ impl ConnectionLimiter {
                 "the process may open too few files for limits.connections; raise it (ulimit -n, LimitNOFILE)"
             );
         }
-        Self {
-            shared: Arc::new(Shared {
-                most: most.min(possible),
-                most_of_address,
-                proxies,
-                open: Mutex::default(),
-                refused: AtomicU64::new(0),
-                refused_of_address: AtomicU64::new(0),
-            }),
-        }
+        Self { places: Places::new(most.min(possible), per_address), proxies, stalled_after }
+    }
+
+    /// Places for requests that wait: at most `all`, and at most three quarters
+    /// of the connections, so that the rest is left for requests that end.
+    pub(crate) fn waiting(&self, all: u32, per_address: u32) -> Places {
+        Places::new(all.min(self.places.most() / 4 * 3), per_address)
     }
 
     /// A place for a connection from here, until it is dropped.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Option<Permit> {
-        let shared = &self.shared;
-        let network = (!shared.proxies.contains(peer)).then(|| network_of(peer));
-        let mut open = shared.open();
-        if open.all >= shared.most {
-            shared.refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        if let Some(network) = network {
-            let of_network = open.by_network.get(&network).copied().unwrap_or(0);
-            if of_network >= shared.most_of_address {
-                shared.refused_of_address.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-            open.by_network.insert(network, of_network + 1);
-        }
-        open.all += 1;
-        drop(open);
-        Some(Permit { shared: Arc::clone(shared), network })
-    }
-
-    #[allow(dead_code, reason = "for whoever exports metrics")]
-    pub(crate) fn stats(&self) -> ConnectionStats {
-        let open = self.shared.open();
-        ConnectionStats {
-            open: open.all,
-            networks: open.by_network.len(),
-            refused: self.shared.refused.load(Ordering::Relaxed),
-            refused_of_address: self.shared.refused_of_address.load(Ordering::Relaxed),
-        }
+    pub(crate) fn enter(&self, peer: IpAddr) -> Result<Place, Full> {
+        self.places.enter((!self.proxies.contains(peer)).then_some(peer))
     }
 }
 
@@ -151,44 +96,6 @@ impl Default for ConnectionLimiter {
     /// With the defaults of `[limits]`.
     fn default() -> Self {
         Self::new(ConnectionLimits::default(), TrustedProxies::none())
-    }
-}
-
-impl std::fmt::Debug for ConnectionLimiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ConnectionLimiter({} open)", self.shared.open().all)
-    }
-}
-
-impl Shared {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        // Nothing panics with the lock held.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One connection's place.
-pub(crate) struct Permit {
-    shared: Arc<Shared>,
-    network: Option<IpAddr>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut open = self.shared.open();
-        open.all -= 1;
-        if let Some(network) = self.network
-            && let Some(count) = open.by_network.get_mut(&network)
-        {
-            *count -= 1;
-            if *count == 0 {
-                open.by_network.remove(&network);
-                // A flood's table doesn't stay.
-                if open.by_network.capacity() > 64 + 4 * open.by_network.len() {
-                    open.by_network.shrink_to_fit();
-                }
-            }
-        }
     }
 }
 
@@ -206,9 +113,11 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let admitted = stream.peer_addr().and_then(|peer| {
-            let place = self.enter(peer.ip());
-            let place = place.ok_or_else(|| io::Error::other("too many connections"))?;
-            Ok((Admitted { stream, _permit: place }, service))
+            let place = self.enter(peer.ip()).map_err(io::Error::other)?;
+            Ok((
+                Admitted { stream, stalled_after: self.stalled_after, stalled: None, _place: place },
+                service,
+            ))
         });
         // Dropping the stream closes it.
         std::future::ready(admitted)
@@ -218,7 +127,26 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
 /// A connection that has its place.
 pub(crate) struct Admitted {
     stream: TcpStream,
-    _permit: Permit,
+    stalled_after: Duration,
+    /// Runs while the peer takes nothing of what is to be sent.
+    stalled: Option<Pin<Box<Sleep>>>,
+    _place: Place,
+}
+
+impl Admitted {
+    /// What became of a write, which fails if none succeeds for too long.
+    fn progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stalled_after)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Admitted {
@@ -233,7 +161,8 @@ impl AsyncRead for Admitted {
 
 impl AsyncWrite for Admitted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.progress(cx, written)
     }
 
     fn poll_write_vectored(
@@ -241,7 +170,8 @@ impl AsyncWrite for Admitted {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.progress(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -268,27 +198,25 @@ mod tests {
     #[test]
     fn each_network_and_all_together_have_their_bound() {
         let limiter = ConnectionLimiter::new(
-            ConnectionLimits { all: 16, per_address: 3 },
+            ConnectionLimits { all: 16, per_address: 3, ..Default::default() },
             TrustedProxies::new(["10.0.0.1"]).unwrap(),
         );
         let mut held: Vec<_> = (0..3).map(|_| limiter.enter(ip("192.0.2.1")).unwrap()).collect();
-        assert!(limiter.enter(ip("192.0.2.1")).is_none(), "a fourth");
-        assert!(limiter.enter(ip("::ffff:192.0.2.1")).is_none(), "the same in an IPv4-mapped IPv6 address");
+        assert!(limiter.enter(ip("192.0.2.1")).is_err(), "a fourth");
+        assert!(limiter.enter(ip("::ffff:192.0.2.1")).is_err(), "the same in an IPv4-mapped IPv6 address");
         // Three of one /64, whatever the rest of the address.
         held.extend((1..=3).map(|n| limiter.enter(ip(&format!("2001:db8::{n}"))).unwrap()));
-        assert!(limiter.enter(ip("2001:db8::9")).is_none());
+        assert!(limiter.enter(ip("2001:db8::9")).is_err());
         held.push(limiter.enter(ip("2001:db8:0:1::9")).unwrap());
         // A trusted proxy brings many.
         held.extend((0..9).map(|_| limiter.enter(ip("10.0.0.1")).unwrap()));
-        let stats = limiter.stats();
-        assert_eq!((stats.open, stats.networks, stats.refused_of_address, stats.refused), (16, 3, 3, 0));
-        assert!(limiter.enter(ip("10.0.0.1")).is_none() && limiter.enter(ip("192.0.2.9")).is_none());
-        assert_eq!(limiter.stats().refused, 2);
+        assert_eq!(limiter.places.stats(), (16, 3));
+        assert!(limiter.enter(ip("10.0.0.1")).is_err() && limiter.enter(ip("192.0.2.9")).is_err());
         held.remove(0);
         held.push(limiter.enter(ip("192.0.2.1")).unwrap());
         drop(held);
-        assert_eq!((limiter.stats().open, limiter.stats().networks), (0, 0));
-        assert!(limiter.shared.open().by_network.capacity() < 64);
+        assert_eq!(limiter.places.stats(), (0, 0));
+        assert!(limiter.places.room() < 64);
     }
 
     #[test]
@@ -296,19 +224,21 @@ mod tests {
         let files = open_files().unwrap();
         assert_eq!(
             ConnectionLimiter::new(
-                ConnectionLimits { all: u32::MAX, per_address: 1 },
+                ConnectionLimits { all: u32::MAX, per_address: 1, ..Default::default() },
                 TrustedProxies::none()
             )
-            .shared
-            .most,
+            .places
+            .most(),
             files - OTHER_FILES
         );
     }
 
     #[test]
     fn threads_at_once_get_no_more_permits() {
-        let limiter =
-            ConnectionLimiter::new(ConnectionLimits { all: 1000, per_address: 10 }, TrustedProxies::none());
+        let limiter = ConnectionLimiter::new(
+            ConnectionLimits { all: 1000, per_address: 10, ..Default::default() },
+            TrustedProxies::none(),
+        );
         let barrier = std::sync::Barrier::new(32);
         let entered = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..32)
@@ -320,7 +250,7 @@ mod tests {
                 })
                 .collect();
             // Kept until all have tried: a place that is given back is free.
-            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect::<Vec<_>>()
         });
         assert_eq!(entered.len(), 10);
     }

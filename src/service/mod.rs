@@ -5,6 +5,8 @@ pub(crate) mod anomaly_log;
 pub(crate) mod certificate;
 pub(crate) mod connections;
 pub(crate) mod listen;
+pub(crate) mod panics;
+pub(crate) mod places;
 pub(crate) mod return_target;
 pub(crate) mod style;
 #[cfg(feature = "otel")]

@@ -21,7 +21,7 @@ fn a_panic_says_where_and_quotes_nothing() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
     let panics: Vec<_> = log.lines().filter(|line| line.contains("a bug: panicked")).collect();
-    assert_eq!(panics.len(), 5, "{log}");
+    assert_eq!(panics.len(), 6, "{log}");
     for line in panics {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["level"], "ERROR");
@@ -38,13 +38,14 @@ fn panics_everywhere() {
     // As in a request, a task, the password checker, and a thread.
     let quoting = || -> &str { SECRET.parse::<u64>().map_err(|_| SECRET).map(|_| "").unwrap() };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let mut router: Router = Router::new()
-            .route("/", get(async move || quoting()))
-            .layer(CatchPanicLayer::custom(crate::server::panicked));
-        let answer = router.call(http::Request::new(Body::empty())).await.unwrap();
-        assert_eq!(answer.status(), 500);
-        let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
-        assert!(!String::from_utf8_lossy(&body).contains(SECRET));
+        let panicking = || Router::new().route("/", get(async move || quoting()));
+        let served = panicking().layer(CatchPanicLayer::custom(crate::service::panics::panicked));
+        for mut router in [served, crate::edge::guarded(panicking())] {
+            let answer = router.call(http::Request::new(Body::empty())).await.unwrap();
+            assert_eq!(answer.status(), 500);
+            let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
+            assert!(!String::from_utf8_lossy(&body).contains(SECRET));
+        }
         tokio::spawn(async move { quoting() }).await.unwrap_err();
         tokio::task::spawn_blocking(quoting).await.unwrap_err();
     });

@@ -140,7 +140,13 @@ impl FeedClient {
                 tracing::info!("no events get through from the issuer; asking by long poll for a while");
                 progress.without_events_until = Some(Instant::now() + WITHOUT_EVENTS);
             }
-            let Some(feed) = next? else { return Ok(self.backoff.next()) };
+            let Some(feed) = next? else {
+                if got_through {
+                    // The issuer ends each stream after a while: no failure.
+                    self.backoff.reset();
+                }
+                return Ok(self.backoff.next());
+            };
             got_through = true;
             match self.take(progress, feed).await {
                 Err(error) if is_replay(&error) => self.note(error),

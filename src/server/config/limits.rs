@@ -45,6 +45,17 @@ pub struct LimitsTable {
     pub connections: u32,
     /// Open connections from one address that is no trusted proxy's.
     pub connections_per_address: u32,
+    /// How long a connection may have bytes to send of which the peer takes none.
+    #[serde(deserialize_with = "duration")]
+    pub stalled_after: Duration,
+    /// Requests that wait for revocations, of all; three quarters of the
+    /// connections at most.
+    pub waiting: u32,
+    /// The same from one address, which a trusted proxy may have told.
+    pub waiting_per_address: u32,
+    /// How long a stream of events lasts at least; a tenth more at most.
+    #[serde(deserialize_with = "duration")]
+    pub stream_life: Duration,
 }
 
 /// A rate: `{ burst = 100, per_minute = 60 }`.
@@ -75,6 +86,10 @@ impl Default for LimitsTable {
             when_address_is_full: WhenFull::Refuse,
             connections: ConnectionLimits::default().all,
             connections_per_address: ConnectionLimits::default().per_address,
+            stalled_after: ConnectionLimits::default().stalled_after,
+            waiting: 4096,
+            waiting_per_address: 64,
+            stream_life: Duration::from_mins(10),
         }
     }
 }
@@ -103,11 +118,19 @@ impl LimitsTable {
         within("sessions_per_account", self.sessions_per_account.into(), 1, 10_000)?;
         within("sessions_per_address", self.sessions_per_address.into(), 1, MILLION)?;
         within("connections", self.connections.into(), 16, MILLION)?;
-        within("connections_per_address", self.connections_per_address.into(), 1, self.connections.into())
+        within("connections_per_address", self.connections_per_address.into(), 1, self.connections.into())?;
+        within("stalled_after in seconds", self.stalled_after.as_secs(), 1, 600)?;
+        within("waiting", self.waiting.into(), 1, MILLION)?;
+        within("waiting_per_address", self.waiting_per_address.into(), 1, MILLION)?;
+        within("stream_life in seconds", self.stream_life.as_secs(), 1, 86_400)
     }
 
     pub(crate) const fn connection_limits(&self) -> ConnectionLimits {
-        ConnectionLimits { all: self.connections, per_address: self.connections_per_address }
+        ConnectionLimits {
+            all: self.connections,
+            per_address: self.connections_per_address,
+            stalled_after: self.stalled_after,
+        }
     }
 
     pub(crate) const fn rule(&self) -> AttemptRule {

@@ -1,7 +1,6 @@
 //! What every request gets: an id, which every line that it logs names and its
 //! answer carries, and a place in the metrics.
 
-use core::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rand::TryRng;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -19,6 +18,7 @@ use tracing::Instrument as _;
 use crate::http::problem::Problem;
 use crate::id::hex;
 use crate::server::state::App;
+use crate::service::panics::{Panicked, panicked};
 
 /// Largest request body, in bytes: a log-in with the longest name and password
 /// fits several times.
@@ -30,10 +30,6 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that is taken over, in characters.
 const MAX_ID: usize = 128;
-
-/// A request that panicked, in its response's extensions.
-#[derive(Clone, Copy)]
-struct Panicked;
 
 /// Watches every request of `routes`.
 pub(crate) fn watched(routes: Router, app: &Arc<App>) -> Router {
@@ -131,14 +127,5 @@ async fn security_headers(request: Request, next: Next, hsts: bool) -> Response 
     if hsts {
         say(header::STRICT_TRANSPORT_SECURITY, "max-age=63072000");
     }
-    response
-}
-
-/// The answer to a request that panicked. What the panic says is not logged
-/// here: it may quote a value. Where it happened is, by the panic hook.
-pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    let mut response =
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong here.").into_response();
-    response.extensions_mut().insert(Panicked);
     response
 }

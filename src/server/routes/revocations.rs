@@ -10,19 +10,23 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use rand::RngExt as _;
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::body::Params;
 use super::respond::unavailable;
 use super::schema::{Always, Problem as Unusable};
+use crate::http::problem::Problem;
 use crate::revocation::Position;
 use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
 use crate::server::feed::publisher::{RESIGN, Signed};
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
+use crate::service::places::{Full, Place};
 
 /// How long a poll waits for news. Less than an edge's list may be old.
 const HOLD: Duration = Duration::from_secs(8);
@@ -50,8 +54,9 @@ pub(super) struct Known {
 pub(super) async fn feed(
     State(app): State<Arc<App>>,
     Params(query): Params<Known>,
-    headers: HeaderMap,
+    context: RequestContext,
 ) -> Response {
+    let headers = &context.headers;
     let newest = *app.publisher.watch().borrow();
     let known = query.after.map(|sequence| Position { epoch: query.epoch.unwrap_or(newest.epoch), sequence });
     let events = headers
@@ -60,18 +65,27 @@ pub(super) async fn feed(
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("text/event-stream"));
     if events {
-        let mut response = Sse::new(stream(app, known)).keep_alive(KeepAlive::default()).into_response();
+        let place = match app.wait(&context) {
+            Ok(place) => place,
+            Err(refused) => return refused,
+        };
+        let mut response =
+            Sse::new(stream(app, known, place)).keep_alive(KeepAlive::default()).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return response;
     }
     if query.wait != Some(0) && known == Some(newest) {
+        let _place = match app.wait(&context) {
+            Ok(place) => place,
+            Err(refused) => return refused,
+        };
         // Whatever comes of it, the answer says how things are then.
         let _waiting = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;
     }
     match app.publisher.feed(known).await {
-        Ok(signed) => respond(&signed, &headers),
+        Ok(signed) => respond(&signed, headers),
         Err(error) => {
             tracing::error!(%error, "the feed could not be signed");
             unavailable("The feed is not to be had at the moment.")
@@ -98,12 +112,38 @@ fn respond(signed: &Signed, asked: &HeaderMap) -> Response {
     response
 }
 
+impl App {
+    /// A place for a request that waits, counted for the client and not for
+    /// the proxy before it.
+    #[expect(clippy::result_large_err, reason = "the answer, as it is sent")]
+    fn wait(&self, context: &RequestContext) -> Result<Place, Response> {
+        self.waiting.enter(Some(self.client_address(context))).map_err(|full| {
+            self.events.metrics.may_not_wait(full);
+            tracing::info!(%full, "a request may not wait for revocations");
+            let status = match full {
+                Full::All => StatusCode::SERVICE_UNAVAILABLE,
+                Full::Address => StatusCode::TOO_MANY_REQUESTS,
+            };
+            let problem = Problem::new(status, "Too many requests wait here. Ask later, or with wait=0.");
+            ([(header::RETRY_AFTER, "2")], problem).into_response()
+        })
+    }
+}
+
 /// An event for each part: at once, whenever there is news, and every few
 /// seconds to say that there is none.
-fn stream(app: Arc<App>, mut known: Option<Position>) -> impl Stream<Item = Result<Event, Infallible>> {
+fn stream(
+    app: Arc<App>,
+    mut known: Option<Position>,
+    place: Place,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     // Bounded: an edge that doesn't read is waited for, not stored up for.
     let (send, events) = mpsc::channel(4);
+    // Not all at once.
+    let life = app.stream_life.mul_f64(rand::rng().random_range(1.0..1.1));
     let feed = async move {
+        let end = sleep(life);
+        tokio::pin!(end);
         let _connected = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         loop {
@@ -121,9 +161,15 @@ fn stream(app: Arc<App>, mut known: Option<Position>) -> impl Stream<Item = Resu
             }
             tokio::select! {
                 () = send.closed() => return,
+                () = &mut end => return,
                 _ = timeout(RESIGN, positions.changed()) => {}
             }
         }
+    };
+    // Between two feeds, unless nobody reads what is sent.
+    let feed = async move {
+        let _place = place;
+        let _ = timeout(life + HOLD, feed).await;
     };
     tokio::spawn(feed.in_current_span());
     ReceiverStream::new(events)

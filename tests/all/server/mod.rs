@@ -35,3 +35,5 @@ pub mod state_machine;
 pub mod tabs;
 #[cfg(feature = "server")]
 pub mod ticket_routes;
+#[cfg(feature = "server")]
+pub mod waiting;

@@ -122,6 +122,10 @@ fn settings_out_of_bounds_name_the_key() {
         ("entries = 2000000", "limits.entries"),
         ("sessions_per_account = 0", "limits.sessions_per_account"),
         ("connections = 100", "limits.connections_per_address is 256"),
+        ("stalled_after = \"0s\"", "limits.stalled_after"),
+        ("waiting = 0", "limits.waiting is 0"),
+        ("waiting_per_address = 0", "limits.waiting_per_address"),
+        ("stream_life = \"2days\"", "limits.stream_life"),
     ] {
         let table: LimitsTable = toml::from_str(text).unwrap();
         let said = table.check().unwrap_err();

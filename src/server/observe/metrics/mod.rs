@@ -22,6 +22,7 @@ pub(crate) use self::store::Timed;
 use crate::anomaly::AnomalyKind;
 use crate::error::{ConfigError, Reason};
 use crate::event::{Event, EventKind, Limit};
+use crate::service::places::Full;
 use crate::time::{Clock, SystemClock, UnixTime};
 
 /// Everything that is counted. Clones count together; two of
@@ -55,6 +56,7 @@ pub(in crate::server) struct Families {
     pub(in crate::server) feed_errors: IntCounter,
     pub(in crate::server) feed_signed_at: IntGauge,
     pub(in crate::server) feed_connections: IntGauge,
+    pub(in crate::server) waiting_refused: IntCounterVec,
     pub(in crate::server) feed_signing: Histogram,
 
     pub(in crate::server) password_checks: IntGaugeVec,
@@ -168,6 +170,11 @@ impl Metrics {
             feed_connections: m.gauge(
                 "hallpass_feed_connections",
                 "Edges that wait for revocations: streams of events and long polls.",
+            )?,
+            waiting_refused: m.counters(
+                "hallpass_waiting_refused_total",
+                "Requests that would have waited for revocations, by the limit that refused them.",
+                &["limit"],
             )?,
             feed_signing: m.histogram(
                 "hallpass_feed_signing_duration_seconds",
@@ -308,6 +315,12 @@ impl Metrics {
         Guard::of(&self.0.feed_connections)
     }
 
+    /// Counts a request that may not wait.
+    pub(crate) fn may_not_wait(&self, full: Full) {
+        let limit = if full == Full::All { "all" } else { "address" };
+        self.0.waiting_refused.with_label_values(&[limit]).inc();
+    }
+
     /// Counts a request as being served, until the guard is dropped.
     pub(crate) fn request(&self) -> Guard {
         Guard::of(&self.0.in_flight)
@@ -392,6 +405,7 @@ impl Families {
             (&self.revocations, &["session", "family", "other_sessions", "subject", "key", "all"]),
             (&self.store_errors, store::KINDS),
             (&self.cache_lookups, &["hit", "miss"]),
+            (&self.waiting_refused, &["all", "address"]),
         ] {
             for value in values {
                 family.with_label_values(&[value]).inc_by(0);
