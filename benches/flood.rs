@@ -23,12 +23,16 @@ use flood::{Flood, HONEST, Honest, MALLORY, Outcome, Service, Size};
 const PASSWORD: &str = "correct horse battery";
 const SIZE: Size = Size { time: Duration::from_secs(10), clients: 32, connections: 10_000 };
 
-const FLOODS: [(Flood, &str); 4] = [
-    (Flood::ForgedTokens, "forged tokens"),
-    (Flood::LogIns, "log-ins"),
-    (Flood::NewSessions, "new sessions"),
-    (Flood::SlowConnections, "10,000 slow connections"),
+const FLOODS: [(Flood, &str, u32); 6] = [
+    (Flood::ForgedTokens, "forged tokens", 0),
+    (Flood::LogIns, "log-ins", 0),
+    (Flood::NewSessions, "new sessions", 0),
+    (Flood::SlowConnections, "10,000 slow connections", 0),
+    (Flood::Feed, "the feed, 50,000 entries", 50_000),
+    (Flood::Feed, "the feed, 500,000 entries", 500_000),
 ];
+/// Clients that flood the feed.
+const FEED_CLIENTS: usize = 48;
 
 fn main() {
     // `cargo test` and clippy's look at all targets pass other arguments.
@@ -37,11 +41,23 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (mut rows, mut floods) = (Vec::new(), Vec::new());
-    for (flood, name) in FLOODS {
+    let mut log_outs = Vec::new();
+    for (flood, name, entries) in FLOODS {
         // A service of its own each, so that its memory is this flood's.
         let folder = tempfile::tempdir().unwrap();
-        let serving = Serving::start(folder.path());
-        let outcome = runtime.block_on(serving.service.run(flood, SIZE));
+        let mut serving = Serving::start(folder.path(), |data| {
+            if entries > 0 {
+                runtime.block_on(revoke_many(data, entries));
+            }
+        });
+        let edge = (flood == Flood::Feed).then(|| Edge::start(&serving.service.url, folder.path()));
+        serving.service.edge = edge.as_ref().map(|edge| edge.url.clone());
+        let clients = if edge.is_some() { FEED_CLIENTS } else { SIZE.clients };
+        let outcome = runtime.block_on(serving.service.run(flood, Size { clients, ..SIZE }));
+        if edge.is_some() {
+            let most = |seen: &Honest| format!("{:.0} ms", quantile(&seen.log_outs, 100).as_secs_f64() * 1e3);
+            log_outs.push(vec![name.to_owned(), most(&outcome.before), most(&outcome.during)]);
+        }
         for failure in &outcome.during.failed {
             eprintln!("{name}: an honest client met {failure}");
         }
@@ -64,13 +80,14 @@ fn main() {
     ];
     let text = format!(
         "{}: a shared virtual machine, on which other work ran at the same time; {} build. {} s each before and during; \
-         {} honest clients at addresses of their own, {} flooding ones at one.\n\n{}\n{}",
+         {} honest clients at addresses of their own, {} flooding ones at one.\n\n{}\n{}\n{}",
         machine(),
         if cfg!(debug_assertions) { "a development" } else { "a release" },
         SIZE.time.as_secs(),
         HONEST.len(),
         SIZE.clients,
         table(head, &rows),
+        table(&["flood", "log-out to the edge's refusal, the longest of 10: before", "during"], &log_outs),
         table(&["flood", "what it was answered"], &floods),
     );
     publish("flood", &text);
@@ -123,7 +140,8 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(folder: &Path) -> Self {
+    /// `prepare` is given the data directory, before it serves.
+    fn start(folder: &Path, prepare: impl FnOnce(&Path)) -> Self {
         let (data, keys) = (folder.join("data"), folder.join("keys"));
         let hallpass = || Command::new(env!("CARGO_BIN_EXE_hallpass"));
         let made = hallpass().args(["key", "init", "--dir"]).arg(&keys).stdout(Stdio::null()).status();
@@ -135,14 +153,12 @@ impl Serving {
             adding.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
             assert!(adding.wait().unwrap().success());
         }
+        prepare(&data);
         let mut serve = hallpass();
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).arg("--keys").arg(keys);
         let serve = serve.env("HALLPASS_LOG", "error").stdout(Stdio::piped());
         let mut process = serve.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: serde_json::Value = serde_json::from_str(&line).expect("serve says where it listens");
-        let url = said["listening"].as_str().unwrap().to_owned();
+        let url = listening(&mut process);
         let service = Service::new(url, process.id(), PASSWORD.to_owned());
         Self { process, service }
     }
@@ -153,4 +169,52 @@ impl Drop for Serving {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Where it says that it listens.
+fn listening(process: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).expect("it says where it listens");
+    said["listening"].as_str().unwrap().to_owned()
+}
+
+/// `edge`, in a process of its own.
+struct Edge {
+    process: Child,
+    url: String,
+}
+
+impl Edge {
+    fn start(issuer: &str, folder: &Path) -> Self {
+        let hallpass = || Command::new(env!("CARGO_BIN_EXE_hallpass"));
+        let keys =
+            hallpass().args(["key", "export", "--use", "feed", "--dir"]).arg(folder.join("keys")).output();
+        let trusted = folder.join("feed-keys.cbor");
+        std::fs::write(&trusted, keys.unwrap().stdout).unwrap();
+        let mut edge = hallpass();
+        edge.args(["edge", "--listen", "127.0.0.1:0", "--issuer", issuer, "--trust"]).arg(trusted);
+        let mut process = edge.env("HALLPASS_LOG", "error").stdout(Stdio::piped()).spawn().unwrap();
+        let url = listening(&mut process);
+        Self { process, url }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Writes so many revoked sessions into the database, faster than by revoking.
+async fn revoke_many(data: &Path, count: u32) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("hallpass.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let entries = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+         INSERT INTO revocations (sequence, kind, target, ends)
+         SELECT i, 0, randomblob(16), unixepoch() + 3600 FROM n";
+    sqlx::query(entries).bind(count).execute(&pool).await.unwrap();
+    sqlx::query("UPDATE feed_state SET sequence = ?1").bind(count).execute(&pool).await.unwrap();
+    pool.close().await;
 }

@@ -71,6 +71,8 @@ pub enum Limit {
     SessionsOfAddress,
     /// Passwords being checked at once.
     PasswordWork,
+    /// Requests for the feed from one network.
+    Feed,
 }
 
 impl Event {
@@ -135,6 +137,7 @@ impl Limit {
             Self::SessionsOfAccount => "sessions_of_account",
             Self::SessionsOfAddress => "sessions_of_address",
             Self::PasswordWork => "password_work",
+            Self::Feed => "feed",
         }
     }
 }

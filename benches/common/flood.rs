@@ -20,6 +20,8 @@ pub const HONEST: [&str; 4] = ["honest1", "honest2", "honest3", "honest4"];
 /// Who has an account and floods with it.
 pub const MALLORY: &str = "mallory";
 
+/// Log-outs that are measured, before and during.
+const LOG_OUTS: usize = 10;
 /// How often each honest client asks at least.
 const LEAST_ROUNDS: u64 = 12;
 
@@ -34,6 +36,8 @@ pub enum Flood {
     NewSessions,
     /// Connections that send a request's head a line at a time.
     SlowConnections,
+    /// Requests for the feed from positions that were made up.
+    Feed,
 }
 
 /// How large and how long.
@@ -56,6 +60,8 @@ pub struct Honest {
     /// Each on a connection of its own.
     pub requests: Vec<Duration>,
     pub log_ins: Vec<Duration>,
+    /// From asking for a log-out to the edge's refusal.
+    pub log_outs: Vec<Duration>,
 }
 
 /// What came of it.
@@ -74,6 +80,8 @@ pub struct Service {
     pub url: String,
     pub pid: u32,
     pub password: String,
+    /// An edge of this service, `http://HOST:PORT`, if log-outs are measured.
+    pub edge: Option<String>,
     /// The device cookie of each honest client.
     devices: Arc<Mutex<BTreeMap<String, String>>>,
 }
@@ -86,7 +94,7 @@ fn client(address: IpAddr, keep: usize) -> Client {
 
 impl Service {
     pub fn new(url: String, pid: u32, password: String) -> Self {
-        Self { url, pid, password, devices: Arc::default() }
+        Self { url, pid, password, edge: None, devices: Arc::default() }
     }
 
     fn address(&self) -> SocketAddr {
@@ -131,6 +139,14 @@ impl Service {
         if status == 200 { Ok(()) } else { Err(status.as_u16().to_string()) }
     }
 
+    async fn feed(&self, client: &Client, after: u64) -> Result<(), String> {
+        let url = format!("{}/revocations?after={after}&wait=0", self.url);
+        let answer = client.get(url).send().await.map_err(|error| cause(&error))?;
+        let status = answer.status();
+        answer.bytes().await.map_err(|error| cause(&error))?;
+        if status == 200 { Ok(()) } else { Err(status.as_u16().to_string()) }
+    }
+
     /// `VmHWM`: the most memory that the process ever had, in KiB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
@@ -151,6 +167,13 @@ impl Service {
                 )
             })
             .collect();
+        let mut log_outs = Vec::new();
+        if let Some(edge) = &self.edge {
+            for _ in 0..LOG_OUTS {
+                log_outs.push(self.log_out(edge).await);
+            }
+        }
+        all.log_outs = log_outs;
         for client in clients {
             let one = client.await.unwrap();
             all.asked += one.asked;
@@ -159,6 +182,27 @@ impl Service {
             all.log_ins.extend(one.log_ins);
         }
         all
+    }
+
+    /// Logs in, waits until the edge takes the session, and logs out.
+    async fn log_out(&self, edge: &str) -> Duration {
+        let client = client(IpAddr::from([127, 0, 0, 7]), 2);
+        let token = self.log_in(&client, HONEST[0], &self.password).await.unwrap();
+        let token = token["token"].as_str().unwrap();
+        let until = async |wanted: u16| loop {
+            let asked = client.get(format!("{edge}/verify")).bearer_auth(token);
+            let asked = asked.header("x-original-method", "GET").header("x-original-uri", "/");
+            if asked.send().await.unwrap().status() == wanted {
+                break;
+            }
+            sleep(Duration::from_millis(2)).await;
+        };
+        until(200).await;
+        let start = Instant::now();
+        let answer = client.post(format!("{}/logout", self.url)).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), 204);
+        until(401).await;
+        start.elapsed()
     }
 
     async fn one_honest(&self, name: &str, address: IpAddr, time: Duration) -> Honest {
@@ -242,6 +286,10 @@ impl Service {
                         &token[token.len() - 8..]
                     );
                     self.show(&client, &forged).await
+                }
+                Flood::Feed => {
+                    let odd = (n as u64 * 1_000_003 + round * 7_919) % 1_000_000;
+                    self.feed(&client, odd).await
                 }
                 Flood::LogIns => {
                     // Names that somebody has, and names that nobody has.

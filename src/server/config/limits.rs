@@ -31,6 +31,10 @@ pub struct LimitsTable {
     pub new_sessions_per_address: RateTable,
     /// Sessions started of one account.
     pub new_sessions_per_account: RateTable,
+    /// Requests for the feed from one address.
+    pub feed_requests_per_address: RateTable,
+    /// Snapshots of the feed sent to one address.
+    pub feed_snapshots_per_address: RateTable,
     /// How many addresses, or accounts, each table of rates has room for.
     pub entries: u32,
     /// Live sessions of one account.
@@ -79,6 +83,8 @@ impl Default for LimitsTable {
             attempts_per_address: RateTable { burst: 100, per_minute: 60 },
             new_sessions_per_address: RateTable { burst: 100, per_minute: 60 },
             new_sessions_per_account: RateTable { burst: 60, per_minute: 30 },
+            feed_requests_per_address: RateTable { burst: 2000, per_minute: 12_000 },
+            feed_snapshots_per_address: RateTable { burst: 300, per_minute: 300 },
             entries: 100_000,
             sessions_per_account: 50,
             when_account_is_full: WhenFull::EndOldest,
@@ -104,6 +110,8 @@ impl LimitsTable {
             ("attempts_per_address", self.attempts_per_address),
             ("new_sessions_per_address", self.new_sessions_per_address),
             ("new_sessions_per_account", self.new_sessions_per_account),
+            ("feed_requests_per_address", self.feed_requests_per_address),
+            ("feed_snapshots_per_address", self.feed_snapshots_per_address),
         ];
         for (name, rate) in rates {
             within(&format!("{name}.burst"), rate.burst.into(), 1, MILLION)?;

@@ -1,16 +1,26 @@
-//! The signed feed as edges fetch it: signed when asked for, at most once for
-//! each base and every few seconds, however many edges ask.
+//! The signed feed as edges fetch it. Whatever is asked for, and however often:
+//! of one position there are signed, every few seconds, one snapshot, one
+//! re-signing and a delta from each of a few bases.
+//!
+//! Nobody waits for a snapshot who did not ask for one. What is read and signed
+//! for all is read and signed once, in a task that outlives whoever began it.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-use axum::body::Bytes;
-use tokio::sync::{Mutex, watch};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
-use crate::issuer::store::Store;
-use crate::revocation::Position;
+use crate::error::ConfigError;
+use crate::issuer::store::{Store, StoreError};
 use crate::revocation::feed::{NewFeed, SessionKey};
+use crate::revocation::{Entry, Position};
+use crate::server::feed::bases::Bases;
+use crate::server::feed::flight::Flight;
 use crate::server::feed::keyring::Keyring;
+use crate::server::feed::signed::Signed;
 use crate::server::observe::metrics::Metrics;
 use crate::time::{Clock, UnixTime};
 
@@ -18,109 +28,249 @@ use crate::time::{Clock, UnixTime};
 pub(crate) const RESIGN: Duration = Duration::from_secs(5);
 /// How long a signed feed may be on its way to an edge.
 const IN_TRANSIT: Duration = Duration::from_mins(5);
-/// How many bases are kept signed: the newest, and edges that are a little behind.
-const KEPT: usize = 16;
+/// Between two readings of the newest position, so that many revocations in a
+/// row make few positions, and an edge that is a moment behind is at one of
+/// the last.
+const PACE: Duration = Duration::from_millis(25);
+/// After a snapshot the next waits this many times as long as it took, so that
+/// snapshots can't take a core. At most [`LONGEST_REST`].
+const REST: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// A feed, signed.
-#[derive(Clone)]
-pub(crate) struct Signed {
-    /// What it starts from; `None` is a snapshot.
-    base: Option<u64>,
-    pub(crate) position: Position,
-    pub(crate) issued_at: UnixTime,
-    /// The session keys in it.
-    keys: Arc<[SessionKey]>,
-    pub(crate) parts: Arc<[Bytes]>,
+/// Why there is no feed; shared by all who waited for it.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum PublishError {
+    #[error("the revocations can't be read: {0}")]
+    Store(#[source] Arc<StoreError>),
+    #[error("the feed can't be signed: {0}")]
+    Sign(#[source] Arc<ConfigError>),
+    #[error("the task that makes the feed ended early")]
+    Ended,
 }
 
-impl Signed {
-    /// All parts after each other: a CBOR sequence.
-    pub(crate) fn body(&self) -> Bytes {
-        match &*self.parts {
-            [only] => only.clone(),
-            parts => parts.concat().into(),
-        }
+impl From<StoreError> for PublishError {
+    fn from(why: StoreError) -> Self {
+        Self::Store(Arc::new(why))
     }
 }
 
+impl From<ConfigError> for PublishError {
+    fn from(why: ConfigError) -> Self {
+        Self::Sign(Arc::new(why))
+    }
+}
+
+/// What all get who want the same.
+type Published = Result<Arc<Signed>, PublishError>;
+
 /// Signs what is in the store.
-pub(crate) struct Publisher<S> {
+pub(crate) struct Publisher<S>(Arc<Inner<S>>);
+
+struct Inner<S> {
     store: Arc<S>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    signed: Mutex<Vec<Signed>>,
+    /// Held for look-ups alone, never over the store or a signature.
+    state: Mutex<State>,
+    heads: Flight<Result<(), PublishError>>,
+    snapshots: Flight<Result<(), PublishError>>,
 }
 
-impl<S: Store> Publisher<S> {
+#[derive(Default)]
+struct State {
+    head: Option<Arc<Head>>,
+    bases: Bases,
+    snapshot: Option<Arc<Signed>>,
+    /// When the next snapshot may be made.
+    rested: Option<Instant>,
+}
+
+impl State {
+    fn pin(&mut self, snapshot: Position) {
+        let newest = self.head.as_ref().map(|head| head.position);
+        if let Some(newest) = newest.filter(|newest| newest.epoch == snapshot.epoch) {
+            self.bases.pin(snapshot.sequence, newest.sequence);
+        }
+    }
+
+    fn take(&mut self, head: Head, news: Option<(u64, Vec<Entry>)>) {
+        let newest = head.position.sequence;
+        match news {
+            Some((base, _)) if base == newest => {}
+            Some((base, entries)) => self.bases.extend(base, newest, entries),
+            None => self.bases.clear(),
+        }
+        self.head = Some(Arc::new(head));
+    }
+}
+
+/// The newest position, when it was read, and what has been signed of it.
+struct Head {
+    position: Position,
+    /// Read before the position was: the feed says that nothing acknowledged
+    /// before this second is missing.
+    issued_at: UnixTime,
+    read: Instant,
+    keys: Arc<[SessionKey]>,
+    deltas: Mutex<BTreeMap<u64, Arc<OnceLock<Published>>>>,
+}
+
+impl<S: Store + 'static> Publisher<S> {
     pub(crate) fn new(store: Arc<S>, keyring: Keyring, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
-        Self { store, keyring, clock, metrics, signed: Mutex::default() }
+        let (state, heads, snapshots) = (Mutex::default(), Flight::default(), Flight::default());
+        Self(Arc::new(Inner { store, keyring, clock, metrics, state, heads, snapshots }))
     }
 
     /// Is told of new revocations.
     pub(crate) fn watch(&self) -> watch::Receiver<Position> {
-        self.store.watch()
+        self.0.store.watch()
     }
 
     /// What an edge needs that is at `after`, or that knows nothing.
-    pub(crate) async fn feed(&self, after: Option<Position>) -> anyhow::Result<Signed> {
-        let feed = self.signed(after).await;
+    pub(crate) async fn feed(&self, after: Option<Position>) -> Published {
+        let feed = self.0.feed(after).await;
         if feed.is_err() {
-            self.metrics.feed_refused();
+            self.0.metrics.feed_refused();
         }
         feed
     }
+}
 
-    async fn signed(&self, after: Option<Position>) -> anyhow::Result<Signed> {
-        // Whoever waits here for another's signature finds it done.
-        let mut signed = self.signed.lock().await;
-        // Read before the entries are: the feed says that nothing acknowledged
-        // before this second is missing.
-        let now = self.clock.now();
-        let newest = self.store.position().await?;
-        let keys: Arc<[SessionKey]> = self.keyring.published(now).into();
-        signed.retain(|one| {
-            one.position == newest
-                && one.keys == keys
-                && now.since(one.issued_at) < RESIGN
-                && one.issued_at <= now
-        });
-        let base = after.filter(|after| after.epoch == newest.epoch).map(|after| after.sequence);
-        if let Some(found) = signed.iter().find(|one| one.base == base) {
-            return Ok(found.clone());
+impl<S: Store + 'static> Inner<S> {
+    async fn feed(self: &Arc<Self>, after: Option<Position>) -> Published {
+        let known = *self.store.watch().borrow();
+        self.read_head(known).await?;
+        match after.and_then(|after| self.delta(after)) {
+            Some(delta) => delta,
+            None => self.snapshot(known).await,
         }
-        let started = Instant::now();
-        let changes = match after {
-            Some(after) => self.store.revocations_after(after).await?,
-            None => self.store.snapshot().await?,
-        };
-        let key = self.keyring.feed_key(now)?;
-        let (base, position) = (changes.base, changes.position);
-        let session_keys = Arc::clone(&keys);
-        // A million entries take a while.
-        let parts = tokio::task::spawn_blocking(move || {
-            let feed = NewFeed {
-                position,
-                base,
-                issued_at: now,
-                expires_at: now.saturating_add(IN_TRANSIT),
-                session_keys: &session_keys,
-            };
-            feed.sign(&key, changes.entries)
-        })
-        .await??;
-        let one = Signed {
-            base,
-            position,
-            issued_at: now,
-            keys,
-            parts: parts.into_iter().map(Bytes::from).collect(),
-        };
-        self.metrics.feed_signed(now, started.elapsed());
-        if signed.len() == KEPT {
-            signed.remove(0);
-        }
-        signed.push(one.clone());
-        Ok(one)
     }
+
+    /// Sees to it that the newest position is known: `known` or a later one.
+    async fn read_head(self: &Arc<Self>, known: Position) -> Result<(), PublishError> {
+        // Who joins a reading that began before `known` was there needs the next.
+        for _ in 0..2 {
+            let is_fresh = |head: &Arc<Head>| self.is_fresh(head.position, head.issued_at, &head.keys, known);
+            if self.state().head.as_ref().is_some_and(is_fresh) {
+                return Ok(());
+            }
+            self.heads.join(|| Arc::clone(self).next_head()).await.ok_or(PublishError::Ended)??;
+        }
+        Ok(())
+    }
+
+    fn is_fresh(&self, at: Position, issued_at: UnixTime, keys: &[SessionKey], known: Position) -> bool {
+        let now = self.clock.now();
+        at >= known
+            && issued_at <= now
+            && now.since(issued_at) < RESIGN
+            && *keys == *self.keyring.published(now)
+    }
+
+    async fn next_head(self: Arc<Self>) -> Result<(), PublishError> {
+        let last = self.state().head.clone();
+        if let Some(last) = &last {
+            sleep_until(last.read + PACE).await;
+        }
+        let (read, now) = (Instant::now(), self.clock.now());
+        let epoch = self.store.watch().borrow().epoch;
+        let last = last.map(|last| last.position).filter(|last| last.epoch == epoch);
+        let mut news = None;
+        let position = if let Some(last) = last {
+            let changes = self.store.revocations_after(last).await?;
+            news = changes.base.map(|base| (base, changes.entries));
+            changes.position
+        } else {
+            self.store.position().await?
+        };
+        let keys = self.keyring.published(now).into();
+        let head = Head { position, issued_at: now, read, keys, deltas: Mutex::default() };
+        self.state().take(head, news);
+        Ok(())
+    }
+
+    /// The delta from `after` on; `None` if that is no base.
+    fn delta(&self, after: Position) -> Option<Published> {
+        let state = self.state();
+        let head = Arc::clone(state.head.as_ref()?);
+        if after.epoch != head.position.epoch {
+            return None;
+        }
+        let base = after.sequence;
+        if let Some(signed) = lock(&head.deltas).get(&base).and_then(|delta| delta.get().cloned()) {
+            return Some(signed);
+        }
+        let entries = if base == head.position.sequence { Vec::new() } else { state.bases.since(base)? };
+        drop(state);
+        let delta = Arc::clone(lock(&head.deltas).entry(base).or_default());
+        let sign = || self.sign(Some(base), head.position, head.issued_at, &head.keys, entries);
+        let signed = delta.get_or_init(sign).clone();
+        if signed.is_err() {
+            // The next who asks tries again.
+            lock(&head.deltas).remove(&base);
+        }
+        Some(signed)
+    }
+
+    async fn snapshot(self: &Arc<Self>, known: Position) -> Published {
+        for _ in 0..2 {
+            let is_fresh = |one: &&Arc<Signed>| self.is_fresh(one.position, one.issued_at, &one.keys, known);
+            if let Some(fresh) = self.state().snapshot.as_ref().filter(is_fresh) {
+                return Ok(Arc::clone(fresh));
+            }
+            self.snapshots.join(|| Arc::clone(self).next_snapshot()).await.ok_or(PublishError::Ended)??;
+        }
+        // It was begun after this was asked, however long it took.
+        self.state().snapshot.clone().ok_or(PublishError::Ended)
+    }
+
+    async fn next_snapshot(self: Arc<Self>) -> Result<(), PublishError> {
+        let rested = self.state().rested;
+        if let Some(rested) = rested {
+            sleep_until(rested).await;
+        }
+        let (started, now) = (Instant::now(), self.clock.now());
+        let changes = self.store.snapshot().await?;
+        let position = changes.position;
+        // Who is sent this snapshot asks for a delta from its position next.
+        self.state().pin(position);
+        self.read_head(position).await?;
+        let keys: Arc<[SessionKey]> = self.keyring.published(now).into();
+        let this = Arc::clone(&self);
+        // A million entries take a while.
+        let signing =
+            tokio::task::spawn_blocking(move || this.sign(None, position, now, &keys, changes.entries));
+        let signed = signing.await.map_err(|_| PublishError::Ended)?;
+        let mut state = self.state();
+        state.rested = Some(Instant::now() + (started.elapsed() * REST).min(LONGEST_REST));
+        state.snapshot = Some(signed?);
+        drop(state);
+        Ok(())
+    }
+
+    fn sign(
+        &self,
+        base: Option<u64>,
+        position: Position,
+        issued_at: UnixTime,
+        keys: &Arc<[SessionKey]>,
+        entries: Vec<Entry>,
+    ) -> Published {
+        let started = Instant::now();
+        let key = self.keyring.feed_key(issued_at)?;
+        let expires_at = issued_at.saturating_add(IN_TRANSIT);
+        let feed = NewFeed { position, base, issued_at, expires_at, session_keys: keys };
+        let parts = feed.sign(&key, entries)?;
+        self.metrics.feed_signed(issued_at, started.elapsed());
+        Ok(Arc::new(Signed::new(base.is_none(), position, issued_at, Arc::clone(keys), parts)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -134,6 +134,9 @@ impl LogInError {
             Self::Limited(Limited { limit: Limit::SessionsOfAccount | Limit::SessionsOfAddress, .. }) => {
                 "There are too many sessions. Log out where you don't need one, or try again later."
             }
+            Self::Limited(Limited { limit: Limit::Feed, .. }) => {
+                "Too many requests for the feed from your network. Try again later."
+            }
             Self::Limited(_) => "Too many attempts to log in. Try again later.",
             Self::Proof(_) => "The proof of the key is refused. Make another, with the nonce of this answer.",
             Self::Throttled(_) => "Log-ins from your network are refused for a while. Try again later.",

@@ -3,10 +3,11 @@
 
 use core::convert::Infallible;
 use core::time::Duration;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -18,13 +19,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::body::Params;
-use super::respond::unavailable;
+use super::request::RequestContext;
+use super::respond::{problem, unavailable};
 use super::schema::{Always, Problem as Unusable};
 use crate::http::problem::Problem;
 use crate::revocation::Position;
-use crate::revocation::feed::{MEDIA_TYPE, part_to_text};
-use crate::server::feed::publisher::{RESIGN, Signed};
-use crate::server::routes::request::RequestContext;
+use crate::revocation::feed::MEDIA_TYPE;
+use crate::server::feed::publisher::RESIGN;
+use crate::server::feed::signed::Signed;
+use crate::server::login::LogInError;
 use crate::server::state::App;
 use crate::service::places::{Full, Place};
 
@@ -49,13 +52,17 @@ pub(super) struct Known {
         ("epoch" = Option<u64>, Query, description = "The epoch that the edge has; another one gets a snapshot"),
         ("wait" = Option<u64>, Query, description = "0 asks for an answer at once"),
     ),
-    responses((status = 200, description = "A CBOR sequence of signed parts, or an event for each", content((Vec<u8> = "application/hallpass-feed+cbor-seq"), (String = "text/event-stream"))), (status = 304, description = "As the ETag says"), (status = 400, description = "The query can't be understood", body = Unusable, content_type = "application/problem+json"), Always)
+    responses((status = 200, description = "A CBOR sequence of signed parts, or an event for each", content((Vec<u8> = "application/hallpass-feed+cbor-seq"), (String = "text/event-stream"))), (status = 304, description = "As the ETag says"), (status = 400, description = "The query can't be understood", body = Unusable, content_type = "application/problem+json"), (status = 429, description = "Too many requests from this network; see Retry-After", body = Unusable, content_type = "application/problem+json"), Always)
 )]
 pub(super) async fn feed(
     State(app): State<Arc<App>>,
     Params(query): Params<Known>,
     context: RequestContext,
 ) -> Response {
+    let address = app.client_address(&context);
+    if let Err(limited) = app.service.limits.feed(address) {
+        return problem(&LogInError::Limited(limited));
+    }
     let headers = &context.headers;
     let newest = *app.publisher.watch().borrow();
     let known = query.after.map(|sequence| Position { epoch: query.epoch.unwrap_or(newest.epoch), sequence });
@@ -69,10 +76,8 @@ pub(super) async fn feed(
             Ok(place) => place,
             Err(refused) => return refused,
         };
-        let mut response =
-            Sse::new(stream(app, known, place)).keep_alive(KeepAlive::default()).into_response();
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        return response;
+        let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+        return (headers, Body::from_stream(stream(app, address, known, place))).into_response();
     }
     if query.wait != Some(0) && known == Some(newest) {
         let _place = match app.wait(&context) {
@@ -85,7 +90,7 @@ pub(super) async fn feed(
         let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;
     }
     match app.publisher.feed(known).await {
-        Ok(signed) => respond(&signed, headers),
+        Ok(signed) => respond(&app, address, signed, headers),
         Err(error) => {
             tracing::error!(%error, "the feed could not be signed");
             unavailable("The feed is not to be had at the moment.")
@@ -93,15 +98,21 @@ pub(super) async fn feed(
     }
 }
 
-fn respond(signed: &Signed, asked: &HeaderMap) -> Response {
+fn respond(app: &App, address: IpAddr, signed: Arc<Signed>, asked: &HeaderMap) -> Response {
     let Position { epoch, sequence } = signed.position;
     // The time is in it: a cached feed is good for what it says and no more.
     let etag = format!("\"{epoch}.{sequence}.{}\"", signed.issued_at.as_secs());
     let same = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) == Some(&etag);
+    if !same
+        && signed.is_snapshot
+        && let Err(limited) = app.service.limits.snapshot(address)
+    {
+        return problem(&LogInError::Limited(limited));
+    }
     let mut response = if same {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(header::CONTENT_TYPE, MEDIA_TYPE)], signed.body()).into_response()
+        ([(header::CONTENT_TYPE, MEDIA_TYPE)], Body::new(signed.body())).into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=1"));
@@ -130,15 +141,19 @@ impl App {
     }
 }
 
+/// A comment, so that a client sees that the connection is alive.
+const ALIVE: Bytes = Bytes::from_static(b":\n\n");
+
 /// An event for each part: at once, whenever there is news, and every few
 /// seconds to say that there is none.
 fn stream(
     app: Arc<App>,
+    address: IpAddr,
     mut known: Option<Position>,
     place: Place,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     // Bounded: an edge that doesn't read is waited for, not stored up for.
-    let (send, events) = mpsc::channel(4);
+    let (send, events) = mpsc::channel(1);
     // Not all at once.
     let life = app.stream_life.mul_f64(rand::rng().random_range(1.0..1.1));
     let feed = async move {
@@ -150,14 +165,23 @@ fn stream(
             positions.mark_unchanged();
             match app.publisher.feed(known).await {
                 Ok(signed) => {
-                    for part in signed.parts.iter() {
-                        if send.send(Ok(Event::default().data(part_to_text(part)))).await.is_err() {
+                    // Whom the rate keeps from a snapshot asks again later.
+                    if signed.is_snapshot && app.service.limits.snapshot(address).is_err() {
+                        return;
+                    }
+                    for frame in signed.events() {
+                        if send.send(Ok(frame)).await.is_err() {
                             return;
                         }
                     }
                     known = Some(signed.position);
                 }
-                Err(error) => tracing::error!(%error, "the feed could not be signed"),
+                Err(error) => {
+                    tracing::error!(%error, "the feed could not be signed");
+                    if send.send(Ok(ALIVE)).await.is_err() {
+                        return;
+                    }
+                }
             }
             tokio::select! {
                 () = send.closed() => return,

@@ -75,6 +75,17 @@ async fn a_flood_of_new_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_requests_for_the_feed() {
+    let outcome = survives(Flood::Feed).await;
+    assert!(count(&outcome, "200") > 20, "{:?}", outcome.flood);
+    assert!(
+        outcome.flood.keys().all(|answer| ["200", "429"].contains(&answer.as_str())),
+        "{:?}",
+        outcome.flood
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_slow_connections() {
     let outcome = survives(Flood::SlowConnections).await;
     // How many there were is the machine's doing; how many stay, the service's:

@@ -9,6 +9,8 @@ pub mod crash;
 #[cfg(feature = "server")]
 pub mod dpop;
 #[cfg(feature = "server")]
+pub mod feed_floods;
+#[cfg(feature = "server")]
 pub mod floods;
 #[cfg(feature = "server")]
 pub mod hop;

@@ -47,6 +47,8 @@ pub(crate) struct Limits {
     attempts: Rate<IpAddr, DefaultClock>,
     sessions_of_address: Rate<IpAddr, DefaultClock>,
     sessions_of_account: Rate<SubjectHash, DefaultClock>,
+    feeds: Rate<IpAddr, DefaultClock>,
+    snapshots: Rate<IpAddr, DefaultClock>,
     table: LimitsTable,
     pub(crate) devices: Devices,
     hits: Hits,
@@ -58,18 +60,19 @@ pub(crate) struct Limits {
 pub(crate) struct LimitStats {
     /// Entries of each table in memory, by its name, and how many new ones were
     /// refused since it was full.
-    pub(crate) tables: [(&'static str, usize, u64); 3],
+    pub(crate) tables: [(&'static str, usize, u64); 5],
     /// How often each limit refused somebody, or ended a session.
     pub(crate) hits: Vec<(Limit, u64)>,
 }
 
-const LIMITS: [Limit; 6] = [
+const LIMITS: [Limit; 7] = [
     Limit::Account,
     Limit::Address,
     Limit::Failures,
     Limit::SessionsOfAccount,
     Limit::SessionsOfAddress,
     Limit::PasswordWork,
+    Limit::Feed,
 ];
 
 #[derive(Debug, Default)]
@@ -85,6 +88,8 @@ impl Limits {
             attempts: Rate::new(table.attempts_per_address, entries, DefaultClock::default()),
             sessions_of_address: Rate::new(table.new_sessions_per_address, entries, DefaultClock::default()),
             sessions_of_account: Rate::new(table.new_sessions_per_account, entries, DefaultClock::default()),
+            feeds: Rate::new(table.feed_requests_per_address, entries, DefaultClock::default()),
+            snapshots: Rate::new(table.feed_snapshots_per_address, entries, DefaultClock::default()),
             devices: Devices::new(secret),
             table,
             hits: Hits::default(),
@@ -105,6 +110,16 @@ impl Limits {
                 .map_err(|wait| self.hit(Limit::SessionsOfAddress, wait))?;
         }
         self.sessions_of_account.check(&account).map_err(|wait| self.hit(Limit::SessionsOfAccount, wait))
+    }
+
+    /// Whether this address may ask for the feed again.
+    pub(crate) fn feed(&self, address: IpAddr) -> Result<(), Limited> {
+        self.feeds.check(&network_of(address)).map_err(|wait| self.hit(Limit::Feed, wait))
+    }
+
+    /// Whether this address may be sent another snapshot: the whole list.
+    pub(crate) fn snapshot(&self, address: IpAddr) -> Result<(), Limited> {
+        self.snapshots.check(&network_of(address)).map_err(|wait| self.hit(Limit::Feed, wait))
     }
 
     /// How failures are counted.
@@ -149,6 +164,8 @@ impl Limits {
                     self.sessions_of_account.len(),
                     self.sessions_of_account.refused_for_room(),
                 ),
+                ("feed_requests_per_address", self.feeds.len(), self.feeds.refused_for_room()),
+                ("feed_snapshots_per_address", self.snapshots.len(), self.snapshots.refused_for_room()),
             ],
             hits: hits.map(|(limit, count)| (*limit, count.load(Ordering::Relaxed))).collect(),
         }

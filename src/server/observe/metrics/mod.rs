@@ -396,6 +396,7 @@ impl Families {
             Limit::SessionsOfAccount,
             Limit::SessionsOfAddress,
             Limit::PasswordWork,
+            Limit::Feed,
         ] {
             self.limited.with_label_values(&[limit.name()]).inc_by(0);
         }
