@@ -28,7 +28,7 @@ pub struct SessionCookie {
 impl SessionCookie {
     /// `__Host-session`, which stays on its host: the default.
     #[must_use]
-    pub const fn of_host() -> Self {
+    pub const fn host_only() -> Self {
         Self { domain: None }
     }
 
@@ -184,7 +184,7 @@ mod tests {
             headers[SET_COOKIE].to_str().unwrap().to_owned()
         };
         let attributes = "; HttpOnly; SameSite=Lax; Secure; Path=/";
-        assert_eq!(set(&SessionCookie::of_host()), format!("__Host-session=T{attributes}; Max-Age=60"));
+        assert_eq!(set(&SessionCookie::host_only()), format!("__Host-session=T{attributes}; Max-Age=60"));
         let domain = SessionCookie::of_domain("example.com").unwrap();
         assert_eq!(set(&domain), format!("__Secure-session=T{attributes}; Domain=example.com; Max-Age=60"));
         for text in [

@@ -91,7 +91,7 @@ impl SessionLayer {
             demand: Demand::new(),
             origins: Origins::default(),
             answers: Arc::default(),
-            cookie: SessionCookie::of_host(),
+            cookie: SessionCookie::host_only(),
             #[cfg(feature = "sync")]
             renewal: None,
             #[cfg(feature = "proof")]

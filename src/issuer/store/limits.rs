@@ -133,7 +133,7 @@ pub enum CapScope {
 
 /// A session that was revoked to make room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MadeRoom {
+pub struct Evicted {
     /// The session.
     pub id: SessionId,
     /// Whose it was.

@@ -22,9 +22,7 @@ use crate::time::UnixTime;
 
 pub use error::{StoreError, UnavailableKind};
 pub use ledger::StoreLedger;
-pub use limits::{
-    Attempt, AttemptKey, AttemptRule, Cap, CapScope, DeviceId, MadeRoom, SessionCaps, WhenFull,
-};
+pub use limits::{Attempt, AttemptKey, AttemptRule, Cap, CapScope, DeviceId, Evicted, SessionCaps, WhenFull};
 pub use records::{
     AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, Role, SessionRecord, Target, User,
 };
@@ -150,7 +148,7 @@ pub trait Store: Send + Sync + 'static {
         caps: SessionCaps,
         audit: Option<AuditEvent>,
         now: UnixTime,
-    ) -> impl Future<Output = Result<Vec<MadeRoom>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Evicted>, StoreError>> + Send;
 
     /// The session, also one that was revoked.
     fn find_session(

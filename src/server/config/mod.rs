@@ -189,7 +189,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Builder`] for a `cookie_domain` that is none.
     pub fn cookie(&self) -> Result<SessionCookie, ConfigError> {
-        self.cookie_domain.as_deref().map_or(Ok(SessionCookie::of_host()), SessionCookie::of_domain)
+        self.cookie_domain.as_deref().map_or(Ok(SessionCookie::host_only()), SessionCookie::of_domain)
     }
 
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::event::{EventKind, EventSink as _, Limit};
 use crate::id::{SessionId, Subject, SubjectHash};
-use crate::issuer::store::{AuditEvent, CapScope, MadeRoom, SessionCaps, SessionRecord, Store, StoreError};
+use crate::issuer::store::{AuditEvent, CapScope, Evicted, SessionCaps, SessionRecord, Store, StoreError};
 use crate::issuer::{IssuedToken, NewSession};
 use crate::key::SigningKey;
 use crate::proof::NewBinding;
@@ -183,7 +183,7 @@ impl<S: Store> SessionService<S> {
         now: UnixTime,
         mint: impl Fn(&SigningKey, UnixTime) -> Result<IssuedToken, ConfigError>,
         record: impl Fn(&Session) -> Result<NewRecord, ConfigError>,
-    ) -> Result<(IssuedToken, Vec<MadeRoom>), LogInError> {
+    ) -> Result<(IssuedToken, Vec<Evicted>), LogInError> {
         let keys = self.signing_keys(now)?;
         let mut started = self.store.earliest_start(subject, now).await?;
         for _ in 0..START_ATTEMPTS {
@@ -199,7 +199,7 @@ impl<S: Store> SessionService<S> {
     }
 
     /// Says that sessions were too many, and which were ended for that.
-    async fn made_room(&self, made: &[MadeRoom], client: &Client, now: UnixTime) {
+    async fn made_room(&self, made: &[Evicted], client: &Client, now: UnixTime) {
         for room in made {
             let limit = limit_of(room.scope);
             self.limits.hit(limit, Duration::ZERO);

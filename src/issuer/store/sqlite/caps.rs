@@ -5,7 +5,7 @@ use super::writer::Tx;
 use super::{audit, revocations};
 use crate::id::{SessionId, Subject, SubjectHash};
 use crate::issuer::store::{
-    AuditEvent, Cap, CapScope, MadeRoom, SessionCaps, SessionRecord, StoreError, Target, WhenFull,
+    AuditEvent, Cap, CapScope, Evicted, SessionCaps, SessionRecord, StoreError, Target, WhenFull,
 };
 use crate::time::UnixTime;
 use sqlx::Row as _;
@@ -16,7 +16,7 @@ pub(super) async fn make_room(
     session: &SessionRecord,
     caps: &SessionCaps,
     now: UnixTime,
-) -> Result<Vec<MadeRoom>, StoreError> {
+) -> Result<Vec<Evicted>, StoreError> {
     let mut made = Vec::new();
     if let Some(cap) = caps.account {
         let whose = (CapScope::Account, session.subject.as_str());
@@ -52,7 +52,7 @@ async fn keep_under(
     cap: Cap,
     replaces: Option<SessionId>,
     now: UnixTime,
-) -> Result<Vec<MadeRoom>, StoreError> {
+) -> Result<Vec<Evicted>, StoreError> {
     // Most of the time a count that leaves revocation out is small enough.
     let at_most: i64 = sqlx::query_scalar(match scope {
         CapScope::Account => {
@@ -82,7 +82,7 @@ async fn keep_under(
     let mut made = Vec::with_capacity(over);
     for Live { id, subject, ends } in live.into_iter().take(over) {
         revocations::revoke(tx, &Target::Session { id, ends: Some(ends) }, now).await?;
-        made.push(MadeRoom { id, subject, scope });
+        made.push(Evicted { id, subject, scope });
     }
     Ok(made)
 }

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use self::convert::{key_id, secs};
 use self::writer::Writer;
 use super::{
-    Attempt, AttemptKey, AttemptRule, AuditEvent, AuditRecord, Changes, Expired, MadeRoom, NewUser, Revoked,
+    Attempt, AttemptKey, AttemptRule, AuditEvent, AuditRecord, Changes, Evicted, Expired, NewUser, Revoked,
     SessionCaps, SessionRecord, Store, StoreError, Target, UnavailableKind, User,
 };
 use crate::error::ConfigError;
@@ -275,7 +275,7 @@ impl Store for SqliteStore {
         caps: SessionCaps,
         audit: Option<AuditEvent>,
         now: UnixTime,
-    ) -> Result<Vec<MadeRoom>, StoreError> {
+    ) -> Result<Vec<Evicted>, StoreError> {
         in_transaction!(self, tx, async {
             let made = caps::make_room(tx, &session, &caps, now).await?;
             let network = caps.network.as_ref().map(|(network, _)| network.as_str());

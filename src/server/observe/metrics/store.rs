@@ -8,7 +8,7 @@ use super::Metrics;
 use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
 use crate::issuer::store::{
-    Attempt, AttemptKey, AttemptRule, AuditEvent, AuditRecord, Changes, Expired, MadeRoom, NewUser, Revoked,
+    Attempt, AttemptKey, AttemptRule, AuditEvent, AuditRecord, Changes, Evicted, Expired, NewUser, Revoked,
     SessionCaps, SessionRecord, Store, StoreError, Target, UnavailableKind, User,
 };
 use crate::revocation::Position;
@@ -78,7 +78,7 @@ impl<S: Store> Store for Timed<S> {
             unlock_user(name: &Subject) -> Result<(), StoreError>;
             count_attempts() -> Result<u64, StoreError>;
             secret(purpose: &'static str) -> Result<[u8; 32], StoreError>;
-            insert_session_within(session: SessionRecord, caps: SessionCaps, audit: Option<AuditEvent>, now: UnixTime) -> Result<Vec<MadeRoom>, StoreError>;
+            insert_session_within(session: SessionRecord, caps: SessionCaps, audit: Option<AuditEvent>, now: UnixTime) -> Result<Vec<Evicted>, StoreError>;
             earliest_start(subject: &Subject, now: UnixTime) -> Result<UnixTime, StoreError>;
             insert_session(session: SessionRecord, audit: Option<AuditEvent>, now: UnixTime) -> Result<(), StoreError>;
             find_session(id: SessionId) -> Result<Option<SessionRecord>, StoreError>;
