@@ -11,8 +11,8 @@ use serde_json::json;
 use super::log::to_stderr as log_to_stderr;
 use super::{Failure, duration, print_json, runtime};
 use crate::edge::EdgeService;
-use crate::edge::config::{Options, base_path, origin};
-use crate::http::SessionCookie;
+use crate::edge::config::{Options, base_path};
+use crate::http::{Origin, SessionCookie};
 use crate::revocation::sync::EdgeName;
 use crate::service::listen::{Transport, stop_on_signal};
 
@@ -55,15 +55,15 @@ pub(super) struct EdgeArgs {
     trusted_proxy: Vec<String>,
     /// The protected host's own origin, if the login service is on another host: log-in is
     /// then by a hop there and back
-    #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "audience")]
-    public_origin: Option<String>,
+    #[arg(long, value_name = "ORIGIN", requires = "audience")]
+    public_origin: Option<Origin>,
     /// Another origin that log-in may lead back to; may be given several times
-    #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "public_origin")]
-    return_origin: Vec<String>,
+    #[arg(long, value_name = "ORIGIN", requires = "public_origin")]
+    return_origin: Vec<Origin>,
     /// Another origin whose pages may send POSTs and the like with the cookie; may be given
     /// several times
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    allow_origin: Vec<String>,
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<Origin>,
     /// Age of the feed from which every token is refused
     #[arg(long, default_value = "15m", value_parser = duration)]
     stale_after: Duration,

@@ -49,9 +49,9 @@ pub(super) async fn start(State(edge): State<Arc<Edge>>, Query(query): Query<Sta
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Log-in is not possible at the moment.")
             .into_response();
     };
-    let return_to = edge.return_targets.allowed(query.return_to.as_deref());
+    let return_to = edge.return_targets.or(query.return_to.as_deref(), "/");
     let value = format!("{state}.{}", URL_SAFE_NO_PAD.encode(return_to));
-    let origin: String = url::form_urlencoded::byte_serialize(hop.origin.as_bytes()).collect();
+    let origin: String = url::form_urlencoded::byte_serialize(hop.origin.as_str().as_bytes()).collect();
     let target = format!("{}/hop?origin={origin}&state={state}", hop.public_issuer);
     edge.metrics.count_hop("started");
     with_state(private(Redirect::to(&target)), &value, STATE_AGE)
@@ -110,7 +110,7 @@ async fn arrive(
         return Err(wrong_state);
     }
     // The cookie is the browser's; what it says is checked like a parameter.
-    let return_to = edge.return_targets.allowed(Some(&return_to)).to_owned();
+    let return_to = edge.return_targets.or(Some(&return_to), "/").to_owned();
     let client = edge.trusted_proxies.client(peer.ip(), headers);
     let token = edge.issuer.redeem(&query.ticket, &hop.audience, client).await.map_err(|why| {
         let refused = matches!(why, IssuerError::Refused(status) if status.is_client_error());

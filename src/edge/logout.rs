@@ -25,7 +25,7 @@ pub(super) async fn log_out(
     let Some(hop) = &edge.hop else {
         return Problem::new(StatusCode::NOT_FOUND, "Log out at the issuer.").into_response();
     };
-    let host = hop.origin.parse::<Uri>().unwrap_or_default();
+    let host = hop.origin.as_str().parse::<Uri>().unwrap_or_default();
     if csrf::check(&headers, &host).is_err() {
         return Problem::cross_site().into_response();
     }

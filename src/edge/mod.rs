@@ -31,7 +31,7 @@ use http::{HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use self::config::{Options, ReturnTargets};
+use self::config::Options;
 use self::issuer::IssuerClient;
 use self::metrics::Metrics;
 use self::state::{CrossHost, Edge};
@@ -50,6 +50,7 @@ use crate::revocation::sync::FeedClient;
 use crate::service::connections::{ConnectionLimiter, ConnectionLimits};
 use crate::service::listen::Listener;
 use crate::service::panics::panicked;
+use crate::service::return_target::ReturnTargets;
 use crate::service::style::style_sheet;
 use crate::time::SystemClock;
 use crate::verifier::Verifier;
@@ -75,7 +76,7 @@ impl EdgeService {
         let trusted_proxies = options.trusted_proxies()?;
         let mut origins = csrf::Origins::default();
         for origin in &options.allowed_origins {
-            origins.allow(origin)?;
+            origins.allow(origin.clone());
         }
         let issuer = IssuerClient::new(&options.issuer)?;
         let trusted = options.trust.as_deref().map(feed_keys).transpose()?;
@@ -130,7 +131,7 @@ impl EdgeService {
             origins,
             base_path: options.base_path,
             cookie: options.cookie,
-            return_targets: ReturnTargets(options.return_origins),
+            return_targets: ReturnTargets::new(options.return_origins),
             hop,
             metrics: Metrics::new()?,
             watch,

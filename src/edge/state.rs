@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::config::ReturnTargets;
 use super::issuer::IssuerClient;
 use super::metrics::Metrics;
 use crate::anomaly::Watch;
-use crate::http::{SessionCookie, TrustedProxies, csrf};
+use crate::http::{Origin, SessionCookie, TrustedProxies, csrf};
 use crate::renew::RenewClient;
 use crate::revocation::RevocationList;
 use crate::revocation::sync::FeedHandle;
+use crate::service::return_target::ReturnTargets;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 use crate::verifier::Verifier;
 
@@ -43,7 +43,7 @@ impl Edge {
 /// What cross-host log-in needs to know.
 pub(super) struct CrossHost {
     /// This host's own origin.
-    pub(super) origin: String,
+    pub(super) origin: Origin,
     /// The issuer as browsers reach it.
     pub(super) public_issuer: String,
     /// Whom its sessions are for: this host alone.

@@ -13,6 +13,7 @@ mod extract;
 pub(crate) mod host;
 mod layer;
 pub(crate) mod navigation;
+mod origin;
 pub mod problem;
 #[cfg(feature = "proof")]
 pub(crate) mod proof;
@@ -23,6 +24,7 @@ pub use cookie::{SESSION_COOKIE, SessionCookie};
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
 pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionService};
+pub use origin::{Origin, OriginError};
 #[cfg(feature = "proof")]
 pub use proof::RequestProofs;
 pub use ticket::{TicketFuture, TicketLayer, TicketService};

@@ -76,7 +76,9 @@ impl Demo {
 
         let app_listener = Listener::bind(app, Transport::Plain)?;
         let app_url = url(&app_listener).map_err(|why| ConfigError::Serve(why.to_string()))?;
-        config.return_origins.push(app_url.clone());
+        config
+            .return_origins
+            .push(app_url.parse().map_err(|_| ConfigError::Builder("the demo's own address is no origin"))?);
         config.tokens.audience = Some(AUDIENCE.into());
         let base_path = config.base_path.clone();
         let lifetimes = config.lifetimes()?;

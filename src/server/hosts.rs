@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{ConfigError, Rejection};
 use crate::http::proof::RequestHead;
-use crate::http::{Credential, RequestProofs, TrustedProxies};
+use crate::http::{Credential, Origin, RequestProofs, TrustedProxies};
 use crate::key::LiveKeys;
 use crate::policy::StalePolicy;
 use crate::proof::{ProofVerifier, ServerNonces};
@@ -41,7 +41,7 @@ pub(crate) enum Audiences {
 
 /// An edge on another host.
 pub(crate) struct Host {
-    pub(crate) origin: String,
+    pub(crate) origin: Origin,
     pub(crate) audience: Box<str>,
     /// The path that a hop's ticket is for.
     callback: String,
@@ -107,7 +107,7 @@ impl Hosts {
 
     /// The host of this origin.
     pub(crate) fn at(&self, origin: &str) -> Option<&Host> {
-        self.others.iter().find(|host| host.origin == origin)
+        self.others.iter().find(|host| host.origin.as_str() == origin)
     }
 
     /// The host of this audience.
@@ -207,11 +207,11 @@ fn proofs(config: &Config, encrypted: bool, leeway: Duration) -> Result<RequestP
     // that another process has seen is current here, so there is no start
     // before which one could have been used.
     let nonces = NonceCache::with_settings(settings, UnixTime::EPOCH)?;
-    let nonces_of = config.public_origin.as_deref().unwrap_or("hallpass");
+    let nonces_of = config.public_origin.as_ref().map_or("hallpass", Origin::as_str);
     let proofs = ProofVerifier::new(nonces, ServerNonces::generate(nonces_of)?)
         .window(ProofVerifier::DEFAULT_MAX_AGE, leeway)?;
     if let Some(origin) = &config.public_origin {
-        return RequestProofs::at_origin(proofs, origin);
+        return Ok(RequestProofs::at_origin(proofs, origin.clone()));
     }
     let proxies = TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?;
     Ok(RequestProofs::on_loopback(proofs, encrypted, proxies))

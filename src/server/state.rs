@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::error::ConfigError;
-use crate::http::{SessionCookie, TrustedProxies};
+use crate::http::{Origin, SessionCookie, TrustedProxies};
 use crate::id::Subject;
 use crate::issuer::store::{SessionRecord, SqliteStore, Store};
 use crate::server::anomalies::edges::EdgeAnomalies;
@@ -22,7 +22,7 @@ use crate::server::observe::metrics::Timed;
 use crate::server::operators::Operators;
 use crate::server::operators::credential::SharedCredential;
 use crate::service::places::Places;
-use crate::service::return_target::is_of;
+use crate::service::return_target::ReturnTargets;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 
@@ -52,7 +52,7 @@ pub(crate) struct App {
 pub(crate) struct Settings {
     pub(crate) base_path: String,
     pub(crate) cookie: SessionCookie,
-    return_origins: Vec<String>,
+    return_targets: ReturnTargets,
     pub(crate) trusted_proxies: TrustedProxies,
     /// TLS is ended here or by a proxy in front.
     pub(crate) secure_transport: bool,
@@ -72,7 +72,7 @@ impl Settings {
     pub(crate) fn new(config: &Config, secure_transport: bool) -> Result<Self, ConfigError> {
         // Browsers hold the redirect after a form to form-action too.
         let hosts = config.hosts.iter().map(|host| &host.origin);
-        let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(String::as_str).collect();
+        let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(Origin::as_str).collect();
         let targets = targets.join(" ");
         let policy = format!(
             "default-src 'none'; style-src 'self'; form-action 'self' {targets}; \
@@ -81,7 +81,7 @@ impl Settings {
         Ok(Self {
             base_path: config.base_path.clone(),
             cookie: config.cookie()?,
-            return_origins: config.return_origins.clone(),
+            return_targets: ReturnTargets::new(config.return_origins.clone()),
             trusted_proxies: TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?,
             secure_transport,
             admin_hosts: config.admin_hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
@@ -96,23 +96,13 @@ impl Settings {
     /// Where a browser goes after log-in: where it came from if that is
     /// allowed, else the account page.
     pub(crate) fn return_target(&self, return_to: Option<&str>) -> String {
-        match return_to {
-            Some(target) if self.may_return_to(target) => target.to_owned(),
-            _ => format!("{}/account", self.base_path),
-        }
+        let account = format!("{}/account", self.base_path);
+        self.return_targets.or(return_to, &account).to_owned()
     }
 
-    /// A path on this host, or a URL of an allow-listed origin.
+    /// Whether log-in may lead there.
     pub(crate) fn may_return_to(&self, target: &str) -> bool {
-        // Control characters and backslashes are where browsers and servers
-        // read a URL differently.
-        if target.contains(|c: char| c.is_control() || c == '\\') {
-            return false;
-        }
-        if target.starts_with('/') {
-            return !target.starts_with("//");
-        }
-        is_of(&self.return_origins, target)
+        self.return_targets.allows(target)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::http::Origin;
+
 /// Longest path with query that log-in leads back to, in bytes.
 const MAX_PATH: usize = 2048;
 
@@ -20,19 +22,36 @@ pub(crate) fn is_base_path(path: &str) -> bool {
     path.is_empty() || (is_own_path(path) && !path.ends_with('/') && path.chars().all(plain))
 }
 
-/// Whether this is an origin like `https://app.example` (RFC 6454 §6.2).
-pub(crate) fn is_origin(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
-}
+/// Where a browser may be sent: paths of the host itself, and URLs of listed
+/// origins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReturnTargets(Vec<Origin>);
 
-/// Whether this is a URL of one of these origins, and nothing that a person
-/// could take for another: no user name in it.
-pub(crate) fn is_of(origins: &[String], target: &str) -> bool {
-    Url::parse(target).is_ok_and(|url| {
-        url.username().is_empty()
-            && url.password().is_none()
-            && origins.contains(&url.origin().ascii_serialization())
-    })
+impl ReturnTargets {
+    pub(crate) const fn new(origins: Vec<Origin>) -> Self {
+        Self(origins)
+    }
+
+    /// The target if it is allowed, else `otherwise`.
+    pub(crate) fn or<'a>(&self, target: Option<&'a str>, otherwise: &'a str) -> &'a str {
+        target.filter(|target| self.allows(target)).unwrap_or(otherwise)
+    }
+
+    /// Whether this is one of them, and nothing that a person could take for
+    /// another: no user name in it.
+    pub(crate) fn allows(&self, target: &str) -> bool {
+        if is_own_path(target) {
+            return true;
+        }
+        // Not where browsers and servers read a URL differently.
+        target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+            && Url::parse(target).is_ok_and(|url| {
+                let origin = url.origin().ascii_serialization();
+                url.username().is_empty()
+                    && url.password().is_none()
+                    && self.0.iter().any(|allowed| allowed.as_str() == origin)
+            })
+    }
 }
 
 #[cfg(test)]
@@ -45,9 +64,26 @@ mod tests {
         for wrong in ["x", "/", "/x/", "//x", "/a b", "/a?b", "/{x}"] {
             assert!(!is_base_path(wrong), "{wrong}");
         }
-        assert!(is_origin("https://a.example") && is_origin("http://localhost:8080"));
-        for wrong in ["https://a.example/", "a.example", "https://A.example", "https://a.example:443"] {
-            assert!(!is_origin(wrong), "{wrong}");
+    }
+
+    #[test]
+    fn browsers_go_to_paths_and_listed_origins() {
+        let targets = ReturnTargets::new(vec!["https://app.example".parse().unwrap()]);
+        for (allowed, target) in [
+            (true, "/x?y=z"),
+            (true, "https://app.example/x"),
+            (false, "https://app.example:444/x"),
+            (false, "http://app.example/x"),
+            (false, "https://app.example.evil.example/"),
+            (false, "https://app.example@evil.example/"),
+            (false, "https://u:p@app.example/"),
+            (false, "//app.example/"),
+            (false, "/\\evil.example"),
+            (false, "/x y"),
+            (false, "https:\\\\app.example/"),
+            (false, "javascript:alert(1)"),
+        ] {
+            assert_eq!(targets.allows(target), allowed, "{target}");
         }
     }
 }

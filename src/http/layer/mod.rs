@@ -15,6 +15,7 @@ use crate::event::EventSink;
 use crate::http::client_address::TrustedProxies;
 use crate::http::cookie::SessionCookie;
 use crate::http::csrf::Origins;
+use crate::http::origin::OriginError;
 #[cfg(feature = "proof")]
 use crate::http::proof::RequestProofs;
 #[cfg(feature = "sync")]
@@ -151,11 +152,10 @@ impl<K: Clone> SessionLayer<K> {
     /// sibling hosts do.
     ///
     /// # Errors
-    /// [`ConfigError::Builder`] if it is no origin as browsers write it: scheme
-    /// and host in lower case, the port unless it is the scheme's, no path.
-    pub fn allow_origin(self, origin: &str) -> Result<Self, ConfigError> {
+    /// [`OriginError`] if it is no origin as browsers write it.
+    pub fn allow_origin(self, origin: &str) -> Result<Self, OriginError> {
         let mut origins = self.0.origins.clone();
-        origins.allow(origin)?;
+        origins.allow(origin.parse()?);
         Ok(self.with(|settings| settings.origins = origins))
     }
 

@@ -11,14 +11,14 @@ use serde::Deserialize;
 
 use crate::error::ConfigError;
 use crate::files;
-use crate::http::SessionCookie;
 use crate::http::host::without_port;
+use crate::http::{Origin, SessionCookie};
 use crate::issuer::Minter;
 use crate::policy::{LifetimeSettings, Lifetimes};
 use crate::server::config::anomalies::{AnomaliesTable, WebhookTable};
 use crate::server::config::duration::optional_duration;
 use crate::server::config::limits::LimitsTable;
-use crate::service::return_target::{is_base_path, is_origin};
+use crate::service::return_target::is_base_path;
 use crate::verifier::VerifierBuilder;
 
 /// What `serve --config F` reads.
@@ -32,10 +32,10 @@ pub struct Config {
     pub cookie_domain: Option<String>,
     /// Where clients see the issuer, like `https://login.example`: what the
     /// proofs of clients with keys name. Where they ask unless given.
-    pub public_origin: Option<String>,
+    pub public_origin: Option<Origin>,
     /// Origins besides the issuer's own that log-in may lead back to, like
     /// `https://app.example`.
-    pub return_origins: Vec<String>,
+    pub return_origins: Vec<Origin>,
     /// Proxies whose `X-Forwarded-For` is believed, like `10.0.0.7` or
     /// `10.0.0.0/8`.
     pub trusted_proxies: Vec<String>,
@@ -97,7 +97,7 @@ pub struct TokensTable {
 #[serde(deny_unknown_fields)]
 pub struct HostTable {
     /// Its origin, like `https://b.example`.
-    pub origin: String,
+    pub origin: Origin,
     /// `aud` of its tokens, which no other host's have.
     pub audience: Box<str>,
     /// Where the edge's own paths start on it.
@@ -147,15 +147,6 @@ impl Config {
         self.cookie().map_err(|why| why.to_string())?;
         if self.cookie_domain.is_some() && !self.hosts.is_empty() {
             return Err("cookie_domain and [[hosts]] are two ways to the same: choose one".to_owned());
-        }
-        let public = self.public_origin.iter().map(|origin| ("public_origin", origin));
-        let origins = public.chain(self.return_origins.iter().map(|origin| ("return_origins", origin)));
-        for (key, origin) in origins.chain(self.hosts.iter().map(|host| ("hosts", &host.origin))) {
-            if !is_origin(origin) {
-                return Err(format!(
-                    "{key} has {origin:?}, which is no origin; write it like \"https://app.example\""
-                ));
-            }
         }
         for name in &self.admin_hosts {
             if without_port(name).as_deref() != Some(&*name.to_ascii_lowercase()) {

@@ -1,0 +1,94 @@
+//! Origins, as browsers write them.
+
+use core::fmt;
+use core::str::FromStr;
+
+use http::Uri;
+use serde::Deserialize;
+
+/// An origin like `https://app.example` (RFC 6454 §6.2): a scheme, a host and a
+/// port that is not the scheme's own, in lower case, without a path.
+///
+/// There is one spelling of each, so that comparing texts compares origins.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Origin(Box<str>);
+
+/// A text that is no origin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no origin; write a scheme and a host in lower case, like \"https://app.example\"")]
+pub struct OriginError(String);
+
+impl Origin {
+    /// The origin's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        let error = || OriginError(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| error())?;
+        let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(error());
+        };
+        let default = if scheme == "https" { "443" } else { "80" };
+        let plain = format!("{scheme}://{authority}") == text
+            && text == text.to_ascii_lowercase()
+            && !authority.as_str().contains('@')
+            && !authority.as_str().ends_with(':')
+            && authority.port().is_none_or(|port| port.as_str() != default && port.as_str() != "");
+        if plain { Ok(Self(text.into())) } else { Err(error()) }
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = OriginError;
+
+    fn try_from(text: String) -> Result<Self, OriginError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_one_spelling() {
+        for text in ["https://app.example", "http://localhost:8080", "http://[::1]:80a", "http://127.0.0.1"] {
+            assert_eq!(text.parse::<Origin>().is_ok(), !text.ends_with('a'), "{text:?}");
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "app.example",
+            "//app.example",
+            "https://",
+            "https://app.example/",
+            "https://app.example/x",
+            "https://app.example?",
+            "https://app.example:443",
+            "https://app.example:",
+            "http://app.example:80",
+            "https://App.example",
+            "HTTPS://app.example",
+            "https://u@app.example",
+            "https://*.example ",
+            "ftp://app.example",
+        ] {
+            assert!(text.parse::<Origin>().is_err(), "{text:?}");
+        }
+    }
+}
