@@ -36,12 +36,16 @@ impl FromStr for Origin {
         let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(error());
         };
-        let default = if scheme == "https" { "443" } else { "80" };
+        let default = if scheme == "https" { 443 } else { 80 };
         let plain = format!("{scheme}://{authority}") == text
             && text == text.to_ascii_lowercase()
             && !authority.as_str().contains('@')
-            && !authority.as_str().ends_with(':')
-            && authority.port().is_none_or(|port| port.as_str() != default && port.as_str() != "");
+            && match authority.as_str().strip_prefix(authority.host()) {
+                Some("") => true,
+                _ => authority.port().is_some_and(|port| {
+                    port.as_u16() != default && port.as_str() == port.as_u16().to_string()
+                }),
+            };
         if plain { Ok(Self(text.into())) } else { Err(error()) }
     }
 }
@@ -66,8 +70,9 @@ mod tests {
 
     #[test]
     fn an_origin_has_one_spelling() {
-        for text in ["https://app.example", "http://localhost:8080", "http://[::1]:80a", "http://127.0.0.1"] {
-            assert_eq!(text.parse::<Origin>().is_ok(), !text.ends_with('a'), "{text:?}");
+        for text in ["https://app.example", "http://localhost:8080", "http://[::1]:8080", "http://127.0.0.1"]
+        {
+            assert_eq!(text.parse::<Origin>().unwrap().as_str(), text);
         }
         for text in [
             "",
@@ -87,6 +92,10 @@ mod tests {
             "https://u@app.example",
             "https://*.example ",
             "ftp://app.example",
+            "http://[::1]:80a",
+            "https://app.example:99999",
+            "https://app.example:08443",
+            "https://app.example:",
         ] {
             assert!(text.parse::<Origin>().is_err(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! `docs/security-requirements.md` names a test for each requirement: each
+//! `docs/security-requirements.md` and `docs/guarantees.md` name tests: each
 //! exists.
 
 use std::path::{Path, PathBuf};
@@ -35,17 +35,18 @@ fn is_module(file: &Path, module: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_page_names_exists() {
+fn every_test_that_the_pages_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("docs/security-requirements.md")).unwrap();
+    let page = |name: &str| std::fs::read_to_string(root.join("docs").join(name)).unwrap();
+    let (requirements, guarantees) = (page("security-requirements.md"), page("guarantees.md"));
     let mut files = Vec::new();
     for dir in ["tests", "src"] {
         rust_files(&root.join(dir), &mut files);
     }
-    let named = named(&page);
-    assert!(!page.contains("being built"), "a requirement without a test");
-    assert!(named.len() > 60, "the page names {} tests", named.len());
-    for (module, test) in named {
+    let (required, guaranteed) = (named(&requirements), named(&guarantees));
+    assert!(!requirements.contains("being built"), "a requirement without a test");
+    assert!(required.len() > 60 && guaranteed.len() > 30, "the tests were not found");
+    for (module, test) in required.into_iter().chain(guaranteed) {
         let declared = format!("fn {test}(");
         let found =
             files.iter().filter(|file| is_module(file.strip_prefix(root).unwrap(), module)).any(|file| {

@@ -3,6 +3,7 @@
 
 mod circles;
 mod imports;
+mod walks;
 
 use std::path::Path;
 use std::process::Command;
