@@ -20,8 +20,8 @@ use subtle::ConstantTimeEq;
 use super::issuer::IssuerError;
 use super::pages::Page;
 use super::state::{CrossHost, Edge};
-use crate::http::cookie;
 use crate::http::problem::Problem;
+use crate::http::{cookie, credential};
 use crate::id::hex;
 
 const STATE_COOKIE: &str = "__Host-hallpass-state";
@@ -148,16 +148,10 @@ async fn arrive(
 
 /// State and target as the browser kept them.
 fn kept(headers: &HeaderMap) -> Option<(String, String)> {
-    let mut found = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == STATE_COOKIE);
-    let (state, target) = found.next()?.1.split_once('.')?;
     // Two of them: one was planted.
-    if found.next().is_some() || state.is_empty() || target.len() > MAX_LENGTH {
+    let value = credential::cookie(headers, STATE_COOKIE).ok()??;
+    let (state, target) = value.split_once('.')?;
+    if state.is_empty() || target.len() > MAX_LENGTH {
         return None;
     }
     let target = String::from_utf8(URL_SAFE_NO_PAD.decode(target).ok()?).ok()?;

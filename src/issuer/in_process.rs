@@ -11,7 +11,7 @@ use crate::issuer::ledger::{LedgerFull, MemoryLedger};
 use crate::issuer::mint::{IssuedToken, Minter, NewSession};
 use crate::issuer::renewal::{RenewError, Renewal, SigningKeys, answer, request};
 use crate::key::{KeySet, SigningKey};
-use crate::policy::Lifetimes;
+use crate::policy::{Lifetimes, is_for};
 use crate::time::UnixTime;
 use crate::verify::{UnverifiedToken, VerifiedToken};
 
@@ -137,16 +137,7 @@ impl Issuer {
 
     fn verify(&self, text: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         let token = UnverifiedToken::decode(text)?.verify(&self.public, now)?;
-        let owned = |name: Option<&str>| name.map(Into::into);
-        let (issuer, audience) = (self.minter.issuer_name(), self.minter.audience_name());
-        if token.claims().issuer() != issuer {
-            let found = owned(token.claims().issuer());
-            return Err(Rejection::WrongIssuer { expected: owned(issuer), found });
-        }
-        if token.claims().audience() != audience {
-            let found = owned(token.claims().audience());
-            return Err(Rejection::WrongAudience { expected: owned(audience), found });
-        }
+        is_for(token.claims(), self.minter.issuer_name(), self.minter.audience_name())?;
         Ok(token)
     }
 }

@@ -68,21 +68,7 @@ impl Policy {
 
     /// Issuer and audience.
     pub(crate) fn for_us(&self, claims: &Claims) -> Result<(), Rejection> {
-        // A verifier with a name refuses a token for another or for nobody; one
-        // without a name refuses a token for somebody. The same for the issuer.
-        if claims.issuer() != self.issuer.as_deref() {
-            return Err(Rejection::WrongIssuer {
-                expected: self.issuer.clone(),
-                found: claims.issuer().map(Into::into),
-            });
-        }
-        if claims.audience() != self.audience.as_deref() {
-            return Err(Rejection::WrongAudience {
-                expected: self.audience.clone(),
-                found: claims.audience().map(Into::into),
-            });
-        }
-        Ok(())
+        is_for(claims, self.issuer.as_deref(), self.audience.as_deref())
     }
 
     /// Whether the list is fresh enough to be asked, and what it says.
@@ -120,4 +106,18 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// Whether a token is of this issuer and for this audience. A verifier with a name
+/// refuses a token for another or for nobody; one without a name refuses a token
+/// for somebody. The same holds for the issuer.
+pub(crate) fn is_for(claims: &Claims, issuer: Option<&str>, audience: Option<&str>) -> Result<(), Rejection> {
+    let owned = |name: Option<&str>| name.map(Into::into);
+    if claims.issuer() != issuer {
+        return Err(Rejection::WrongIssuer { expected: owned(issuer), found: owned(claims.issuer()) });
+    }
+    if claims.audience() != audience {
+        return Err(Rejection::WrongAudience { expected: owned(audience), found: owned(claims.audience()) });
+    }
+    Ok(())
 }

@@ -4,5 +4,5 @@ mod admit;
 mod lifetimes;
 
 pub use admit::StalePolicy;
-pub(crate) use admit::{Policy, Revocations};
+pub(crate) use admit::{Policy, Revocations, is_for};
 pub use lifetimes::{LifetimeSettings, Lifetimes};

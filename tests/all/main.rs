@@ -26,6 +26,7 @@ mod renew;
 mod replay;
 #[cfg(feature = "server")]
 mod revocation;
+#[cfg(feature = "server")]
 mod server;
 mod support;
 #[cfg(feature = "issuer")]

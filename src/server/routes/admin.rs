@@ -5,16 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
 
 use super::body::Body;
+use super::error::{ApiError, ApiResult, failed, unprocessable};
 use super::own_hosts::on_own_hosts;
-use super::respond::unavailable;
 use super::schema::{Always, BadBody, NoSession, Revocation};
-use crate::http::problem::Problem;
 use crate::server::operators::revoke::Revoke;
 use crate::server::routes::middleware::{guarded, watched};
 use crate::server::state::App;
@@ -35,14 +34,9 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     get, path = "/metrics", tag = "operation",
     responses((status = 200, content_type = "text/plain", body = String), Always)
 )]
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    match app.events.metrics.scrape(&app) {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "the metrics could not be written");
-            unavailable("The metrics are not to be had.")
-        }
-    }
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> ApiResult<impl IntoResponse> {
+    let text = app.events.metrics.scrape(&app).map_err(failed("The metrics are not to be had."))?;
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
 }
 
 /// Revokes, as an operator; on the operators' own address
@@ -57,21 +51,14 @@ pub(super) async fn revoke(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Body(what): Body<Revoke>,
-) -> Response {
+) -> ApiResult<impl IntoResponse> {
     if !app.settings.operator_credential.admits(&headers) {
         tracing::warn!(event = "authn_login_fail", address = %peer.ip(), "operator credential refused");
-        return Problem::new(StatusCode::UNAUTHORIZED, "This needs the operator credential.").into_response();
+        return Err(ApiError::Problem(StatusCode::UNAUTHORIZED, "This needs the operator credential."));
     }
-    let Ok(target) = what.target() else {
-        let detail = "The id or the subject can't be used.";
-        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
-    };
+    let target = what.target().map_err(|_| unprocessable("The id or the subject can't be used."))?;
     let event = what.event(Some(peer.ip()));
-    match app.service.revoke(target, Some(event), Some(peer.ip()), app.now()).await {
-        Ok(revoked) => Json(what.answer(&revoked)).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "an operator's revocation failed");
-            unavailable("The revocation could not be recorded. Try again.")
-        }
-    }
+    let revoked = app.service.revoke(target, Some(event), Some(peer.ip()), app.now()).await;
+    let revoked = revoked.map_err(failed("The revocation could not be recorded. Try again."))?;
+    Ok(Json(what.answer(&revoked)))
 }

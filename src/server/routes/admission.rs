@@ -9,9 +9,11 @@ use crate::http::{Credential, proof};
 use crate::proof::{NewBinding, ProofError};
 use crate::server::hosts::Audiences;
 use crate::server::login::Client;
-use crate::server::routes::request::{Refused, RequestContext};
+use crate::server::routes::error::ApiError;
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::session::Session;
+use crate::verify::VerifiedToken;
 
 impl App {
     /// Who asks, through the proxies that are trusted.
@@ -26,22 +28,22 @@ impl App {
 
     /// The session of a request. Why it has none is for the log and for the
     /// challenge.
-    pub(crate) fn session(&self, context: &RequestContext) -> Result<Session, Refused> {
+    pub(crate) fn session(&self, context: &RequestContext) -> Result<Session, ApiError> {
         self.admitted(context, Audiences::Own)
     }
 
     /// The same where an edge may ask on its user's behalf.
-    pub(crate) fn session_of_any_host(&self, context: &RequestContext) -> Result<Session, Refused> {
+    pub(crate) fn session_of_any_host(&self, context: &RequestContext) -> Result<Session, ApiError> {
         self.admitted(context, Audiences::AnyHost)
     }
 
     /// The session of a request that changes something, which another site's
     /// page must not have made.
-    pub(crate) fn acting(&self, context: &RequestContext) -> Result<Session, Refused> {
+    pub(crate) fn acting(&self, context: &RequestContext) -> Result<Session, ApiError> {
         let by_cookie =
             !matches!(context.credential(), Ok(Some(Credential::Bearer(_) | Credential::Dpop(_))));
         if by_cookie && context.is_cross_site() {
-            return Err(Refused::CrossSite);
+            return Err(ApiError::CrossSite);
         }
         self.session(context)
     }
@@ -55,22 +57,35 @@ impl App {
         proofs.with(context.head(), |request| proofs.proofs().check_log_in(request, self.now())).map(Some)
     }
 
-    fn admitted(&self, context: &RequestContext, audiences: Audiences) -> Result<Session, Refused> {
+    fn admitted(&self, context: &RequestContext, audiences: Audiences) -> Result<Session, ApiError> {
         let credential = context.credential().map_err(|error| {
             tracing::info!(%error, "request refused");
-            Refused::NoToken
+            ApiError::NoToken
         })?;
-        let credential = credential.ok_or(Refused::NoToken)?;
+        let credential = credential.ok_or(ApiError::NoToken)?;
         let now = self.now();
         let admitted = self.hosts.admit(credential, context.head(), audiences, now);
-        self.events.verdict(admitted.as_ref().map(drop).map_err(Rejection::reason));
         if let Ok(session) = &admitted {
             self.events.used(session.id(), self.client_address(context), now);
         }
-        admitted.map_err(|rejection| {
-            let address = self.client_address(context);
-            self.events.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(address));
-            Refused::Rejected(rejection)
+        self.told(context, admitted).map_err(ApiError::Rejected)
+    }
+
+    /// The genuine token of a request that logs out.
+    pub(crate) fn logging_out(
+        &self,
+        context: &RequestContext,
+        credential: Credential<'_>,
+    ) -> Result<VerifiedToken, Rejection> {
+        self.told(context, self.hosts.admit_for_log_out(credential, context.head(), self.now()))
+    }
+
+    /// Tells the metrics, the log and the detectors of a verdict.
+    fn told<T>(&self, context: &RequestContext, verdict: Result<T, Rejection>) -> Result<T, Rejection> {
+        self.events.verdict(verdict.as_ref().map(drop).map_err(Rejection::reason));
+        verdict.inspect_err(|rejection| {
+            let event = Event::new(EventKind::TokenRefused(rejection.reason()), self.now());
+            self.events.record(event.from(self.client_address(context)));
         })
     }
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::body::Body;
+use super::error::{ApiError, ApiResult};
 use super::schema::{Always, BadBody, NoSession};
-use crate::http::problem::Problem;
 use crate::revocation::sync::EdgeReport;
 use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
@@ -24,10 +23,10 @@ pub(super) async fn report(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(report): Body<EdgeReport>,
-) -> Response {
+) -> ApiResult<StatusCode> {
     let refused = |status, detail| {
         app.events.metrics.edge_report_refused();
-        Problem::new(status, detail).into_response()
+        Err(ApiError::Problem(status, detail))
     };
     if !app.settings.edge_credential.admits(&context.headers) {
         tracing::warn!(event = "authn_login_fail", address = %context.peer(), "edge credential refused");
@@ -38,7 +37,7 @@ pub(super) async fn report(
         for anomaly in app.edge_anomalies.admit(&report, now) {
             app.events.watch.reported(anomaly);
         }
-        StatusCode::NO_CONTENT.into_response()
+        Ok(StatusCode::NO_CONTENT)
     } else {
         refused(StatusCode::SERVICE_UNAVAILABLE, "There are too many edges.")
     }

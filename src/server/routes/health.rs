@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 
-use super::respond::unavailable;
+use super::error::{ApiResult, failed};
 use super::schema::Always;
 use crate::issuer::store::Store as _;
 use crate::server::state::App;
@@ -24,12 +23,7 @@ pub(super) async fn healthy() -> &'static str {
     get, path = "/readyz", tag = "operation",
     responses((status = 200, content_type = "text/plain", body = String), Always)
 )]
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    match app.service.store.position().await {
-        Ok(_) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::error!(%error, "not ready");
-            unavailable("The store does not answer.")
-        }
-    }
+pub(super) async fn ready(State(app): State<Arc<App>>) -> ApiResult<&'static str> {
+    app.service.store.position().await.map_err(failed("The store does not answer."))?;
+    Ok("ready\n")
 }

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::{Body, Params};
+use super::error::{ApiError, ApiResult};
 use super::respond::private;
-use super::respond::{Transport, answer, problem};
+use super::respond::{Transport, answer};
 use super::schema::{Always, BadBody, NoSession, Problem as Problem_, SessionAnswer, TooMany};
-use super::tickets;
 use crate::event::{Event, EventKind, EventSink};
-use crate::http::problem::Problem;
 use crate::server::login::tickets::HopError;
 use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
@@ -46,32 +45,29 @@ pub(super) async fn hop(
     State(app): State<Arc<App>>,
     Params(hop): Params<Hop>,
     context: RequestContext,
-) -> Response {
+) -> ApiResult {
     let Some(host) = app.hosts.at(&hop.origin) else {
         let detail = "This login service does not know the host that you came from.";
-        return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+        return Err(ApiError::Problem(StatusCode::BAD_REQUEST, detail));
     };
     if !is_state(&hop.state) {
-        return Problem::new(StatusCode::BAD_REQUEST, "The state can't be used. Start again at the host.")
-            .into_response();
+        let detail = "The state can't be used. Start again at the host.";
+        return Err(ApiError::Problem(StatusCode::BAD_REQUEST, detail));
     }
     let base = &app.settings.base_path;
     let Ok(session) = app.session(&context) else {
         let origin: String = url::form_urlencoded::byte_serialize(hop.origin.as_bytes()).collect();
         let back = format!("{base}/hop?origin={origin}&state={}", hop.state);
         let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
-        return private(Redirect::to(&format!("{base}/?return_to={back}")).into_response());
+        return Ok(private(Redirect::to(&format!("{base}/?return_to={back}")).into_response()));
     };
-    match app.service.hop(&session, host, &app.client(&context), app.now()) {
-        Ok(ticket) => {
-            let (origin, callback) = (&host.origin, host.callback());
-            let to = format!("{origin}{callback}?ticket={}&state={}", ticket.as_str(), hop.state);
-            private(Redirect::to(&to).into_response())
-        }
-        // Not back to where the browser came from, which would send it here
-        // again.
-        Err(error) => tickets::refused(&error),
-    }
+    // An error is not sent back to where the browser came from, which would send
+    // it here again.
+    let ticket =
+        app.service.hop(&session, host, &app.client(&context), app.now()).map_err(ApiError::Ticket)?;
+    let (origin, callback) = (&host.origin, host.callback());
+    let to = format!("{origin}{callback}?ticket={}&state={}", ticket.as_str(), hop.state);
+    Ok(private(Redirect::to(&to).into_response()))
 }
 
 /// What needs no escape in a URI (RFC 3986 §2.3).
@@ -98,22 +94,22 @@ pub(super) async fn redeem(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(redeem): Body<Redeem>,
-) -> Response {
-    let Some(host) = app.hosts.of(&redeem.audience) else { return refused() };
+) -> ApiResult {
+    let Some(host) = app.hosts.of(&redeem.audience) else { return Err(REFUSED) };
     let now = app.now();
     match app.service.land(&redeem.ticket, host, &app.client(&context), now).await {
-        Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
+        Ok(token) => Ok(answer(&app, &token, Transport::Bearer, json!({}))),
         Err(HopError::Refused(rejection)) => {
             let event = Event::new(EventKind::TokenRefused(rejection.reason()), now);
             app.events.record(event.from(app.client_address(&context)));
-            refused()
+            Err(REFUSED)
         }
-        Err(HopError::Start(error)) => problem(&error),
+        Err(HopError::Start(error)) => Err(error.into()),
     }
 }
 
 /// The same whatever is wrong with a ticket.
-fn refused() -> Response {
-    let detail = "This ticket opens nothing here, or not any more. Start again at the host.";
-    Problem::new(StatusCode::UNAUTHORIZED, detail).into_response()
-}
+const REFUSED: ApiError = ApiError::Problem(
+    StatusCode::UNAUTHORIZED,
+    "This ticket opens nothing here, or not any more. Start again at the host.",
+);

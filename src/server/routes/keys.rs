@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
+use super::error::{ApiResult, failed};
 use super::schema::Always;
 use crate::server::state::App;
 
@@ -37,13 +38,7 @@ pub(super) async fn jwks(State(app): State<Arc<App>>) -> impl IntoResponse {
     get, path = "/.well-known/hallpass/feed-keys", tag = "edges",
     responses((status = 200, description = "A COSE key set", content_type = "application/cose-key-set", body = Vec<u8>), Always)
 )]
-pub(super) async fn feed(State(app): State<Arc<App>>) -> Response {
-    match app.keyring.feed_keys(app.now()) {
-        Ok(keys) => ([(CONTENT_TYPE, "application/cose-key-set"), (CACHE_CONTROL, CACHE)], keys.to_cose())
-            .into_response(),
-        Err(error) => {
-            tracing::error!(%error, "no feed keys");
-            super::respond::unavailable("There are no feed keys.")
-        }
-    }
+pub(super) async fn feed(State(app): State<Arc<App>>) -> ApiResult<impl IntoResponse> {
+    let keys = app.keyring.feed_keys(app.now()).map_err(failed("There are no feed keys."))?;
+    Ok(([(CONTENT_TYPE, "application/cose-key-set"), (CACHE_CONTROL, CACHE)], keys.to_cose()))
 }

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::{Body, wants_page};
+use super::error::{ApiError, ApiResult, failed, unprocessable};
 use super::pages;
-use super::respond::{Transport, answer, problem, unavailable, with_cookie, with_device};
+use super::respond::{Transport, answer, with_cookie, with_device};
 use super::schema::{
     Always, BadBody, CrossSite, NoSession, Problem as ProblemBody, RenewAnswer, SessionAnswer, TooMany,
 };
 use crate::error::Rejection;
 use crate::event::{Event, EventKind, EventSink as _};
 use crate::http::Credential;
-use crate::http::problem::Problem;
 use crate::issuer::RenewError;
 use crate::server::login::password::Password;
-use crate::server::routes::request::{Refused, RequestContext};
+use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 
 #[derive(Deserialize, ToSchema)]
@@ -46,46 +46,39 @@ pub(super) async fn log_in(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(form): Body<LogIn>,
-) -> Response {
+) -> ApiResult {
     // Log-in too: else another site could log its visitor in as somebody else
     // and read what they then enter.
     if context.is_cross_site() {
-        return Problem::cross_site().into_response();
+        return Err(ApiError::CrossSite);
     }
-    let binding = match app.binding(&context) {
-        Ok(binding) => binding,
-        Err(error) => return problem(&error.into()),
-    };
+    let binding = app.binding(&context)?;
     let by_default = if binding.is_some() { Transport::Bearer } else { Transport::Cookie };
     let transport = form.transport.unwrap_or(by_default);
     if binding.is_some() && transport == Transport::Cookie {
         // No browser makes a proof for each request that it adds its cookie to.
         let detail = "A session that is bound to a key has no cookie. Ask for \"transport\":\"bearer\".";
-        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response();
+        return Err(unprocessable(detail));
     }
     let client = app.client(&context);
     let page = wants_page(&context.headers);
-    match app.service.log_in(&form.username, form.password, binding, &client, app.now()).await {
-        Ok(token) if page && transport == Transport::Cookie => {
-            let target = app.settings.return_target(form.return_to.as_deref());
-            with_device(
-                &app,
-                &token,
-                &client,
-                with_cookie(&app, &token, Redirect::to(&target).into_response()),
-            )
+    let started = app.service.log_in(&form.username, form.password, binding, &client, app.now()).await;
+    let token = match started {
+        Err(error) if page => {
+            return Ok(pages::log_in_again(&app, &form.username, form.return_to.as_deref(), &error));
         }
-        Ok(token) => {
-            let response = answer(&app, &token, transport, json!({}));
-            if transport == Transport::Cookie {
-                with_device(&app, &token, &client, response)
-            } else {
-                response
-            }
-        }
-        Err(error) if page => pages::log_in_again(&app, &form.username, form.return_to.as_deref(), &error),
-        Err(error) => problem(&error),
+        started => started?,
+    };
+    if transport == Transport::Bearer {
+        return Ok(answer(&app, &token, transport, json!({})));
     }
+    let response = if page {
+        let target = app.settings.return_target(form.return_to.as_deref());
+        with_cookie(&app, &token, Redirect::to(&target).into_response())
+    } else {
+        answer(&app, &token, transport, json!({}))
+    };
+    Ok(with_device(&app, &token, &client, response))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -105,22 +98,15 @@ pub(super) async fn reauthenticate(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(form): Body<Reauthenticate>,
-) -> Response {
-    let Ok(Some(credential)) = context.credential() else {
-        return Problem::unauthorized().into_response();
-    };
+) -> ApiResult {
+    let Ok(Some(credential)) = context.credential() else { return Err(ApiError::NoToken) };
     if context.is_cross_site() {
-        return Problem::cross_site().into_response();
+        return Err(ApiError::CrossSite);
     }
-    let session = match app.session(&context) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.into_response(),
-    };
+    let session = app.session(&context)?;
     let client = app.client(&context);
-    match app.service.reauthenticate(&session, form.password, &client, app.now()).await {
-        Ok(token) => answer(&app, &token, Transport::of(credential), json!({})),
-        Err(error) => problem(&error),
-    }
+    let token = app.service.reauthenticate(&session, form.password, &client, app.now()).await?;
+    Ok(answer(&app, &token, Transport::of(credential), json!({})))
 }
 
 /// The token to use from now on
@@ -129,30 +115,27 @@ pub(super) async fn reauthenticate(
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     responses((status = 200, body = RenewAnswer), NoSession, CrossSite, Always)
 )]
-pub(super) async fn renew(State(app): State<Arc<App>>, context: RequestContext) -> Response {
-    let Ok(Some(credential)) = context.credential() else {
-        return Problem::unauthorized().into_response();
-    };
+pub(super) async fn renew(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
+    let Ok(Some(credential)) = context.credential() else { return Err(ApiError::NoToken) };
     if matches!(credential, Credential::Cookie(_)) && context.is_cross_site() {
-        return Problem::cross_site().into_response();
+        return Err(ApiError::CrossSite);
     }
     let client = app.client(&context);
     match app.service.renew(credential, context.head(), &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
-            answer(&app, &renewal.token, Transport::of(credential), renewed)
+            Ok(answer(&app, &renewal.token, Transport::of(credential), renewed))
         }
         Err(error @ (RenewError::Ledger(_) | RenewError::Mint(_))) => {
-            tracing::error!(%error, "renewal failed");
-            unavailable("The session could not be renewed. Try again.")
+            Err(failed("The session could not be renewed. Try again.")(error))
         }
         Err(RenewError::Refused(rejection)) => {
             let (reason, address) = (rejection.reason(), app.client_address(&context));
             app.events.verdict(Err(reason));
             app.events.record(Event::new(EventKind::TokenRefused(reason), app.now()).from(address));
-            Refused::Rejected(rejection).into_response()
+            Err(ApiError::Rejected(rejection))
         }
-        Err(RenewError::Reuse { .. }) => Problem::unauthorized().into_response(),
+        Err(RenewError::Reuse { .. }) => Err(ApiError::NoToken),
     }
 }
 
@@ -170,27 +153,22 @@ pub(super) async fn renew(State(app): State<Arc<App>>, context: RequestContext) 
         NoSession, CrossSite, Always
     )
 )]
-pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
     if context.is_cross_site() {
-        return Problem::cross_site().into_response();
+        return Err(ApiError::CrossSite);
     }
-    let credential = match context.credential() {
-        Ok(credential) => credential,
-        Err(error) => {
-            tracing::info!(%error, "log-out refused");
-            let detail = "There are two tokens in this request. Send one, or clear this site's cookies.";
-            return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
-        }
-    };
+    let credential = context.credential().map_err(|error| {
+        tracing::info!(%error, "log-out refused");
+        let detail = "There are two tokens in this request. Send one, or clear this site's cookies.";
+        ApiError::Problem(StatusCode::BAD_REQUEST, detail)
+    })?;
     if let Some(credential) = credential {
         // Neither time nor revocation is asked for: an old token's session may
         // live on in its successor.
-        match app.hosts.admit_for_log_out(credential, context.head(), app.now()) {
+        match app.logging_out(&context, credential) {
             Ok(token) => {
-                if let Err(error) = app.service.log_out(&token, &app.client(&context), app.now()).await {
-                    tracing::error!(%error, "log-out could not be recorded");
-                    return unavailable("Log-out could not be recorded. Try again.");
-                }
+                let ended = app.service.log_out(&token, &app.client(&context), app.now()).await;
+                ended.map_err(failed("Log-out could not be recorded. Try again."))?;
             }
             // Nobody's session.
             Err(
@@ -199,9 +177,9 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext
             Err(rejection @ Rejection::UnknownKey { .. }) => {
                 // The key may be so new that this process has not read it yet.
                 tracing::warn!(%rejection, "log-out undecided");
-                return unavailable("This service does not know the token's key. Try again.");
+                return Err(ApiError::Unavailable("This service does not know the token's key. Try again."));
             }
-            Err(rejection) => return Refused::Rejected(rejection).into_response(),
+            Err(rejection) => return Err(ApiError::Rejected(rejection)),
         }
     }
     let mut response = if wants_page(&context.headers) {
@@ -213,5 +191,5 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext
     app.settings.cookie.clear(headers);
     // Pages that the browser kept for its back button go too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
-    response
+    Ok(response)
 }

@@ -18,6 +18,7 @@ pub(crate) mod admin;
 mod admission;
 mod body;
 mod edges;
+mod error;
 mod health;
 mod hop;
 mod keys;

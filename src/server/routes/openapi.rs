@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::server::Server;
 use utoipa::{Modify, OpenApi};
 
-use super::respond::unavailable;
+use super::error::{ApiResult, failed};
 use super::schema::{Problem, SessionAnswer};
 use super::{admin, edges, health, hop, keys, login, pages, revocations, sessions, tickets};
 use crate::http::SESSION_COOKIE;
@@ -57,15 +57,9 @@ pub(crate) fn document(base_path: &str) -> utoipa::openapi::OpenApi {
     get, path = "/openapi.json", tag = "operation",
     responses((status = 200, description = "OpenAPI 3.1", body = Value))
 )]
-pub(super) async fn show(State(app): State<Arc<App>>) -> Response {
-    match document(&app.settings.base_path).to_json() {
-        Ok(json) => ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600")], json)
-            .into_response(),
-        Err(error) => {
-            tracing::error!(%error, "no OpenAPI document");
-            unavailable("The document can't be made.")
-        }
-    }
+pub(super) async fn show(State(app): State<Arc<App>>) -> ApiResult<impl IntoResponse> {
+    let json = document(&app.settings.base_path).to_json().map_err(failed("The document can't be made."))?;
+    Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600")], json))
 }
 
 /// How a request says whose it is.

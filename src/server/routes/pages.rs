@@ -10,7 +10,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::body::{Body, Params};
-use super::respond::{private, problem};
+use super::error::ApiResult;
+use super::respond::private;
 use super::schema::{Always, BadBody, CrossSite, NoSession, Problem as Unusable, TooMany};
 use super::sessions;
 use crate::http::problem::Problem;
@@ -112,18 +113,15 @@ fn log_in_page(
     security((), ("cookie" = [])),
     responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "The log-in page"), Always)
 )]
-pub(super) async fn account(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+pub(super) async fn account(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
     match app.session(&context) {
         Ok(session) => account_page(&app, &session, None).await,
-        Err(_) => private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response()),
+        Err(_) => Ok(private(Redirect::to(&format!("{}/", app.settings.base_path)).into_response())),
     }
 }
 
-async fn account_page(app: &App, session: &Session, error: Option<(StatusCode, &'static str)>) -> Response {
-    let sessions = match app.sessions_of(session).await {
-        Ok(sessions) => sessions,
-        Err(error) => return problem(&error),
-    };
+async fn account_page(app: &App, session: &Session, error: Option<(StatusCode, &'static str)>) -> ApiResult {
+    let sessions = app.sessions_of(session).await?;
     let template = AccountPage {
         base_path: &app.settings.base_path,
         session,
@@ -134,7 +132,7 @@ async fn account_page(app: &App, session: &Session, error: Option<(StatusCode, &
     if let Some((status, _)) = error {
         *response.status_mut() = status;
     }
-    response
+    Ok(response)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -153,19 +151,13 @@ pub(super) async fn end(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(form): Body<End>,
-) -> Response {
-    let session = match app.acting(&context) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let client = app.client(&context);
-    if let Ok(id) = form.session_id.parse()
-        && let Err(error) = app.service.end_session(&session, id, &client, app.now()).await
-    {
-        return problem(&error.into());
+) -> ApiResult {
+    let session = app.acting(&context)?;
+    if let Ok(id) = form.session_id.parse() {
+        app.service.end_session(&session, id, &app.client(&context), app.now()).await?;
     }
     // A session that is not there any more is what was asked for.
-    private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response())
+    Ok(private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -185,19 +177,16 @@ pub(super) async fn end_others(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(form): Body<EndOthers>,
-) -> Response {
-    let session = match app.acting(&context) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.into_response(),
-    };
+) -> ApiResult {
+    let session = app.acting(&context)?;
     let client = app.client(&context);
     match sessions::end_others(&app, &session, Some(form.password), &client).await {
-        Ok(_) => private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()),
+        Ok(_) => Ok(private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response())),
         Err(sessions::EndOthers::Failed(LogInError::Refused) | sessions::EndOthers::PasswordNeeded) => {
             let refused = (StatusCode::UNAUTHORIZED, "The password is wrong; nothing was ended.");
             account_page(&app, &session, Some(refused)).await
         }
-        Err(sessions::EndOthers::Failed(error)) => problem(&error),
+        Err(sessions::EndOthers::Failed(error)) => Err(error.into()),
     }
 }
 

@@ -5,12 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri};
-use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
-use crate::error::Rejection;
-use crate::http::problem::Problem;
 use crate::http::proof::RequestHead;
 use crate::http::{Credential, CredentialError, csrf};
 use crate::server::state::App;
@@ -60,29 +57,5 @@ impl RequestContext {
     /// Whether a page of another site made the browser send it.
     pub(crate) fn is_cross_site(&self) -> bool {
         csrf::check(&self.headers, &self.uri).is_err()
-    }
-}
-
-/// Why a request has no session; the client is not told which.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// It carries no token, or two.
-    NoToken,
-    CrossSite,
-    Rejected(Rejection),
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        match self {
-            Self::NoToken => Problem::unauthorized().into_response(),
-            Self::CrossSite => Problem::cross_site().into_response(),
-            Self::Rejected(rejection) => {
-                let mut response = Problem::unauthorized().into_response();
-                // For the challenge.
-                response.extensions_mut().insert(rejection);
-                response
-            }
-        }
     }
 }

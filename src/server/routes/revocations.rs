@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rand::RngExt as _;
@@ -19,10 +19,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::body::Params;
+use super::error::{ApiError, ApiResult, failed};
 use super::request::RequestContext;
-use super::respond::{problem, unavailable};
 use super::schema::{Always, Problem as Unusable};
-use crate::http::problem::Problem;
 use crate::revocation::Position;
 use crate::revocation::feed::MEDIA_TYPE;
 use crate::server::feed::publisher::RESIGN;
@@ -58,11 +57,9 @@ pub(super) async fn feed(
     State(app): State<Arc<App>>,
     Params(query): Params<Known>,
     context: RequestContext,
-) -> Response {
+) -> ApiResult {
     let address = app.client_address(&context);
-    if let Err(limited) = app.service.limits.feed(address) {
-        return problem(&LogInError::Limited(limited));
-    }
+    app.service.limits.feed(address).map_err(LogInError::Limited)?;
     let headers = &context.headers;
     let newest = *app.publisher.watch().borrow();
     let known = query.after.map(|sequence| Position { epoch: query.epoch.unwrap_or(newest.epoch), sequence });
@@ -72,42 +69,29 @@ pub(super) async fn feed(
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("text/event-stream"));
     if events {
-        let place = match app.wait(&context) {
-            Ok(place) => place,
-            Err(refused) => return refused,
-        };
+        let place = app.wait(&context)?;
         let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-        return (headers, Body::from_stream(stream(app, address, known, place))).into_response();
+        return Ok((headers, Body::from_stream(stream(app, address, known, place))).into_response());
     }
     if query.wait != Some(0) && known == Some(newest) {
-        let _place = match app.wait(&context) {
-            Ok(place) => place,
-            Err(refused) => return refused,
-        };
+        let _place = app.wait(&context)?;
         // Whatever comes of it, the answer says how things are then.
         let _waiting = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;
     }
-    match app.publisher.feed(known).await {
-        Ok(signed) => respond(&app, address, signed, headers),
-        Err(error) => {
-            tracing::error!(%error, "the feed could not be signed");
-            unavailable("The feed is not to be had at the moment.")
-        }
-    }
+    let signed = app.publisher.feed(known).await;
+    let signed = signed.map_err(failed("The feed is not to be had at the moment."))?;
+    respond(&app, address, signed, headers)
 }
 
-fn respond(app: &App, address: IpAddr, signed: Arc<Signed>, asked: &HeaderMap) -> Response {
+fn respond(app: &App, address: IpAddr, signed: Arc<Signed>, asked: &HeaderMap) -> ApiResult {
     let Position { epoch, sequence } = signed.position;
     // The time is in it: a cached feed is good for what it says and no more.
     let etag = format!("\"{epoch}.{sequence}.{}\"", signed.issued_at.as_secs());
     let same = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) == Some(&etag);
-    if !same
-        && signed.is_snapshot
-        && let Err(limited) = app.service.limits.snapshot(address)
-    {
-        return problem(&LogInError::Limited(limited));
+    if !same && signed.is_snapshot {
+        app.service.limits.snapshot(address).map_err(LogInError::Limited)?;
     }
     let mut response = if same {
         StatusCode::NOT_MODIFIED.into_response()
@@ -120,14 +104,13 @@ fn respond(app: &App, address: IpAddr, signed: Arc<Signed>, asked: &HeaderMap) -
     if let Ok(etag) = etag.try_into() {
         headers.insert(header::ETAG, etag);
     }
-    response
+    Ok(response)
 }
 
 impl App {
     /// A place for a request that waits, counted for the client and not for
     /// the proxy before it.
-    #[expect(clippy::result_large_err, reason = "the answer, as it is sent")]
-    fn wait(&self, context: &RequestContext) -> Result<Place, Response> {
+    fn wait(&self, context: &RequestContext) -> ApiResult<Place> {
         self.waiting.enter(Some(self.client_address(context))).map_err(|full| {
             self.events.metrics.may_not_wait(full);
             tracing::info!(%full, "a request may not wait for revocations");
@@ -135,8 +118,7 @@ impl App {
                 Full::All => StatusCode::SERVICE_UNAVAILABLE,
                 Full::Address => StatusCode::TOO_MANY_REQUESTS,
             };
-            let problem = Problem::new(status, "Too many requests wait here. Ask later, or with wait=0.");
-            ([(header::RETRY_AFTER, "2")], problem).into_response()
+            ApiError::TooMany(status, "Too many requests wait here. Ask later, or with wait=0.")
         })
     }
 }

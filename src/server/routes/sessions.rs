@@ -8,20 +8,21 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::respond::{Transport, answer, no_store, problem, unavailable};
+use super::error::{ApiError, ApiResult, failed, unprocessable};
+use super::respond::{Transport, answer, no_store};
 use super::schema::{
     Always, BadBody, CrossSite, NoSession, Problem as Problem_, RevokedOthers, SessionAnswer, SessionList,
     ShownSession, TooMany,
 };
-use crate::http::problem::Problem;
 use crate::id::{SessionId, Subject};
+use crate::issuer::store::SessionRecord;
 use crate::server::login::password::Password;
 use crate::server::login::{Client, LogInError};
 use crate::server::routes::request::RequestContext;
@@ -39,11 +40,9 @@ const FRESH: Duration = Duration::from_mins(5);
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     responses((status = 200, body = ShownSession), NoSession, Always)
 )]
-pub(super) async fn show(State(app): State<Arc<App>>, context: RequestContext) -> Response {
-    no_store(match app.session_of_any_host(&context) {
-        Ok(session) => Json(json!({ "session": session })).into_response(),
-        Err(refusal) => refusal.into_response(),
-    })
+pub(super) async fn show(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
+    let session = app.session_of_any_host(&context)?;
+    Ok(no_store(Json(json!({ "session": session })).into_response()))
 }
 
 /// The user's live sessions
@@ -52,31 +51,22 @@ pub(super) async fn show(State(app): State<Arc<App>>, context: RequestContext) -
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     responses((status = 200, body = SessionList), NoSession, Always)
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, context: RequestContext) -> Response {
-    let session = match app.session(&context) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.into_response(),
+pub(super) async fn list(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
+    let session = app.session(&context)?;
+    let records = app.sessions_of(&session).await?;
+    let shown = |record: &SessionRecord| {
+        json!({
+            "session_id": record.id,
+            "current": record.id == session.id(),
+            "address": record.address,
+            "user_agent": record.user_agent,
+            "started_at": record.started,
+            "last_renewal_at": record.last_renewal,
+            "ends_at": record.ends,
+        })
     };
-    match app.sessions_of(&session).await {
-        Ok(records) => {
-            let sessions: Vec<_> = records
-                .iter()
-                .map(|record| {
-                    json!({
-                        "session_id": record.id,
-                        "current": record.id == session.id(),
-                        "address": record.address,
-                        "user_agent": record.user_agent,
-                        "started_at": record.started,
-                        "last_renewal_at": record.last_renewal,
-                        "ends_at": record.ends,
-                    })
-                })
-                .collect();
-            no_store(Json(json!({ "sessions": sessions })).into_response())
-        }
-        Err(error) => problem(&error),
-    }
+    let sessions: Vec<_> = records.iter().map(shown).collect();
+    Ok(no_store(Json(json!({ "sessions": sessions })).into_response()))
 }
 
 /// Ends one of the user's sessions
@@ -90,26 +80,17 @@ pub(super) async fn end(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     context: RequestContext,
-) -> Response {
-    let session = match app.acting(&context) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let Ok(id) = id.parse::<SessionId>() else { return not_yours() };
-    let client = app.client(&context);
-    match app.service.end_session(&session, id, &client, app.now()).await {
-        Ok(true) => StatusCode::NO_CONTENT.into_response(),
-        Ok(false) => not_yours(),
-        Err(error) => {
-            tracing::error!(%error, "a session could not be ended");
-            unavailable("The session could not be ended. Try again.")
-        }
+) -> ApiResult<StatusCode> {
+    let session = app.acting(&context)?;
+    // The same for a session that isn't and for somebody else's.
+    let not_yours = ApiError::Problem(StatusCode::NOT_FOUND, "You have no such session.");
+    let Ok(id) = id.parse::<SessionId>() else { return Err(not_yours) };
+    let ended = app.service.end_session(&session, id, &app.client(&context), app.now()).await;
+    if ended.map_err(failed("The session could not be ended. Try again."))? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_yours)
     }
-}
-
-/// The same for a session that isn't and for somebody else's.
-fn not_yours() -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "You have no such session.").into_response()
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -129,28 +110,21 @@ pub(super) async fn revoke_others(
     State(app): State<Arc<App>>,
     context: RequestContext,
     body: Bytes,
-) -> Response {
-    let session = match app.acting(&context) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.into_response(),
-    };
+) -> ApiResult {
+    let session = app.acting(&context)?;
     let password = match &*body {
         b"" => None,
-        json => match serde_json::from_slice::<RevokeOthers>(json) {
-            Ok(body) => body.password,
-            Err(_) => {
-                return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The body is JSON with a password.")
-                    .into_response();
-            }
-        },
-    };
-    let client = app.client(&context);
-    match end_others(&app, &session, password, &client).await {
-        Ok(ended) => no_store(Json(json!({ "revoked": ended })).into_response()),
-        Err(EndOthers::PasswordNeeded) => {
-            Problem::new(StatusCode::FORBIDDEN, "Give your password again, in the body.").into_response()
+        json => {
+            let body = serde_json::from_slice::<RevokeOthers>(json);
+            body.map_err(|_| unprocessable("The body is JSON with a password."))?.password
         }
-        Err(EndOthers::Failed(error)) => problem(&error),
+    };
+    match end_others(&app, &session, password, &app.client(&context)).await {
+        Ok(ended) => Ok(no_store(Json(json!({ "revoked": ended })).into_response())),
+        Err(EndOthers::PasswordNeeded) => {
+            Err(ApiError::Problem(StatusCode::FORBIDDEN, "Give your password again, in the body."))
+        }
+        Err(EndOthers::Failed(error)) => Err(error.into()),
     }
 }
 
@@ -209,10 +183,10 @@ pub(super) async fn start(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(user): Body<LoggedInElsewhere>,
-) -> Response {
+) -> ApiResult {
     if !app.settings.service_credential.admits(&context.headers) {
         tracing::warn!(event = "authn_login_fail", address = %context.peer(), "service credential refused");
-        return Problem::new(StatusCode::UNAUTHORIZED, "This needs the service credential.").into_response();
+        return Err(ApiError::Problem(StatusCode::UNAUTHORIZED, "This needs the service credential."));
     }
     let now = app.now();
     let auth_time = match user.auth_time.as_deref().map(UnixTime::parse_rfc3339) {
@@ -221,8 +195,7 @@ pub(super) async fn start(
         Some(at) => at.map(|at| at.min(now)),
     };
     let (Ok(subject), Some(auth_time)) = (Subject::new(user.subject), auth_time) else {
-        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The subject or the auth_time can't be used.")
-            .into_response();
+        return Err(unprocessable("The subject or the auth_time can't be used."));
     };
     let mut headers = HeaderMap::new();
     if let Some(agent) = user.user_agent.and_then(|agent| agent.try_into().ok()) {
@@ -232,8 +205,6 @@ pub(super) async fn start(
         Some(address) => Client::new(address, &headers),
         None => Client::new(context.peer(), &headers).by_service(),
     };
-    match app.service.log_in_elsewhere(&subject, &user.claims, auth_time, &client, now).await {
-        Ok(token) => answer(&app, &token, Transport::Bearer, json!({})),
-        Err(error) => problem(&error),
-    }
+    let token = app.service.log_in_elsewhere(&subject, &user.claims, auth_time, &client, now).await?;
+    Ok(answer(&app, &token, Transport::Bearer, json!({})))
 }

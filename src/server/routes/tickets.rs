@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::respond::{no_store, unavailable};
+use super::error::{ApiError, ApiResult, unprocessable};
+use super::respond::no_store;
 use super::schema::{Always, BadBody, CrossSite, NoSession, TooMany};
-use crate::error::ConfigError;
-use crate::http::problem::Problem;
-use crate::issuer::TicketError;
-use crate::server::login::tickets::{IssueError, Wanted};
+use crate::server::login::tickets::Wanted;
 use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::time::UnixTime;
@@ -58,53 +55,18 @@ pub(super) async fn issue(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Body(ticket): Body<Ticket>,
-) -> Response {
-    let session = match app.acting(&context) {
-        Ok(session) => session,
-        Err(refusal) => return refusal.into_response(),
-    };
+) -> ApiResult {
+    let session = app.acting(&context)?;
     if !app.hosts.takes_tickets(&ticket.audience) {
-        return unprocessable("This login service makes no tickets for this audience.");
+        return Err(unprocessable("This login service makes no tickets for this audience."));
     }
     let wanted = Wanted {
         audience: &ticket.audience,
         path: ticket.path.as_deref(),
         lifetime: Duration::from_secs(ticket.max_age.unwrap_or(DEFAULT_MAX_AGE)),
     };
-    match app.service.ticket(&session, &wanted, &app.client(&context), app.now()) {
-        Ok(ticket) => {
-            let expires_at = ticket.session().expires_at();
-            no_store(Json(TicketAnswer { ticket: ticket.as_str().to_owned(), expires_at }).into_response())
-        }
-        Err(error) => refused(&error),
-    }
-}
-
-/// What there is to do about a ticket that could not be made.
-pub(super) fn refused(error: &IssueError) -> Response {
-    match error {
-        IssueError::TooMany(_) => {
-            let detail = "There are too many unused tickets. Use them, or wait until they are over.";
-            let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(DEFAULT_MAX_AGE));
-            response
-        }
-        IssueError::Ticket(TicketError::Lifetime) => unprocessable("max_age is 1 to 300 seconds."),
-        IssueError::Ticket(TicketError::Path) => {
-            unprocessable("The path starts with a slash, has no query and needs no escapes.")
-        }
-        IssueError::Ticket(TicketError::Audience) => unprocessable("The audience can't be used."),
-        IssueError::Ticket(TicketError::SessionEnded { .. }) => Problem::unauthorized().into_response(),
-        IssueError::Ticket(TicketError::Config(ConfigError::TokenTooLong { .. })) => {
-            unprocessable("The ticket would be too long. Ask for a shorter path.")
-        }
-        IssueError::Ticket(error) => {
-            tracing::error!(%error, "no ticket could be made");
-            unavailable("No ticket can be made at the moment. Try again.")
-        }
-    }
-}
-
-fn unprocessable(detail: &'static str) -> Response {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response()
+    let ticket = app.service.ticket(&session, &wanted, &app.client(&context), app.now());
+    let ticket = ticket.map_err(ApiError::Ticket)?;
+    let expires_at = ticket.session().expires_at();
+    Ok(no_store(Json(TicketAnswer { ticket: ticket.as_str().to_owned(), expires_at }).into_response()))
 }

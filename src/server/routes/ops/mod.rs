@@ -23,8 +23,9 @@ use zeroize::Zeroizing;
 
 use self::view::{Page, Parts, anomaly};
 use super::body::Body;
+use super::error::{ApiError, ApiResult, failed, unprocessable};
 use super::pages::{self, LogInPage};
-use super::respond::{no_store, problem, unavailable};
+use super::respond::no_store;
 use crate::error::Rejection;
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie};
@@ -104,20 +105,14 @@ struct Find {
     done: Option<String>,
 }
 
-async fn page(State(app): State<Arc<App>>, Query(query): Query<Find>, context: RequestContext) -> Response {
-    let Some(operator) = Operator::of(&app, &context.headers).await else { return to_log_in() };
+async fn page(State(app): State<Arc<App>>, Query(query): Query<Find>, context: RequestContext) -> ApiResult {
+    let Some(operator) = Operator::of(&app, &context.headers).await else { return Ok(to_log_in()) };
     let find = query.find.as_deref().map(str::trim).filter(|find| !find.is_empty());
     let found = match find {
         Some(find) => app.operators.find(find, app.now()).await,
         None => Ok(Vec::new()),
     };
-    let found: Vec<SessionRecord> = match found {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::error!(%error, "sessions could not be read");
-            return unavailable("The store does not answer.");
-        }
-    };
+    let found: Vec<SessionRecord> = found.map_err(failed("The store does not answer."))?;
     let message = match query.done.as_deref() {
         Some("session") => Some("The session is ended."),
         Some("subject") => Some("All sessions of the user are ended."),
@@ -126,7 +121,7 @@ async fn page(State(app): State<Arc<App>>, Query(query): Query<Find>, context: R
     let parts = Parts::now(&app).await;
     let page =
         Page { base_path: BASE, operator: operator.name(), find, found: &found, message, parts: &parts };
-    html(&page)
+    Ok(html(&page))
 }
 
 fn html(template: &impl Template) -> Response {
@@ -158,9 +153,9 @@ struct LogIn {
     password: Password,
 }
 
-async fn log_in(State(app): State<Arc<App>>, context: RequestContext, Body(form): Body<LogIn>) -> Response {
+async fn log_in(State(app): State<Arc<App>>, context: RequestContext, Body(form): Body<LogIn>) -> ApiResult {
     if context.is_cross_site() {
-        return Problem::cross_site().into_response();
+        return Err(ApiError::CrossSite);
     }
     let client = app.client(&context);
     match app.operators.log_in(&form.username, form.password, &client, app.now()).await {
@@ -168,7 +163,7 @@ async fn log_in(State(app): State<Arc<App>>, context: RequestContext, Body(form)
             let mut response = Redirect::to(BASE).into_response();
             let max_age = token.session().expires_at().since(app.now());
             cookie::set_strict(response.headers_mut(), COOKIE, token.as_str(), max_age);
-            response
+            Ok(response)
         }
         Err(error) => {
             let page = LogInPage {
@@ -177,45 +172,42 @@ async fn log_in(State(app): State<Arc<App>>, context: RequestContext, Body(form)
                 return_to: None,
                 error: Some(error.advice()),
             };
-            let (mut response, plain) = (html(&page), problem(&error));
+            let mut response = html(&page);
+            let plain = ApiError::LogIn(error).into_response();
             *response.status_mut() = plain.status();
             if let Some(wait) = plain.headers().get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
             }
-            response
+            Ok(response)
         }
     }
 }
 
-async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> Response {
+async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
     if context.is_cross_site() {
-        return Problem::cross_site().into_response();
+        return Err(ApiError::CrossSite);
     }
-    let token = match Credential::find(&context.headers, COOKIE) {
-        Ok(Some(Credential::Cookie(token))) => Some(token),
-        Ok(_) => None,
-        Err(_) => {
-            let detail = "There are two tokens in this request. Clear this site's cookies.";
-            return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
-        }
-    };
-    match token.map(|token| app.operators.genuine(token, app.now())) {
-        Some(Ok(token)) => {
-            if let Err(error) = app.service.log_out(&token, &app.client(&context), app.now()).await {
-                tracing::error!(%error, "log-out could not be recorded");
-                return unavailable("Log-out could not be recorded. Try again.");
+    let credential = Credential::find(&context.headers, COOKIE).map_err(|_| {
+        let detail = "There are two tokens in this request. Clear this site's cookies.";
+        ApiError::Problem(StatusCode::BAD_REQUEST, detail)
+    })?;
+    if let Some(Credential::Cookie(token)) = credential {
+        match app.operators.genuine(token, app.now()) {
+            Ok(token) => {
+                let ended = app.service.log_out(&token, &app.client(&context), app.now()).await;
+                ended.map_err(failed("Log-out could not be recorded. Try again."))?;
             }
+            Err(Rejection::UnknownKey { .. }) => {
+                return Err(ApiError::Unavailable("This service does not know the token's key. Try again."));
+            }
+            // No operator's session is behind anything else.
+            Err(_) => {}
         }
-        Some(Err(Rejection::UnknownKey { .. })) => {
-            return unavailable("This service does not know the token's key. Try again.");
-        }
-        // No operator's session is behind anything else.
-        Some(Err(_)) | None => {}
     }
     let mut response = to_log_in();
     cookie::clear_strict(response.headers_mut(), COOKIE);
     response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
-    response
+    Ok(response)
 }
 
 #[derive(Deserialize)]
@@ -226,50 +218,42 @@ struct End {
     find: Option<String>,
 }
 
-async fn end(State(app): State<Arc<App>>, context: RequestContext, Form(form): Form<End>) -> Response {
-    let Some(operator) = Operator::of(&app, &context.headers).await else {
-        return Problem::unauthorized().into_response();
-    };
+async fn end(State(app): State<Arc<App>>, context: RequestContext, Form(form): Form<End>) -> ApiResult {
+    let operator = Operator::of(&app, &context.headers).await.ok_or(ApiError::NoToken)?;
     if matches!(operator, Operator::Session { .. }) && context.is_cross_site() {
-        return Problem::cross_site().into_response();
+        return Err(ApiError::CrossSite);
     }
     let (what, done) = match (form.session_id, form.subject) {
         (Some(id), None) => (Revoke::Session(id), "session"),
         (None, Some(subject)) => (Revoke::Subject(subject), "subject"),
-        _ => return refused(),
+        _ => return Err(UNCLEAR),
     };
-    let Ok(target) = what.target() else { return refused() };
+    let target = what.target().map_err(|_| UNCLEAR)?;
     let (now, client) = (app.now(), app.client(&context));
     let mut event = what.event(Some(client.address()));
     event.detail = Some(serde_json::json!({ "revoked": done, "operator": operator.name() }));
     if let Target::Session { id, .. } = &target {
         event.session = Some(id.short_hash());
     }
-    if let Err(error) = app.service.revoke(target, Some(event), Some(client.address()), now).await {
-        tracing::error!(%error, "an operator's revocation failed");
-        return unavailable("The revocation could not be recorded. Try again.");
-    }
+    let revoked = app.service.revoke(target, Some(event), Some(client.address()), now).await;
+    revoked.map_err(failed("The revocation could not be recorded. Try again."))?;
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("done", done);
     if let Some(find) = &form.find {
         query.append_pair("find", find);
     }
-    no_store(Redirect::to(&format!("/ops?{}#find", query.finish())).into_response())
+    Ok(no_store(Redirect::to(&format!("/ops?{}#find", query.finish())).into_response()))
 }
 
-fn refused() -> Response {
-    let detail = "Say which session or which user: session_id or subject.";
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response()
-}
+const UNCLEAR: ApiError = unprocessable("Say which session or which user: session_id or subject.");
 
-async fn events(State(app): State<Arc<App>>, context: RequestContext) -> Response {
-    let Some(operator) = Operator::of(&app, &context.headers).await else {
-        return Problem::unauthorized().into_response();
-    };
+async fn events(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
+    let operator = Operator::of(&app, &context.headers).await.ok_or(ApiError::NoToken)?;
     let Ok(permit) = STREAMS.try_acquire() else {
-        return unavailable("There are too many of these pages open.");
+        return Err(ApiError::Unavailable("There are too many of these pages open."));
     };
-    no_store(Sse::new(stream(app, operator, permit)).keep_alive(KeepAlive::default()).into_response())
+    let events = Sse::new(stream(app, operator, permit)).keep_alive(KeepAlive::default());
+    Ok(no_store(events.into_response()))
 }
 
 /// `status`: pieces of the page by id, in JSON, those that changed. `anomaly`:
