@@ -16,6 +16,7 @@ pub mod hop;
 pub mod limits;
 #[cfg(feature = "server")]
 pub mod log_out;
+#[cfg(feature = "server")]
 pub mod logs;
 #[cfg(feature = "server")]
 pub mod metrics;
