@@ -49,6 +49,8 @@ pub(crate) struct Stand {
     /// Answers wait while this is closed.
     open: watch::Sender<bool>,
     fails: AtomicUsize,
+    /// The token that is answered, instead of the successor.
+    instead: Mutex<Option<String>>,
 }
 
 impl Stand {
@@ -63,6 +65,7 @@ impl Stand {
             asked: Mutex::default(),
             open: watch::channel(true).0,
             fails: AtomicUsize::new(0),
+            instead: Mutex::default(),
         });
         let routes = Router::new().route("/renew", post(Self::renew)).with_state(Arc::clone(&stand));
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -74,6 +77,10 @@ impl Stand {
         let token = header("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned();
         stand.asked.lock().unwrap().push((token.clone(), header("x-forwarded-for")));
         stand.open.subscribe().wait_for(|open| *open).await.unwrap();
+        let instead = stand.instead.lock().unwrap().clone();
+        if let Some(token) = instead {
+            return Json(json!({ "token": token })).into_response();
+        }
         match stand.fails.load(SeqCst) {
             0 => {}
             1 => return Json(json!({ "token": "nonsense" })).into_response(),
@@ -398,6 +405,20 @@ async fn a_successor_that_is_none_is_not_handed_on() {
         renewed(stand.request(&client, &stand.due()).await);
         assert_eq!((client.counts().asked, client.counts().failed), (2, 1));
     }
+}
+
+/// The same user's token, genuine and of a later generation, but of a session
+/// on another device.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_of_another_session_is_not_handed_on() {
+    let stand = Stand::new().await;
+    let (client, token, other) = (stand.client(), stand.start("alice"), stand.start("alice"));
+    stand.clock.advance(460);
+    let other = stand.issuer.renew(&other, stand.clock.now()).unwrap();
+    assert!(other.renewed);
+    *stand.instead.lock().unwrap() = Some(other.token.as_str().to_owned());
+    assert!(matches!(stand.request(&client, &token).await, Successor::Unavailable));
+    assert_eq!((client.counts().renewed, client.counts().failed), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

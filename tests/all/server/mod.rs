@@ -9,6 +9,7 @@ pub mod floods;
 pub mod hop;
 pub mod limits;
 pub mod log_out;
+#[cfg(feature = "server")]
 pub mod logs;
 pub mod metrics;
 pub mod openapi;
