@@ -122,3 +122,70 @@ impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
         (**self).now()
     }
 }
+
+/// The time by which what protects is deleted: revocations, sessions, counts of
+/// failures.
+///
+/// A wall clock can be set. One that jumps forward would have a process forget
+/// revocations of sessions that live on when it is set back. So this follows the
+/// wall clock back, and forward no faster than a monotonic clock. Whatever a
+/// process was told when it started may be wrong too: nothing is deleted in its
+/// first [`ExpiryClock::SETTLE`], nor before [`ExpiryClock::MARGIN`] has passed.
+#[cfg(any(feature = "sync", feature = "server"))]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ExpiryClock {
+    /// The smallest lead of the wall clock over the monotonic clock so far, in
+    /// seconds.
+    lead: Option<i128>,
+}
+
+#[cfg(any(feature = "sync", feature = "server"))]
+impl ExpiryClock {
+    /// How long after its start a process deletes nothing.
+    pub(crate) const SETTLE: Duration = Duration::from_mins(10);
+    /// How long what is over is kept besides.
+    pub(crate) const MARGIN: Duration = Duration::from_hours(1);
+
+    /// The time to delete by; `None` if nothing is to be deleted yet. `wall` is
+    /// the wall clock, `running` how long the process has run by a clock that
+    /// nobody can set.
+    pub(crate) fn at(&mut self, wall: UnixTime, running: Duration) -> Option<UnixTime> {
+        let running_secs = i128::from(running.as_secs());
+        let lead = i128::from(wall.as_secs()) - running_secs;
+        let lead = self.lead.map_or(lead, |smallest| smallest.min(lead));
+        self.lead = Some(lead);
+        if running < Self::SETTLE {
+            return None;
+        }
+        let confirmed = u64::try_from(lead + running_secs).unwrap_or(0);
+        Some(UnixTime::saturating_from_secs(confirmed).saturating_sub(Self::MARGIN))
+    }
+}
+
+#[cfg(all(test, any(feature = "sync", feature = "server")))]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_790_000_000;
+    const YEAR: u64 = 365 * 86_400;
+
+    #[test]
+    fn the_time_to_delete_by_never_outruns_the_monotonic_clock() {
+        let mut clock = ExpiryClock::default();
+        let mut at = |wall: u64, running: u64| {
+            let wall = UnixTime::from_secs(wall).unwrap();
+            clock.at(wall, Duration::from_secs(running)).map(UnixTime::as_secs)
+        };
+        assert_eq!(at(START, 0), None);
+        assert_eq!(at(START + 599, 599), None, "the start may have been wrong");
+        assert_eq!(at(START + 600, 600), Some(START - 3000));
+        // A jump of a year forward changes nothing, as long as it lasts.
+        assert_eq!(at(START + YEAR, 700), Some(START - 2900));
+        assert_eq!(at(START + YEAR + 86_400, 87_100), Some(START + 83_500));
+        // One back is followed, and the way forward again is not.
+        assert_eq!(at(START + 80_000, 87_200), Some(START + 76_400));
+        assert_eq!(at(START + 87_300, 87_300), Some(START + 76_500));
+        assert_eq!(at(0, 87_400), Some(0));
+        assert_eq!(at(UnixTime::MAX.as_secs(), 87_401), Some(0));
+    }
+}

@@ -4,5 +4,7 @@ mod admit;
 mod lifetimes;
 
 pub use admit::StalePolicy;
-pub(crate) use admit::{Policy, Revocations, is_for};
+#[cfg(feature = "issuer")]
+pub(crate) use admit::is_for;
+pub(crate) use admit::{Policy, Revocations};
 pub use lifetimes::{LifetimeSettings, Lifetimes};

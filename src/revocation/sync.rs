@@ -64,6 +64,7 @@ use crate::time::{Clock, SystemClock, UnixTime};
 use self::cache::Cache;
 pub use self::error::SyncError;
 use self::http::Http;
+#[cfg(feature = "server")]
 pub(crate) use self::report::EdgeReport;
 pub use self::report::{EdgeName, REPORT_EVERY};
 use self::report::{Reporter, Waiting};

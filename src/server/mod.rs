@@ -3,6 +3,7 @@
 pub(crate) mod anomalies;
 pub(crate) mod config;
 pub(crate) mod demo;
+mod expiry;
 mod feed;
 mod hosts;
 pub(crate) mod login;
@@ -20,7 +21,7 @@ use axum_server::Handle;
 
 use crate::anomaly::Watch;
 use crate::error::ConfigError;
-use crate::issuer::store::{SqliteStore, Store, StoreError};
+use crate::issuer::store::{SqliteStore, StoreError};
 use crate::server::anomalies::Responder;
 use crate::server::anomalies::edges::{EdgeAnomalies, watch_edges};
 use crate::server::anomalies::webhook::Webhook;
@@ -61,12 +62,6 @@ pub(crate) struct Issuer {
     admin: Option<Listener>,
     tasks: tokio::task::JoinSet<()>,
 }
-
-/// How often what has ended is removed, and how much at a time.
-const EXPIRE_EVERY: Duration = Duration::from_secs(30);
-const EXPIRE_BATCH: u32 = 500;
-/// How long the audit trail is kept.
-const AUDIT_AGE: Duration = Duration::from_hours(90 * 24);
 
 impl Issuer {
     /// Opens everything that can be wrong before anybody is served.
@@ -153,7 +148,7 @@ impl Issuer {
         tasks.spawn(keyring.keep_current(Arc::clone(&clock)));
         tasks.spawn(revocations.keep_current(Arc::clone(&clock)));
         tasks.spawn(end_replaced(Arc::clone(&app.service), Arc::clone(&clock)));
-        tasks.spawn(expire(store, Arc::clone(&clock)));
+        tasks.spawn(expiry::keep_tidy(store, Arc::clone(&clock)));
         tasks.spawn(responder.run(watcher));
         tasks.spawn(watch_edges(app.edges.clone(), app.events.watch.clone(), clock));
         if let Some(courier) = courier {
@@ -195,24 +190,6 @@ async fn end_replaced(service: Arc<SessionService<Engine>>, clock: Arc<dyn Clock
         ticks.tick().await;
         if let Err(error) = service.end_replaced(clock.now()).await {
             tracing::error!(%error, "the session before a reauthentication could not be ended");
-        }
-    }
-}
-
-/// Removes what has ended, in batches so small that no log-in waits for one.
-async fn expire(store: Arc<impl Store>, clock: Arc<dyn Clock>) {
-    let mut ticks = tokio::time::interval(EXPIRE_EVERY);
-    loop {
-        ticks.tick().await;
-        loop {
-            match store.expire(AUDIT_AGE, EXPIRE_BATCH, clock.now()).await {
-                Ok(expired) if expired.more(EXPIRE_BATCH) => tokio::task::yield_now().await,
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::error!(%error, "what has ended could not be removed");
-                    break;
-                }
-            }
         }
     }
 }

@@ -11,6 +11,7 @@ use super::spawn_blocking::spawn_blocking;
 use super::{Delivery, FeedClient, SyncError, Trust};
 use crate::error::Malformed;
 use crate::revocation::{Feed, FeedError, FeedKeys, OutOfOrder, Position};
+use crate::time::ExpiryClock;
 
 /// A feed of so many entries is applied where no other task waits.
 const LARGE_FEED: usize = 1000;
@@ -35,6 +36,8 @@ struct Progress {
     without_events_until: Option<Instant>,
     etag: Option<String>,
     expired: Instant,
+    expiry: ExpiryClock,
+    started: Instant,
 }
 
 impl FeedClient {
@@ -48,6 +51,8 @@ impl FeedClient {
             without_events_until: None,
             etag: None,
             expired: Instant::now(),
+            expiry: ExpiryClock::default(),
+            started: Instant::now(),
         };
         loop {
             let started = Instant::now();
@@ -192,8 +197,11 @@ impl FeedClient {
         }
         if progress.expired.elapsed() >= EXPIRE_EVERY {
             progress.expired = Instant::now();
-            let list = self.list().clone();
-            spawn_blocking(move || list.expire(now)).await;
+            // Not by the wall clock alone, which can be set.
+            if let Some(by) = progress.expiry.at(now, progress.started.elapsed()) {
+                let list = self.list().clone();
+                spawn_blocking(move || list.expire(by)).await;
+            }
         }
         Ok(())
     }

@@ -161,28 +161,14 @@ impl Site {
             &[],
         );
         let app = App::start();
-        let port = free_port();
-        let ports = [
-            ("8080", port),
+        let folder = home.folder().to_owned();
+        let log = folder.join("proxy.log");
+        let behind = [
             ("8780", port_of(&issuer.address())),
             ("8782", port_of(&edge.address())),
             ("8783", app.address.port()),
         ];
-        let folder = home.folder().to_owned();
-        for name in proxy.files() {
-            let text = proxy.apart(&page::file(name), &folder);
-            home.write(name, page::with_ports(&text, &ports));
-        }
-        let log = folder.join("proxy.log");
-        let output = std::fs::File::create(&log).unwrap();
-        let child = proxy
-            .command(&program, &folder)
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
+        let (child, port) = started(proxy, &program, &home, &log, &behind);
         let site = Self {
             home,
             _issuer: issuer,
@@ -191,7 +177,7 @@ impl Site {
             address: format!("127.0.0.1:{port}"),
             host: format!("localhost:{port}"),
             log,
-            _proxy: Process(child),
+            _proxy: child,
         };
         let edge = site.edge.address();
         site.until("the edge is ready", || {
@@ -247,6 +233,44 @@ impl Site {
         assert_eq!(answer.header("location"), Some("/"));
         answer.cookie("__Host-session").unwrap()
     }
+}
+
+/// The proxy on a port of its own. A port that was free a moment ago may be
+/// somebody else's now: then the proxy ends, and is started on another.
+fn started(proxy: Proxy, program: &Path, home: &Home, log: &Path, behind: &[(&str, u16)]) -> (Process, u16) {
+    let folder = home.folder();
+    for _ in 0..10 {
+        let port = free_port();
+        let ports = [&[("8080", port)], behind].concat();
+        for name in proxy.files() {
+            let text = proxy.apart(&page::file(name), folder);
+            home.write(name, page::with_ports(&text, &ports));
+        }
+        let output = std::fs::File::create(log).unwrap();
+        let child = proxy
+            .command(program, folder)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let mut child = Process(child);
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            let (address, host) = (format!("127.0.0.1:{port}"), format!("localhost:{port}"));
+            let passes = try_exchange(&address, "GET", "/.hallpass/healthz", &[("Host", &host)], "")
+                .is_ok_and(|answer| answer.status == 200);
+            if passes && matches!(child.0.try_wait(), Ok(None)) {
+                return (child, port);
+            }
+            if !matches!(child.0.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    panic!("{proxy:?} does not start: {}", std::fs::read_to_string(log).unwrap_or_default());
 }
 
 fn port_of(address: &str) -> u16 {
