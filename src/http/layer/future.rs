@@ -10,7 +10,9 @@ use pin_project_lite::pin_project;
 #[cfg(feature = "sync")]
 use tokio::task::JoinHandle;
 
-use crate::http::cookie::{self, SessionCookie};
+use crate::http::cookie;
+#[cfg(feature = "sync")]
+use crate::http::cookie::SessionCookie;
 #[cfg(feature = "sync")]
 use crate::renew::{Begun, Renewed, Successor};
 #[cfg(feature = "sync")]
