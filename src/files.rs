@@ -19,6 +19,10 @@ pub(crate) fn error(path: &Path, why: impl std::fmt::Display) -> ConfigError {
     ConfigError::File { path: path.to_owned(), why: why.to_string() }
 }
 
+/// In a directory with this bit only a file's owner renames or removes it.
+#[cfg(unix)]
+const STICKY: u32 = 0o1000;
+
 /// Refuses what somebody else could change: a directory or file that group or
 /// others can write to, or that belongs to neither this process's user nor root.
 /// A link is followed, and must be one's own too.
@@ -37,7 +41,10 @@ pub(crate) fn check_unshared(path: &Path) -> Result<(), ConfigError> {
     of_us(&fs::symlink_metadata(path).map_err(|why| error(path, why))?)?;
     let found = fs::metadata(path).map_err(|why| error(path, why))?;
     of_us(&found)?;
-    if found.mode() & 0o022 != 0 {
+    // In a sticky directory others can make files, which are then theirs, and
+    // are refused for that; they can't touch ours.
+    let sticky = found.is_dir() && found.mode() & STICKY != 0;
+    if found.mode() & 0o022 != 0 && !sticky {
         return Err(ConfigError::OpenToOthers { path: path.to_owned(), mode: found.mode() & 0o7777 });
     }
     Ok(())
@@ -59,7 +66,6 @@ pub(crate) fn check_unshared_dir(path: &Path) -> Result<(), ConfigError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        const STICKY: u32 = 0o1000;
         let real = path.canonicalize().map_err(|why| error(path, why))?;
         if let Some(parent) = real.parent() {
             let mode = fs::metadata(parent).map_err(|why| error(parent, why))?.mode();

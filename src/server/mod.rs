@@ -82,7 +82,9 @@ impl Issuer {
             );
         }
         if options.config.public_origin.is_none()
-            && (options.transport != Transport::Plain || !options.listen.ip().is_loopback())
+            && (options.transport != Transport::Plain
+                || !options.listen.ip().is_loopback()
+                || !options.config.trusted_proxies.is_empty())
         {
             tracing::warn!(
                 "no public_origin: log-ins that bind a session to the client's key (DPoP) are refused but on \

@@ -65,6 +65,11 @@ fn a_directory_that_others_can_replace_is_refused() {
     // Sticky, as /tmp is: only its owner renames what is in it.
     set_mode(&open, 0o1777);
     ok(&list, b"");
+    // So is the root of a volume of Kubernetes secrets. A file that somebody else
+    // makes in it is not ours.
+    set_mode(&keys, 0o1777);
+    ok(&list, b"");
+    set_mode(&keys, 0o700);
     // A link leads to a directory that is judged itself.
     let link = home.folder().join("link");
     symlink(&keys, &link).unwrap();
