@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::http::TrustedProxies;
 use crate::service::places::{Full, Place, Places};
@@ -23,6 +23,13 @@ use crate::service::places::{Full, Place, Places};
 const MAX_HEAD: u32 = 64 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 16;
+
+/// Smallest write that is an answer, in bytes. An HTTP/2 peer can have smaller
+/// frames sent for ever: a PING's answer has 17, one byte of a stream 10.
+const ANSWER: usize = 64;
+/// A connection without an answer is closed after so many times `stalled_after`.
+/// An HTTP/2 peer that stalls by flow control leaves nothing to be written.
+const SILENT: u32 = 10;
 
 /// Bounds what one connection can make the process remember.
 pub(crate) fn bound(builder: &mut Builder<TokioExecutor>) {
@@ -115,7 +122,14 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
         let admitted = stream.peer_addr().and_then(|peer| {
             let place = self.enter(peer.ip()).map_err(io::Error::other)?;
             Ok((
-                Admitted { stream, stalled_after: self.stalled_after, stalled: None, _place: place },
+                Admitted {
+                    stream,
+                    stalled_after: self.stalled_after,
+                    stalled: None,
+                    answered: Instant::now(),
+                    silent: Box::pin(sleep(self.stalled_after * SILENT)),
+                    _place: place,
+                },
                 service,
             ))
         });
@@ -130,6 +144,10 @@ pub(crate) struct Admitted {
     stalled_after: Duration,
     /// Runs while the peer takes nothing of what is to be sent.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// When an answer, or a part of one, was last sent.
+    answered: Instant,
+    /// Looks whether that was long ago.
+    silent: Pin<Box<Sleep>>,
     _place: Place,
 }
 
@@ -140,8 +158,11 @@ impl Admitted {
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
+        if let Poll::Ready(result) = &written {
             self.stalled = None;
+            if matches!(result, Ok(bytes) if *bytes >= ANSWER) {
+                self.answered = Instant::now();
+            }
             return written;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stalled_after)));
@@ -155,7 +176,15 @@ impl AsyncRead for Admitted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        while read.is_pending() && self.silent.as_mut().poll(cx).is_ready() {
+            let until = self.answered + self.stalled_after * SILENT;
+            if until <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.silent.as_mut().reset(until);
+        }
+        read
     }
 }
 

@@ -147,7 +147,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A connection with a window of one byte for each of so many requests for the
 /// feed, every other one for events. Returns when each has got its byte.
-fn stall(address: &str, streams: u32) -> TcpStream {
+pub(crate) fn stall(address: &str, streams: u32) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::edge::requests::{edge, until, verify};
+use crate::server::feed_floods::stall;
 use crate::support::{Home, Running, bearer, client};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -170,6 +171,27 @@ async fn who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     // The signed feed comes anew every few seconds.
     let mut buffer = vec![0; 64 * 1024];
     assert!(timeout(PATIENCE, idle.read(&mut buffer)).await.expect("an event").unwrap() > 0);
+}
+
+/// By flow control alone: nothing waits at the socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_reader_that_takes_one_byte_is_closed() {
+    let home = Home::new();
+    let serve = serve(&home, "stalled_after = \"1s\"");
+    let address = serve.address();
+    let read_to_the_end = move || {
+        let mut stalled = stall(&address, 4);
+        // What was sent before the window was full, and then the end.
+        let mut rest = [0; 1024];
+        loop {
+            match std::io::Read::read(&mut stalled, &mut rest) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "never closed"),
+            }
+        }
+    };
+    tokio::task::spawn_blocking(read_to_the_end).await.unwrap();
 }
 
 /// A body without a length that never ends is refused once it is over the limit.
