@@ -1,8 +1,10 @@
 //! The documentation is true: its commands run, its listing is of a real
 //! token, its examples are as small as it says.
 
+use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -33,6 +35,47 @@ fn shell(page: &str) -> String {
     script
 }
 
+/// The script with a free port in the place of each port of 127.0.0.1 that it
+/// prints: two runs on one machine must not meet.
+fn with_free_ports(script: &str) -> String {
+    let mut ports = BTreeMap::new();
+    for rest in script.split("127.0.0.1:").skip(1) {
+        let printed: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        // Held until all are chosen, so that no two are the same.
+        ports.entry(printed).or_insert_with(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    }
+    ports.into_iter().filter(|(printed, _)| !printed.is_empty()).fold(
+        script.to_owned(),
+        |script, (printed, free)| {
+            let free = free.local_addr().unwrap();
+            script.replace(&format!("127.0.0.1:{printed}"), &free.to_string())
+        },
+    )
+}
+
+/// Runs a page's commands in a folder of their own; again on other ports if
+/// somebody else took one in between.
+fn run(script: &str, path: &str) -> (Output, TempDir) {
+    for attempts_left in (0..5).rev() {
+        let folder = TempDir::new().unwrap();
+        // Whatever a page leaves running ends with it.
+        let script = with_free_ports(script);
+        let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nset -euo pipefail\n{script}");
+        let output = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(folder.path())
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let taken = String::from_utf8_lossy(&output.stderr).contains("can't listen on");
+        if output.status.success() || !taken || attempts_left == 0 {
+            return (output, folder);
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
 /// Every page's commands, in order, in a folder of its own.
 #[test]
 fn every_command_in_the_documentation_runs() {
@@ -47,16 +90,7 @@ fn every_command_in_the_documentation_runs() {
         if script.contains("curl ") && !crate::support::needs("curl") {
             continue;
         }
-        let folder = TempDir::new().unwrap();
-        // Whatever a page leaves running ends with it.
-        let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nset -euo pipefail\n{script}");
-        let output = Command::new("bash")
-            .args(["-c", &script])
-            .current_dir(folder.path())
-            .env("PATH", &path)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let (output, folder) = run(&script, &path);
         assert!(
             output.status.success(),
             "{}:\n{}\n{}",
