@@ -103,6 +103,23 @@ pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
+/// What the fuzz targets need and nobody else may reach. Only `cargo fuzz` sets `fuzzing`.
+#[cfg(all(fuzzing, feature = "sync"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::revocation::{FeedError, feed, sync};
+
+    /// The length of the part of a feed that `bytes` begins with.
+    pub fn next_part(bytes: &[u8]) -> Result<Option<usize>, FeedError> {
+        feed::next_part(bytes)
+    }
+
+    /// The data of all events before the stream's first error, and that error.
+    pub fn events(chunks: &[&[u8]]) -> (Vec<String>, Option<sync::SyncError>) {
+        sync::events(chunks)
+    }
+}
+
 /// The README's Rust is compiled by `cargo test`.
 #[cfg(all(doctest, feature = "axum", feature = "sync"))]
 #[doc = include_str!("../README.md")]

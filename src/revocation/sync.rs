@@ -63,6 +63,8 @@ use crate::time::{Clock, SystemClock, UnixTime};
 
 use self::cache::Cache;
 pub use self::error::SyncError;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::events::events;
 use self::http::Http;
 #[cfg(feature = "server")]
 pub(crate) use self::report::EdgeReport;

@@ -35,6 +35,9 @@ impl EventReader {
                 break;
             };
             let end = from + end;
+            if end - start > MAX_LINE {
+                return Err(too_long());
+            }
             let line = self.buffer[start..end].to_vec();
             (start, self.scanned) = (end + 1, end + 1);
             event = self.line(&line)?;
@@ -43,7 +46,7 @@ impl EventReader {
         self.buffer.drain(..start);
         self.scanned -= start;
         if self.buffer.len() > MAX_LINE && self.scanned == self.buffer.len() {
-            return Err(SyncError::Events("a line is longer than any part"));
+            return Err(too_long());
         }
         Ok(event)
     }
@@ -68,4 +71,26 @@ impl EventReader {
         }
         Ok(None)
     }
+}
+
+fn too_long() -> SyncError {
+    SyncError::Events("a line is longer than any part")
+}
+
+/// The data of all events before the first error, and that error.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn events(chunks: &[&[u8]]) -> (Vec<String>, Option<SyncError>) {
+    let mut reader = EventReader::default();
+    let mut found = Vec::new();
+    for chunk in chunks {
+        reader.push(chunk);
+        loop {
+            match reader.next() {
+                Ok(Some(event)) => found.push(event),
+                Ok(None) => break,
+                Err(why) => return (found, Some(why)),
+            }
+        }
+    }
+    (found, None)
 }

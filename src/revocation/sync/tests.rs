@@ -1,20 +1,12 @@
 use std::time::Duration;
 
-use super::events::EventReader;
 use super::*;
 use crate::outbound::Backoff;
 use crate::revocation::feed::MAX_PART_TEXT;
 
 fn events(chunks: &[&[u8]]) -> Result<Vec<String>, SyncError> {
-    let mut reader = EventReader::default();
-    let mut found = Vec::new();
-    for chunk in chunks {
-        reader.push(chunk);
-        while let Some(event) = reader.next()? {
-            found.push(event);
-        }
-    }
-    Ok(found)
+    let (found, error) = super::events(chunks);
+    error.map_or(Ok(found), Err)
 }
 
 #[test]
@@ -35,6 +27,9 @@ fn what_is_no_stream_of_parts_is_refused() {
     let longest = vec![b'A'; MAX_PART_TEXT];
     assert_eq!(events(&[b"data: ", &longest, b"\n\n"]).unwrap()[0].len(), MAX_PART_TEXT);
     assert!(matches!(events(&[b"data: ", &longest, &[b'A'; 100]]), Err(SyncError::Events(_))));
+    // One that does end is refused too, however it was cut.
+    let whole = [b"data: ", &longest[..], &[b'A'; 100], b"\n\n"].concat();
+    assert!(matches!(events(&[&whole]), Err(SyncError::Events(_))));
 }
 
 #[test]

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use hallpass::revocation::feed::{NewFeed, SessionKey};
+use hallpass::revocation::{Entry, Position};
+use hallpass::{Algorithm, KeyId, KeyUse, SessionId, SigningKey, SubjectHash, UnixTime};
+
 use crate::support::raw;
 use crate::support::test_keys::TestKey;
 use crate::wire::vectors;
@@ -45,7 +49,67 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
         "key_set/private.json".to_owned(),
         br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","d":"AA"}]}"#.to_vec(),
     );
+    seeds.extend(of_feeds());
+    seeds.extend(of_headers());
+    let key = SigningKey::from_seed(&[7; 32], KeyUse::Session, Algorithm::EdDsa).unwrap();
+    seeds.insert("pem_key/key.pem".to_owned(), key.to_pkcs8_pem().unwrap().as_bytes().to_vec());
+    // RFC 8410 §10.3: the DER without the public half.
+    let der = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20"[..], &[7; 32]].concat();
+    seeds.insert("pem_key/key.der".to_owned(), der);
     seeds
+}
+
+/// Payloads of parts, and streams of events.
+fn of_feeds() -> BTreeMap<String, Vec<u8>> {
+    let key = |seed, usage| SigningKey::from_seed(&[seed; 32], usage, Algorithm::EdDsa).unwrap();
+    let at = |secs| UnixTime::from_secs(1_790_000_000_u64 + secs).unwrap();
+    let session = SessionKey::new(key(2, KeyUse::Session).verifying_key().clone(), UnixTime::EPOCH);
+    let entries = [
+        Entry::Session { sid: SessionId::from_bytes([5; 16]), ends: at(900) },
+        Entry::Subject { hash: SubjectHash::from_bytes([6; 16]), up_to: at(0), ends: at(900) },
+        Entry::Key { kid: KeyId::from_bytes([7; 8]), ends: at(900) },
+        Entry::All { up_to: at(0), ends: at(900) },
+    ];
+    let mut seeds = BTreeMap::new();
+    for (name, base, entries) in
+        [("snapshot", None, &entries[..]), ("delta", Some(1), &entries[..1]), ("re-signing", Some(2), &[])]
+    {
+        let new = NewFeed {
+            position: Position { epoch: 1, sequence: 2 },
+            base,
+            issued_at: at(0),
+            expires_at: at(600),
+            session_keys: std::slice::from_ref(&session),
+        };
+        let part = new.sign(&key(1, KeyUse::Feed), entries.iter().copied()).unwrap().remove(0);
+        // A map of eight with the label 1 first; the signature is the last 66 bytes.
+        let start = part.windows(2).position(|bytes| bytes == [0xa8, 1]).unwrap();
+        seeds.insert(format!("feed_part/{name}"), part[start..part.len() - 66].to_vec());
+        seeds.insert(format!("feed_part/{name}-part"), part);
+    }
+    for (name, stream) in [
+        ("events", "\u{5}data: abc\n\nevent: feed\r\ndata:def\r\n\r\n: hello\nid: 1.5\nretry: 9\n\n"),
+        ("foreign", "\u{9}event: other\ndata: no\n\ndata\n\ndata: ghi\n\ndata: cut off"),
+        ("two-lines", "\u{2}data: a\n\ndata: b\ndata: c\n\n"),
+    ] {
+        seeds.insert(format!("events/{name}"), stream.as_bytes().to_vec());
+    }
+    seeds
+}
+
+/// Headers, of which `0` is Cookie, `1` Authorization and `2` X-Forwarded-For.
+fn of_headers() -> BTreeMap<String, Vec<u8>> {
+    [
+        ("cookies", "0a=b; __Host-hallpass=token; c=d\n0e=f"),
+        ("two-cookies", "0__Host-hallpass=a\n0__Host-hallpass = b"),
+        ("bearer", "1Bearer token\n0__Host-hallpass=cookie"),
+        ("dpop", "1dpop  token "),
+        ("two-authorizations", "1Bearer a\n1Bearer b"),
+        ("forwarded", "21.1.1.1, 198.51.100.1:80\n2[2001:db8::1]:443, ::ffff:10.0.0.2, ::1"),
+        ("nonsense", "2198.51.100.1, nonsense, 10.0.0.2,"),
+    ]
+    .map(|(name, lines)| (format!("credential/{name}"), lines.as_bytes().to_vec()))
+    .into()
 }
 
 fn file_name(name: &str) -> String {
