@@ -146,16 +146,17 @@ async fn pending(serve: &Running) -> TcpStream {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     let home = Home::new();
-    let serve = serve(&home, "stalled_after = \"1s\"");
+    let serve = serve(&home, "stalled_after = \"3s\"");
     // Nothing to send is no stall.
     let (mut idle, head) = get(&serve, "203.0.113.7", "/revocations", EVENTS).await;
     assert_eq!(status(&head), "200");
     let (stalled, mut slow) = tokio::join!(pending(&serve), pending(&serve));
     let reading = async {
-        let mut buffer = vec![0; 512 * 1024];
-        let until = Instant::now() + Duration::from_secs(5);
+        let mut buffer = vec![0; 256 * 1024];
+        let until = Instant::now() + Duration::from_secs(8);
         while Instant::now() < until {
-            assert!(slow.read(&mut buffer).await.unwrap() > 0, "the slow reader was closed");
+            let read = timeout(PATIENCE, slow.read(&mut buffer)).await.expect("more to read");
+            assert!(read.unwrap() > 0, "the slow reader was closed");
             sleep(Duration::from_millis(50)).await;
         }
     };
