@@ -6,6 +6,7 @@ pub mod compile_fail;
 pub mod docs;
 #[cfg(feature = "server")]
 pub mod examples;
+#[cfg(feature = "issuer")]
 pub mod fuzz_seeds;
 #[cfg(feature = "issuer")]
 pub mod incidents;
