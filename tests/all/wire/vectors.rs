@@ -221,6 +221,7 @@ pub(crate) fn refused(reason: &str) -> Vec<(String, String)> {
     chosen(|vector| vector.reason.as_deref() == Some(reason))
 }
 
+#[cfg(feature = "issuer")]
 /// The first token of each verdict, named by it.
 pub(crate) fn one_of_each_kind() -> Vec<(String, String)> {
     let mut kinds = std::collections::BTreeMap::new();
@@ -232,6 +233,7 @@ pub(crate) fn one_of_each_kind() -> Vec<(String, String)> {
     kinds.into_iter().collect()
 }
 
+#[cfg(feature = "issuer")]
 /// The tokens whose application claims are good or bad.
 pub(crate) fn of_application_claims() -> Vec<(String, String)> {
     let of = chosen(|vector| vector.name.starts_with("application/"));
