@@ -22,6 +22,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// Tickets that are redeemed at once. Anybody can bring one that is none, and
 /// each waits for the issuer.
 const MAX_REDEEMING: usize = 64;
+/// Log-outs that are handed on at once. Anybody can bring a token of a key that
+/// this edge does not know, and the issuer decides about it.
+const MAX_LOGGING_OUT: usize = 64;
 
 /// Why the issuer did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,7 @@ pub(super) enum IssuerError {
 pub(super) struct IssuerClient {
     outbound: Outbound,
     redeeming: Semaphore,
+    logging_out: Semaphore,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +59,11 @@ impl IssuerClient {
     pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
         let outbound = Outbound::new(issuer, Vec::new(), TIMEOUT)?;
         if outbound.is_private() {
-            Ok(Self { outbound, redeeming: Semaphore::new(MAX_REDEEMING) })
+            Ok(Self {
+                outbound,
+                redeeming: Semaphore::new(MAX_REDEEMING),
+                logging_out: Semaphore::new(MAX_LOGGING_OUT),
+            })
         } else {
             Err(ConfigError::Builder(
                 "tokens travel between edge and issuer: --issuer is https, or on this machine",
@@ -102,6 +110,7 @@ impl IssuerClient {
 
     /// Ends the session of this token, which the browser at `client` sent.
     pub(super) async fn log_out(&self, token: &str, client: IpAddr) -> Result<(), IssuerError> {
+        let _place = self.logging_out.try_acquire().map_err(|_| IssuerError::Busy)?;
         let request = self.post("/logout", client).bearer_auth(token);
         let answer = request.send().await.map_err(unreachable)?;
         if answer.status().is_success() { Ok(()) } else { Err(IssuerError::Refused(answer.status())) }
@@ -147,5 +156,26 @@ mod tests {
         // Who gives up makes room.
         waiting.shutdown().await;
         assert_eq!(issuer.redeeming.available_permits(), MAX_REDEEMING);
+    }
+
+    #[tokio::test]
+    async fn no_more_log_outs_wait_for_the_issuer_than_may() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let issuer = Arc::new(IssuerClient::new(&format!("http://{address}")).unwrap());
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..MAX_LOGGING_OUT {
+            let issuer = Arc::clone(&issuer);
+            waiting.spawn(async move { issuer.log_out("x", CLIENT).await });
+        }
+        let all_wait = async {
+            while issuer.logging_out.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), all_wait).await.unwrap();
+        assert!(matches!(issuer.log_out("x", CLIENT).await, Err(IssuerError::Busy)));
+        waiting.shutdown().await;
+        assert_eq!(issuer.logging_out.available_permits(), MAX_LOGGING_OUT);
     }
 }
