@@ -23,7 +23,7 @@ struct Hosts {
 impl Hosts {
     fn start() -> Self {
         let home = Home::new();
-        let (b, c) = (free_address("127.0.0.2"), free_address("127.0.0.3"));
+        let (b, c) = (free_address("127.0.7.2"), free_address("127.0.7.3"));
         let config = home.write(
             "hosts.toml",
             format!(
@@ -45,6 +45,7 @@ impl Hosts {
     }
 }
 
+/// A port is free until the edge takes it: no other test uses these addresses.
 fn free_address(ip: &str) -> String {
     TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().to_string()
 }

@@ -10,7 +10,7 @@ use tokio::sync::Barrier;
 
 use crate::support::{Home, PASSWORD, Running, client, misused};
 
-const HOSTS: &str = "base_path = \"/auth\"\n[tokens]\naudience = \"a\"\n[lifetimes]\nidle_timeout = \"8s\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\nabsolute_lifetime = \"1h\"\n[[hosts]]\norigin = \"https://b.example\"\naudience = \"b\"\n[[hosts]]\norigin = \"https://c.example\"\naudience = \"c\"\nbase_path = \"/pass\"\n";
+const HOSTS: &str = "base_path = \"/auth\"\n[tokens]\naudience = \"a\"\n[lifetimes]\nidle_timeout = \"1m\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\nabsolute_lifetime = \"1h\"\n[[hosts]]\norigin = \"https://b.example\"\naudience = \"b\"\n[[hosts]]\norigin = \"https://c.example\"\naudience = \"c\"\nbase_path = \"/pass\"\n";
 
 fn serve(home: &Home) -> Running {
     let config = home.write("hosts.toml", HOSTS);

@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use tokio::time::sleep;
 
-use crate::support::{Home, PASSWORD, Running, bearer, client, hallpass, ok, run};
+use crate::support::{Home, PASSWORD, Running, bearer, client, hallpass, is_due, ok, run};
 
+/// As in the configuration.
+const RENEW_AFTER: Duration = Duration::from_secs(2);
 /// Sessions quick enough to be watched.
-const QUICK: &str = "[lifetimes]\nidle_timeout = \"8s\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\nabsolute_lifetime = \"1h\"\nleeway = \"0s\"\n";
+const QUICK: &str = "[lifetimes]\nidle_timeout = \"1m\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\nabsolute_lifetime = \"1h\"\nleeway = \"0s\"\n";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn now() -> UnixTime {
@@ -61,9 +63,17 @@ async fn until_due() {
 async fn a_token_is_renewed_when_due_and_lost_answers_are_given_again() {
     let home = Home::new();
     let serve = quick(&home);
-    let first = bearer(&serve.url).await;
-    let (status, early) = renew(&serve, &first).await;
-    assert_eq!((status, &early["renewed"], &early["token"]), (StatusCode::OK, &json!(false), &json!(first)));
+    // A busy machine may come too late to see a token that is not due.
+    let (first, early) = loop {
+        let first = bearer(&serve.url).await;
+        let (status, early) = renew(&serve, &first).await;
+        assert_eq!(status, StatusCode::OK);
+        if early["renewed"] == false {
+            break (first, early);
+        }
+        assert!(is_due(&first, RENEW_AFTER), "{early}");
+    };
+    assert_eq!(early["token"], json!(first));
     until_due().await;
     let (_, answer) = renew(&serve, &first).await;
     assert_eq!(answer["renewed"], true);
@@ -121,7 +131,7 @@ async fn a_token_used_after_its_successor_ends_the_session() {
     until_due().await;
     let owners = renew(&serve, &stolen).await.1["token"].as_str().unwrap().to_owned();
     // Seen in use; then more than the grace of a second.
-    assert_eq!(renew(&serve, &owners).await.1["renewed"], false);
+    assert_eq!(renew(&serve, &owners).await.0, StatusCode::OK);
     sleep(Duration::from_millis(2500)).await;
     assert_eq!(renew(&serve, &stolen).await.0, StatusCode::UNAUTHORIZED);
     assert!(!lives(&serve, &owners).await && !lives(&serve, &stolen).await);

@@ -219,3 +219,11 @@ pub(crate) fn needs(program: &str) -> bool {
     }
     found
 }
+
+/// Whether the token is at least so old that it may be renewed, by this clock,
+/// which is the service's too.
+pub(crate) fn is_due(token: &str, renew_after: std::time::Duration) -> bool {
+    let issued = hallpass::danger::inspect(token).unwrap().json["session"]["issued_at"].clone();
+    let issued = hallpass::UnixTime::parse_rfc3339(issued.as_str().unwrap()).unwrap();
+    hallpass::Clock::now(&hallpass::SystemClock) >= issued.saturating_add(renew_after)
+}

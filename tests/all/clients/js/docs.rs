@@ -72,7 +72,7 @@ impl Folder {
         assert_eq!(ask("authorization", &with[..with.len() - 1]).await, refused);
         let out = client().post(self.serve.at("/logout")).bearer_auth(&token).send().await.unwrap();
         assert_eq!(out.status(), 204);
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if ask("authorization", &with).await == refused {
                 break;
             }
@@ -125,7 +125,7 @@ async fn browser() {
         input.clear().await.unwrap();
         browser.client.execute("document.querySelector('#verdict').textContent = ''", vec![]).await.unwrap();
         input.send_keys(token).await.unwrap();
-        for _ in 0..200 {
+        for _ in 0..1200 {
             let text = browser.client.find(Locator::Css("#verdict")).await.unwrap().text().await.unwrap();
             // One verdict for each key stroke: the last is of the whole.
             if let Ok(verdict) = serde_json::from_str::<Value>(&text)

@@ -110,7 +110,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // nginx ends its workers at SIGTERM, and would leave them at SIGKILL.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let until = Instant::now() + Duration::from_secs(5);
+        let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if !matches!(self.0.try_wait(), Ok(None)) {
                 return;
