@@ -2,13 +2,16 @@
 //! wrong (at start-up, by a person who can mend it), and [`Rejection`], *they*
 //! were refused (per request, by policy).
 
+mod proof;
+
 use core::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::id::{IdError, KeyId, SubjectError};
+pub use self::proof::ProofError;
+use crate::id::{IdError, KeyId, KeyUse, SubjectError};
 use crate::time::UnixTime;
 
 /// Something in the set-up is wrong. The text says what to do about it.
@@ -30,9 +33,9 @@ pub enum ConfigError {
         /// The key.
         key: KeyId,
         /// The use it was made for.
-        found: &'static str,
+        found: KeyUse,
         /// The use that is needed.
-        wanted: &'static str,
+        wanted: KeyUse,
     },
     /// A key or key set that can't be read; `why` says what is wrong with it.
     #[error("{0}")]
@@ -291,8 +294,8 @@ pub enum Rejection {
     /// The session, its subject, its key or everything was revoked.
     #[error("revoked ({by})")]
     Revoked {
-        /// What kind of entry revoked it: `session`, `subject`, `key` or `all`.
-        by: &'static str,
+        /// What kind of entry revoked it.
+        by: RevokedBy,
     },
     /// The authentication is older than the route allows.
     #[error("authenticated at {auth_time}, and it is {now}; at most {max_age_secs} s are allowed")]
@@ -305,10 +308,10 @@ pub enum Rejection {
         max_age_secs: u64,
     },
     /// The session is bound to a key, and no good proof came with it.
-    #[error("the session is bound to a key, and there is no good proof of it: {detail}")]
+    #[error("the session is bound to a key, and there is no good proof of it: {}", detail.as_str())]
     ProofRequired {
         /// Which check the proof failed.
-        detail: &'static str,
+        detail: ProofError,
     },
     /// A single-use token or proof that was used already, or that may have
     /// been: it is from before the start of this process, or it is over by a
@@ -348,6 +351,39 @@ impl Rejection {
 impl From<Malformed> for Rejection {
     fn from(detail: Malformed) -> Self {
         Self::Malformed { detail }
+    }
+}
+
+/// Which kind of entry revoked a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokedBy {
+    /// The session itself.
+    Session,
+    /// Its subject's sessions up to a time.
+    Subject,
+    /// The key that signed its token.
+    Key,
+    /// Every session up to a time.
+    All,
+}
+
+impl RevokedBy {
+    /// The stable name: `session`, `subject`, `key` or `all`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Subject => "subject",
+            Self::Key => "key",
+            Self::All => "all",
+        }
+    }
+}
+
+impl fmt::Display for RevokedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -209,3 +209,31 @@ impl fmt::Debug for Subject {
         write!(f, "Subject({:?})", self.0)
     }
 }
+
+/// What a key signs. No key does both, so that a stolen session key can be
+/// revoked by the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyUse {
+    /// Session tokens and tickets.
+    Session,
+    /// The revocation feed.
+    Feed,
+}
+
+impl KeyUse {
+    /// `session` or `feed`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Feed => "feed",
+        }
+    }
+}
+
+impl fmt::Display for KeyUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::error::{ConfigError, Rejection};
+use crate::error::{ConfigError, ProofError, Rejection, RevokedBy};
 use crate::key::{KeySet, LiveKeys, VerifyingKey};
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 #[cfg(feature = "proof")]
@@ -156,7 +156,7 @@ impl Verifier {
         let cache = self.0.cache.as_ref()?;
         let cached = cache.get(text, keys, now)?;
         let verdict = self.admissible(cached.token(), now).inspect_err(|why| match why {
-            Rejection::Revoked { by: "key" } => cache.remove_key(cached.token().key_id()),
+            Rejection::Revoked { by: RevokedBy::Key } => cache.remove_key(cached.token().key_id()),
             Rejection::Revoked { .. } | Rejection::Expired { .. } | Rejection::SessionEnded { .. } => {
                 cache.remove(&cached);
             }
@@ -220,7 +220,7 @@ impl Verifier {
         let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
         self.0.policy.for_us(verified.claims())?;
         let Some(key) = &verified.claims().bound_to else {
-            return Err(Rejection::ProofRequired { detail: "not_bound" });
+            return Err(Rejection::ProofRequired { detail: ProofError::NotBound });
         };
         if revoked == RevokedTokens::Refused {
             // Whoever has lost the session needs no proof used up.
@@ -319,7 +319,7 @@ impl Verifier {
 pub(crate) const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
     match token.claims().bound_to {
         None => Ok(()),
-        Some(_) => Err(Rejection::ProofRequired { detail: "missing" }),
+        Some(_) => Err(Rejection::ProofRequired { detail: ProofError::Missing }),
     }
 }
 

@@ -9,7 +9,7 @@ use http::header::{HOST, WWW_AUTHENTICATE};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 
-use crate::error::Rejection;
+use crate::error::{ProofError, Rejection};
 use crate::http::client_address::TrustedProxies;
 use crate::http::credential::Credential;
 use crate::http::host;
@@ -179,7 +179,7 @@ impl<'a> RequestHead<'a> {
 }
 
 /// A token without a key where one with a key is expected.
-pub(crate) const NOT_BOUND: Rejection = Rejection::ProofRequired { detail: "not_bound" };
+pub(crate) const NOT_BOUND: Rejection = Rejection::ProofRequired { detail: ProofError::NotBound };
 
 /// Whether a request is from a client that makes proofs.
 pub(crate) fn is_meant(headers: &HeaderMap) -> bool {
@@ -211,6 +211,7 @@ fn challenge(rejection: Option<&Rejection>) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::RevokedBy;
     use crate::proof::ServerNonces;
     use crate::replay::NonceCache;
 
@@ -264,11 +265,11 @@ mod tests {
         let said = |rejection: Option<Rejection>| challenge(rejection.as_ref()).to_str().unwrap().to_owned();
         assert!(said(None).starts_with("DPoP algs="));
         for (rejection, error) in [
-            (Rejection::ProofRequired { detail: "nonce_missing" }, "use_dpop_nonce"),
-            (Rejection::ProofRequired { detail: "nonce_not_current" }, "use_dpop_nonce"),
-            (Rejection::ProofRequired { detail: "uri" }, "invalid_dpop_proof"),
+            (Rejection::ProofRequired { detail: ProofError::NonceMissing }, "use_dpop_nonce"),
+            (Rejection::ProofRequired { detail: ProofError::NonceNotCurrent }, "use_dpop_nonce"),
+            (Rejection::ProofRequired { detail: ProofError::Uri }, "invalid_dpop_proof"),
             (Rejection::Replayed, "invalid_dpop_proof"),
-            (Rejection::Revoked { by: "session" }, "invalid_token"),
+            (Rejection::Revoked { by: RevokedBy::Session }, "invalid_token"),
         ] {
             assert!(said(Some(rejection)).starts_with(&format!("DPoP error=\"{error}\"")));
         }

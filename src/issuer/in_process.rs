@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{ConfigError, Rejection};
+use crate::error::{ConfigError, ProofError, Rejection};
 use crate::id::{SessionId, Subject};
 use crate::issuer::ledger::{LedgerFull, MemoryLedger};
 use crate::issuer::mint::{IssuedToken, Minter, NewSession};
@@ -94,7 +94,7 @@ impl Issuer {
     pub fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<LedgerFull>> {
         let token = self.verify(text, now)?;
         if token.claims().bound_to.is_some() {
-            return Err(Rejection::ProofRequired { detail: "missing" }.into());
+            return Err(Rejection::ProofRequired { detail: ProofError::Missing }.into());
         }
         let request = request(&token, &self.keys, self.minter.lifetimes(), now);
         let outcome = self.ledger.renew(&request).map_err(RenewError::Ledger)?;

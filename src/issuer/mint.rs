@@ -226,7 +226,7 @@ fn renewed_id(session: SessionId, generation: u64, issued: UnixTime) -> TokenId 
 /// Signs claims into a token, and reads them back as a verified one.
 pub(super) fn sign(key: &SigningKey, typ: Typ, payload: &[u8]) -> Result<IssuedToken, ConfigError> {
     if key.usage() != KeyUse::Session {
-        return Err(ConfigError::KeyUse { key: key.id(), found: key.usage().as_str(), wanted: "session" });
+        return Err(ConfigError::KeyUse { key: key.id(), found: key.usage(), wanted: KeyUse::Session });
     }
     let header = Header::encode(key.algorithm(), key.id(), typ);
     let bytes = cose::encode(&header, payload, |message| key.sign(message));

@@ -28,8 +28,8 @@ impl SigningKeys {
         let keys: Arc<[SigningKey]> = std::iter::once(newest).chain(older).collect();
         for (at, key) in keys.iter().enumerate() {
             if key.usage() != KeyUse::Session {
-                let found = key.usage().as_str();
-                return Err(ConfigError::KeyUse { key: key.id(), found, wanted: "session" });
+                let found = key.usage();
+                return Err(ConfigError::KeyUse { key: key.id(), found, wanted: KeyUse::Session });
             }
             if keys[..at].iter().any(|other| other.id() == key.id()) {
                 return Err(ConfigError::DuplicateKey(key.id()));

@@ -14,12 +14,13 @@ mod set;
 mod signing;
 mod verifying;
 
+pub use crate::id::KeyUse;
 #[cfg(feature = "issuer")]
 pub use dir::{KeyDir, KeyEntry, KeyState};
 pub use live::LiveKeys;
 pub use set::KeySet;
 #[cfg(feature = "issuer")]
 pub use signing::SigningKey;
-pub use verifying::{KeyUse, VerifyingKey};
+pub use verifying::VerifyingKey;
 
 pub use crate::wire::cose::Algorithm;

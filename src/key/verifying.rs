@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::ConfigError;
@@ -11,34 +10,6 @@ use crate::key::Algorithm;
 use crate::key::fixed::{self, FixedKey, WeakOrInvalid};
 use crate::time::UnixTime;
 use crate::wire::cbor::Writer;
-
-/// What a key signs. No key does both, so that a stolen session key can be
-/// revoked by the feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyUse {
-    /// Session tokens and tickets.
-    Session,
-    /// The revocation feed.
-    Feed,
-}
-
-impl KeyUse {
-    /// `session` or `feed`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Feed => "feed",
-        }
-    }
-}
-
-impl fmt::Display for KeyUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// An Ed25519 public key that verifies with one algorithm.
 #[derive(Clone)]

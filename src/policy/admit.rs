@@ -85,7 +85,7 @@ impl Policy {
         let session = &claims.session;
         match list.check(&session.session_id, claims.subject(), key_id, session.started) {
             None => Ok(()),
-            Some(by) => Err(Rejection::Revoked { by: by.as_str() }),
+            Some(by) => Err(Rejection::Revoked { by }),
         }
     }
 

@@ -236,7 +236,7 @@ impl ProofVerifier {
     }
 
     fn use_up(&self, used: &SingleUse, now: UnixTime) -> Result<(), ProofError> {
-        self.nonces.admit(Purpose::Proof, used, self.leeway, now).map_err(|why| ProofError::of_cache(&why))
+        self.nonces.admit(Purpose::Proof, used, self.leeway, now).map_err(|why| error::of_cache(&why))
     }
 }
 

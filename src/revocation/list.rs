@@ -11,6 +11,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use crate::error::RevokedBy;
 use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -25,7 +26,7 @@ use crate::time::UnixTime;
     allow(unused_imports, reason = "the feed's signer leaves out the rest")
 )]
 pub(super) use self::entry::kept_until;
-pub use self::entry::{Entry, KEPT_PAST_END, RevokedBy, SubjectHash};
+pub use self::entry::{Entry, KEPT_PAST_END, SubjectHash};
 use self::table::{Table, Value};
 
 /// A state of the revocations: how far a list has followed the feed, and how

@@ -6,8 +6,8 @@ mod list;
 #[cfg(feature = "sync")]
 pub mod sync;
 
+pub use crate::error::RevokedBy;
 pub use feed::{Feed, FeedError, FeedKeys};
 pub use list::{
-    Entry, KEPT_PAST_END, OutOfOrder, Position, RevocationList, RevokedBy, Snapshot, SubjectHash,
-    Subscription,
+    Entry, KEPT_PAST_END, OutOfOrder, Position, RevocationList, Snapshot, SubjectHash, Subscription,
 };

@@ -56,7 +56,7 @@ use zeroize::Zeroizing;
 
 use crate::anomaly::Anomaly;
 use crate::error::ConfigError;
-use crate::key::LiveKeys;
+use crate::key::{KeyUse, LiveKeys};
 use crate::outbound::{self, Backoff};
 use crate::revocation::{FeedKeys, Position, RevocationList};
 use crate::time::{Clock, SystemClock, UnixTime};
@@ -303,7 +303,11 @@ impl FeedClientBuilder {
         if let Trust::Pinned(pinned) = &trust
             && let Some(shared) = self.keys.current().iter().find(|key| pinned.contains(key))
         {
-            return Err(ConfigError::KeyUse { key: shared.id(), found: "session", wanted: "feed" });
+            return Err(ConfigError::KeyUse {
+                key: shared.id(),
+                found: KeyUse::Session,
+                wanted: KeyUse::Feed,
+            });
         }
         let http = Http::new(&self.issuer, self.root_certificates, self.timeout, self.max_feed_bytes)?;
         if matches!(trust, Trust::OnFirstUse) && !http.is_private() {

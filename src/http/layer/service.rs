@@ -11,7 +11,7 @@ use super::future::Renewal;
 use super::future::ResponseFuture;
 use super::refusal::Refusal;
 use super::{SessionLayer, Without};
-use crate::error::Rejection;
+use crate::error::{ProofError, Rejection};
 use crate::http::credential::Credential;
 #[cfg(feature = "sync")]
 use crate::http::credential::CredentialError;
@@ -22,7 +22,7 @@ use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 
 /// A token with a proof where none are checked.
-const NO_PROOFS: Rejection = Rejection::ProofRequired { detail: "not_checked_here" };
+const NO_PROOFS: Rejection = Rejection::ProofRequired { detail: ProofError::NotCheckedHere };
 
 /// The service that [`SessionLayer`] makes.
 #[derive(Clone, Debug)]

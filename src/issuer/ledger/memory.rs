@@ -1,5 +1,6 @@
 //! The ledger of one process without a store.
 
+use crate::error::RevokedBy;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::num::NonZeroUsize;
@@ -205,15 +206,15 @@ impl State {
 }
 
 impl Revoked {
-    fn find(&self, request: &RenewalRequest) -> Option<&'static str> {
+    fn find(&self, request: &RenewalRequest) -> Option<RevokedBy> {
         if self.sessions.contains_key(&request.session_id) {
-            Some("session")
+            Some(RevokedBy::Session)
         } else if self.subject_until(subject_hash(request)) >= Some(request.started) {
-            Some("subject")
+            Some(RevokedBy::Subject)
         } else if self.keys.contains(&request.presented.key_id) {
-            Some("key")
+            Some(RevokedBy::Key)
         } else if self.all >= Some(request.started) {
-            Some("all")
+            Some(RevokedBy::All)
         } else {
             None
         }

@@ -9,7 +9,7 @@ pub mod rule;
 
 use std::sync::Arc;
 
-use crate::error::Rejection;
+use crate::error::{Rejection, RevokedBy};
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
 use crate::policy::Lifetimes;
 use crate::session::Session;
@@ -102,8 +102,8 @@ pub enum Refusal {
     Unknown,
     /// Revoked before.
     Revoked {
-        /// What kind of entry revoked it: `session`, `subject`, `key` or `all`.
-        by: &'static str,
+        /// What kind of entry revoked it.
+        by: RevokedBy,
     },
     /// Somebody else has used a successor of this token. The session is now
     /// revoked.
@@ -121,7 +121,7 @@ impl Refusal {
     #[must_use]
     pub const fn rejection(self, token: &Presented, now: UnixTime) -> Rejection {
         match self {
-            Self::Unknown | Self::Reuse => Rejection::Revoked { by: "session" },
+            Self::Unknown | Self::Reuse => Rejection::Revoked { by: RevokedBy::Session },
             Self::Revoked { by } => Rejection::Revoked { by },
             Self::NotYetValid => Rejection::NotYetValid { issued_at: token.issued, now },
             Self::SessionEnded => Rejection::SessionEnded { ends_at: token.ends, now },

@@ -86,10 +86,10 @@ impl NewFeed<'_> {
 
     fn check(&self, key: &SigningKey) -> Result<(), ConfigError> {
         if key.usage() != KeyUse::Feed {
-            return Err(ConfigError::KeyUse { key: key.id(), found: key.usage().as_str(), wanted: "feed" });
+            return Err(ConfigError::KeyUse { key: key.id(), found: key.usage(), wanted: KeyUse::Feed });
         }
         if self.session_keys.iter().any(|session| session.verifying_key().id() == key.id()) {
-            return Err(ConfigError::KeyUse { key: key.id(), found: "feed", wanted: "session" });
+            return Err(ConfigError::KeyUse { key: key.id(), found: KeyUse::Feed, wanted: KeyUse::Session });
         }
         if self.session_keys.is_empty() {
             return Err(ConfigError::NoKeys);

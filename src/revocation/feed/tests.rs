@@ -400,8 +400,14 @@ fn what_every_edge_would_refuse_is_not_signed() {
     let keys = [session_key(2)];
     let new = new_feed(position(1, 5), Some(5), 0, &keys);
     let refused = |new: &NewFeed<'_>, key: &SigningKey| new.sign(key, []).unwrap_err();
-    assert!(matches!(refused(&new, &key(3, KeyUse::Session)), ConfigError::KeyUse { wanted: "feed", .. }));
-    assert!(matches!(refused(&new, &key(2, KeyUse::Feed)), ConfigError::KeyUse { wanted: "session", .. }));
+    assert!(matches!(
+        refused(&new, &key(3, KeyUse::Session)),
+        ConfigError::KeyUse { wanted: KeyUse::Feed, .. }
+    ));
+    assert!(matches!(
+        refused(&new, &key(2, KeyUse::Feed)),
+        ConfigError::KeyUse { wanted: KeyUse::Session, .. }
+    ));
     assert!(matches!(
         refused(&NewFeed { session_keys: &[], ..new.clone() }, &feed_key()),
         ConfigError::NoKeys

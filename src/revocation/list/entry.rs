@@ -1,6 +1,5 @@
 //! What a revocation says.
 
-use core::fmt;
 use std::time::Duration;
 
 pub use crate::id::SubjectHash;
@@ -72,37 +71,5 @@ impl Entry {
     #[must_use]
     pub fn is_over(&self, now: UnixTime) -> bool {
         now > kept_until(self.ends())
-    }
-}
-
-/// Which kind of entry revoked a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RevokedBy {
-    /// The session itself.
-    Session,
-    /// Its subject's sessions up to a time.
-    Subject,
-    /// The key that signed its token.
-    Key,
-    /// Every session up to a time.
-    All,
-}
-
-impl RevokedBy {
-    /// The stable name: `session`, `subject`, `key` or `all`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Subject => "subject",
-            Self::Key => "key",
-            Self::All => "all",
-        }
-    }
-}
-
-impl fmt::Display for RevokedBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::error::Rejection;
+use crate::error::{Rejection, RevokedBy};
 use crate::event::{Event, EventKind, EventSink};
 use crate::id::Subject;
 use crate::issuer::store::{SessionCaps, SessionRecord, Store, StoreError};
@@ -52,7 +52,9 @@ impl<E: Into<LogInError>> From<E> for HopError {
             // The child of this ticket is there already, so it was used.
             LogInError::Store(StoreError::SessionExists) => Self::Refused(Rejection::Replayed),
             // The parent was ended after the ticket was looked at.
-            LogInError::Store(StoreError::ParentOver) => Self::Refused(Rejection::Revoked { by: "session" }),
+            LogInError::Store(StoreError::ParentOver) => {
+                Self::Refused(Rejection::Revoked { by: RevokedBy::Session })
+            }
             error => Self::Start(error),
         }
     }
@@ -108,7 +110,7 @@ impl<S: Store> SessionService<S> {
         let genuine =
             |row: &SessionRecord| row.row.carried == parent.all_claims().carried_for(row.audience.as_deref());
         let Some(record) = record.filter(genuine) else {
-            return Err(HopError::Refused(Rejection::Revoked { by: "session" }));
+            return Err(HopError::Refused(Rejection::Revoked { by: RevokedBy::Session }));
         };
         let (address, agent) = (record.address, record.user_agent);
         let mint = |key: &SigningKey, started| self.minter.child(key, &parent, &host.audience, started, now);

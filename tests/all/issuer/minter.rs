@@ -103,7 +103,10 @@ fn a_feed_key_signs_no_token() {
         bound_to: None,
     };
     let error = minter().start(&feed, &new, at(NOW)).unwrap_err();
-    assert!(matches!(error, ConfigError::KeyUse { found: "feed", wanted: "session", .. }), "{error}");
+    assert!(
+        matches!(error, ConfigError::KeyUse { found: KeyUse::Feed, wanted: KeyUse::Session, .. }),
+        "{error}"
+    );
 }
 
 #[test]

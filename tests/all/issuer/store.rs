@@ -94,7 +94,7 @@ fn event(kind: &str) -> AuditEvent {
 
 fn revoked_by(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Refused(Refusal::Revoked { by }) => by,
+        Outcome::Refused(Refusal::Revoked { by }) => by.as_str(),
         other => panic!("{other:?}"),
     }
 }

@@ -558,7 +558,7 @@ fn check_12_the_token_and_its_key() {
 fn a_bound_token_without_its_proof_is_refused_everywhere() {
     for world in both() {
         let proof = world.client.sign(&world.client.header().to_string(), &world.claims(20).to_string());
-        let missing = Rejection::ProofRequired { detail: "missing" };
+        let missing = Rejection::ProofRequired { detail: ProofError::Missing };
         let token = world.token.as_str();
         assert_eq!(world.verifier.verify::<()>(token, at(20)).unwrap_err(), missing);
         let many: Vec<Result<Session, _>> = world.verifier.verify_many(&[token], at(20));
@@ -573,7 +573,7 @@ fn a_bound_token_without_its_proof_is_refused_everywhere() {
             world.verifier.verify_bound::<()>(token, &request, &proofs, at(now))
         };
         assert_eq!(bound(&[], 20).unwrap_err(), missing);
-        assert_eq!(bound(&[b"x"], 20).unwrap_err(), Rejection::ProofRequired { detail: "not_jwt" });
+        assert_eq!(bound(&[b"x"], 20).unwrap_err(), Rejection::ProofRequired { detail: ProofError::NotJwt });
         assert_eq!(bound(&[proof.as_bytes()], 20).unwrap().subject(), "alice");
         assert_eq!(bound(&[proof.as_bytes()], 20).unwrap_err(), Rejection::Replayed);
         // The token is judged first.
@@ -607,7 +607,7 @@ fn a_bound_ticket_is_redeemed_with_a_proof() {
     };
     // The proof for the session's token is none for its ticket.
     let refused = redeem("1", world.token.as_str()).unwrap_err();
-    assert_eq!(refused, Rejection::ProofRequired { detail: "token_hash" });
+    assert_eq!(refused, Rejection::ProofRequired { detail: ProofError::TokenHash });
     assert!(redeem("2", ticket.as_str()).is_ok());
     assert_eq!(redeem("3", ticket.as_str()).unwrap_err(), Rejection::Replayed);
 }
@@ -841,10 +841,10 @@ fn clients_that_nobody_here_wrote_log_in_and_ask() {
         assert!(ask(&client.prove(&question)).is_ok(), "the next proof");
         let other = with(&question, "token", "another");
         let refused = ask(&client.prove(&other)).unwrap_err();
-        assert_eq!(refused, Rejection::ProofRequired { detail: "token_hash" });
+        assert_eq!(refused, Rejection::ProofRequired { detail: ProofError::TokenHash });
         // Another client's proof for this token.
         let mut thief = NodeClient::new(&peers, library, alg);
         let refused = ask(&thief.prove(&question)).unwrap_err();
-        assert_eq!(refused, Rejection::ProofRequired { detail: "wrong_key" });
+        assert_eq!(refused, Rejection::ProofRequired { detail: ProofError::WrongKey });
     }
 }

@@ -562,7 +562,7 @@ async fn a_stolen_session_key_is_revoked_and_replaced_while_the_edge_runs() {
     // Revoked at once, and still published: what it signed is refused.
     producer.book(|book| book.session_keys.push(session_key(3)));
     edge.reaches(producer.revoke([Entry::Key { kid, ends: UnixTime::MAX }])).await;
-    assert_eq!(verify(&stolen), Err(Rejection::Revoked { by: "key" }));
+    assert_eq!(verify(&stolen), Err(Rejection::Revoked { by: hallpass::RevokedBy::Key }));
     assert!(verify(&fresh).is_ok());
 
     // And gone.

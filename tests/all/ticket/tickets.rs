@@ -280,7 +280,7 @@ fn the_ticket_of_a_bound_session_needs_a_proof_too() {
     let token = world.log_in(10, Some([3; 32]));
     let redeemer = world.redeemer();
     let refused = redeemer.redeem::<()>(world.ticket(&token, 20), "/", at(21)).unwrap_err();
-    assert_eq!(refused, Rejection::ProofRequired { detail: "missing" });
+    assert_eq!(refused, Rejection::ProofRequired { detail: ProofError::Missing });
     assert_eq!(redeemer.nonces().stats(Purpose::Ticket).entries, 0);
 }
 

@@ -1,5 +1,6 @@
 //! Revocations: what is written, and what a session is met by.
 
+use crate::error::RevokedBy;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -277,7 +278,7 @@ pub(super) async fn find(
     id: SessionId,
     subject: SubjectHash,
     started: UnixTime,
-) -> Result<Option<&'static str>, StoreError> {
+) -> Result<Option<RevokedBy>, StoreError> {
     let kind: Option<i64> = sqlx::query_scalar(
         "SELECT min(kind) FROM revocations
          WHERE (kind = 0 AND target = ?1)
@@ -290,9 +291,9 @@ pub(super) async fn find(
     .fetch_one(tx.read())
     .await?;
     Ok(kind.map(|kind| match kind {
-        kind::SESSION => "session",
-        kind::SUBJECT => "subject",
-        _ => "all",
+        kind::SESSION => RevokedBy::Session,
+        kind::SUBJECT => RevokedBy::Subject,
+        _ => RevokedBy::All,
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Sessions and their ledger rows.
 
+use crate::error::RevokedBy;
 use std::time::Duration;
 
 use sqlx::Row as _;
@@ -201,7 +202,7 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
         row
     };
     if keys.contains(&request.presented.key_id) {
-        return Ok(Outcome::Refused(Refusal::Revoked { by: "key" }));
+        return Ok(Outcome::Refused(Refusal::Revoked { by: RevokedBy::Key }));
     }
     Ok(match request.judge(known, Backing::Store, &keys) {
         Verdict::Keep(row) => {
