@@ -14,6 +14,9 @@ pub use self::proof::ProofError;
 use crate::id::{IdError, KeyId, KeyUse, SubjectError};
 use crate::time::UnixTime;
 
+/// An error of any type: the cause of another.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Something in the set-up is wrong. The text says what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,12 +44,12 @@ pub enum ConfigError {
     #[error("{0}")]
     Key(String),
     /// A file that can't be read or written.
-    #[error("{path}: {why}", path = path.display())]
+    #[error("{path}: {source}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What is wrong and what to do.
-        why: String,
+        source: BoxError,
     },
     /// A directory or file that others can write to: whatever it holds may be
     /// theirs.
@@ -71,12 +74,12 @@ pub enum ConfigError {
         user: u32,
     },
     /// An address that can't be listened on.
-    #[error("can't listen on {address}: {why}; is something else running there?")]
+    #[error("can't listen on {address}: {source}; is something else running there?")]
     Listen {
         /// The address.
         address: std::net::SocketAddr,
         /// What the system says.
-        why: String,
+        source: std::io::Error,
     },
     /// A proxy that is neither an address nor a network.
     #[error("{0:?} is no address and no network; write it like \"10.0.0.7\" or \"10.0.0.0/8\"")]
@@ -91,7 +94,13 @@ pub enum ConfigError {
     },
     /// The server's socket failed.
     #[error("the server stopped: {0}")]
-    Serve(String),
+    Serve(#[source] BoxError),
+    /// The system's source of random numbers failed.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(#[source] BoxError),
+    /// No client for requests to others can be made.
+    #[error("no HTTP client: {0}")]
+    HttpClient(#[source] BoxError),
     /// A subject that can't be used.
     #[error(transparent)]
     Subject(#[from] SubjectError),
@@ -106,7 +115,7 @@ pub enum ConfigError {
     Builder(&'static str),
     /// The application's claims can't be encoded.
     #[error("the application's claims can't be encoded: {0}")]
-    Claims(String),
+    Claims(#[source] BoxError),
     /// The token would be longer than is allowed.
     #[error(
         "the token would have {characters} characters and {limit} are allowed; \

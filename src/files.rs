@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use crate::error::ConfigError;
+use crate::error::{BoxError, ConfigError};
 
 /// What may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(crate) enum Readers {
     Everybody,
 }
 
-pub(crate) fn error(path: &Path, why: impl std::fmt::Display) -> ConfigError {
-    ConfigError::File { path: path.to_owned(), why: why.to_string() }
+pub(crate) fn error(path: &Path, why: impl Into<BoxError>) -> ConfigError {
+    ConfigError::File { path: path.to_owned(), source: why.into() }
 }
 
 /// In a directory with this bit only a file's owner renames or removes it.

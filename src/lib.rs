@@ -81,7 +81,7 @@ mod wire;
 
 #[cfg(feature = "axum")]
 pub use crate::http::SessionLayer;
-pub use error::{ConfigError, Malformed, ProofError, Reason, Rejection, RevokedBy};
+pub use error::{BoxError, ConfigError, Malformed, ProofError, Reason, Rejection, RevokedBy};
 pub use id::{IdError, KeyId, SessionId, Subject, SubjectError, SubjectHash, TokenId};
 #[cfg(feature = "issuer")]
 pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, SigningKeys, TicketError};

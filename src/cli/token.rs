@@ -210,7 +210,7 @@ fn load_revocations(path: &Path, trust: Option<&Path>) -> Result<RevocationList,
 }
 
 fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, ConfigError> {
-    let fail = |why: io::Error| ConfigError::File { path: path.to_owned(), why: why.to_string() };
+    let fail = |why: io::Error| ConfigError::File { path: path.to_owned(), source: why.into() };
     let file = std::fs::File::open(path).map_err(fail)?;
     let mut bytes = Vec::new();
     // One byte more than is allowed, so that too long a file shows.

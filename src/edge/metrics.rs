@@ -50,7 +50,7 @@ pub(super) struct Cache {
 
 impl Metrics {
     pub(super) fn new() -> Result<Self, ConfigError> {
-        Self::registered().map_err(|why| ConfigError::Serve(why.to_string()))
+        Self::registered().map_err(|why| ConfigError::Serve(why.into()))
     }
 
     fn registered() -> prometheus::Result<Self> {

@@ -33,7 +33,7 @@ impl Minter {
     ) -> Result<IssuedToken, ConfigError> {
         let parent = ticket.all_claims();
         if parent.bound_to.is_some() {
-            return Err(ConfigError::Claims("a session bound to a key has no children".to_owned()));
+            return Err(ConfigError::Claims("a session bound to a key has no children".into()));
         }
         let latest = started.saturating_add(self.lifetimes().absolute_lifetime());
         let ends = parent.session.ends.min(latest);

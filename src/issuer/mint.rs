@@ -230,7 +230,7 @@ pub(super) fn sign(key: &SigningKey, typ: Typ, payload: &[u8]) -> Result<IssuedT
     }
     let header = Header::encode(key.algorithm(), key.id(), typ);
     let bytes = cose::encode(&header, payload, |message| key.sign(message));
-    let decoded = Claims::decode(payload, typ).map_err(|why| ConfigError::Claims(why.to_string()))?;
+    let decoded = Claims::decode(payload, typ).map_err(|why| ConfigError::Claims(why.into()))?;
     let session = Session::admitted(VerifiedToken::signed_here(key.id(), decoded));
     Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session })
 }
@@ -240,6 +240,6 @@ pub(super) fn random<const N: usize>() -> Result<[[u8; 16]; N], ConfigError> {
     let mut ids = [[0; 16]; N];
     rand::rngs::SysRng
         .try_fill_bytes(ids.as_flattened_mut())
-        .map_err(|error| ConfigError::Key(format!("the system gives no randomness: {error}")))?;
+        .map_err(|error| ConfigError::Randomness(error.into()))?;
     Ok(ids)
 }

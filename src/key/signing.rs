@@ -27,12 +27,12 @@ impl SigningKey {
     /// A new key from the operating system's randomness.
     ///
     /// # Errors
-    /// [`ConfigError::Key`] if the system has no randomness.
+    /// [`ConfigError::Randomness`] if the system has none.
     pub fn generate(usage: KeyUse, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let mut seed = Zeroizing::new([0; 32]);
         rand::rngs::SysRng
             .try_fill_bytes(&mut *seed)
-            .map_err(|error| ConfigError::Key(format!("the system gives no randomness: {error}")))?;
+            .map_err(|error| ConfigError::Randomness(error.into()))?;
         Self::from_seed(&seed, usage, algorithm)
     }
 

@@ -47,7 +47,7 @@ impl Outbound {
         if !roots.is_empty() {
             client = client.tls_certs_merge(roots);
         }
-        let client = client.build().map_err(|why| ConfigError::Serve(format!("no HTTP client: {why}")))?;
+        let client = client.build().map_err(|why| ConfigError::HttpClient(why.into()))?;
         Ok(Self { client, base })
     }
 

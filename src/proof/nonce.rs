@@ -33,12 +33,12 @@ impl ServerNonces {
     /// clients are asked for a new nonce, once each.
     ///
     /// # Errors
-    /// [`ConfigError::Key`] if the system has no randomness.
+    /// [`ConfigError::Randomness`] if the system has none.
     pub fn generate(edge: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let mut secret = Zeroizing::new([0; 32]);
         rand::rngs::SysRng
             .try_fill_bytes(&mut *secret)
-            .map_err(|error| ConfigError::Key(format!("the system gives no randomness: {error}")))?;
+            .map_err(|error| ConfigError::Randomness(error.into()))?;
         Ok(Self { secret, edge: edge.into() })
     }
 

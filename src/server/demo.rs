@@ -75,7 +75,7 @@ impl Demo {
         add_user(&data, &password).await?;
 
         let app_listener = Listener::bind(app, Transport::Plain)?;
-        let app_url = url(&app_listener).map_err(|why| ConfigError::Serve(why.to_string()))?;
+        let app_url = url(&app_listener).map_err(|why| ConfigError::Serve(why.into()))?;
         config
             .return_origins
             .push(app_url.parse().map_err(|_| ConfigError::Builder("the demo's own address is no origin"))?);
@@ -86,8 +86,7 @@ impl Demo {
         let options =
             Options { listen: issuer, data, keys, config, transport: Transport::Plain, admin_listen: None };
         let issuer = Issuer::open(options).await?;
-        let issuer_url =
-            url(&issuer.listener).map_err(|why| ConfigError::Serve(why.to_string()))? + &base_path;
+        let issuer_url = url(&issuer.listener).map_err(|why| ConfigError::Serve(why.into()))? + &base_path;
 
         // All that this edge has of the issuer is the public key of its feed,
         // which brings it the session keys and what was revoked.
@@ -138,11 +137,13 @@ async fn add_user(data: &std::path::Path, password: &str) -> Result<(), ConfigEr
     let store = SqliteStore::open(data).await?;
     let user = NewUser {
         name: Subject::new(USER)?,
-        password_hash: Password::new(password.to_owned()).hash().map_err(ConfigError::Serve)?,
+        password_hash: Password::new(password.to_owned())
+            .hash()
+            .map_err(|why| ConfigError::Serve(why.into()))?,
         role: Role::User,
         claims: Some(json!({ "roles": ["guest"] })),
     };
-    store.add_user(user, SystemClock.now()).await.map_err(|why| ConfigError::Serve(why.to_string()))?;
+    store.add_user(user, SystemClock.now()).await.map_err(|why| ConfigError::Serve(why.into()))?;
     store.close().await;
     Ok(())
 }
@@ -155,9 +156,7 @@ fn url(listener: &Listener) -> std::io::Result<String> {
 
 fn random_password() -> Result<String, ConfigError> {
     let mut bytes = [0; 6];
-    rand::rngs::SysRng
-        .try_fill_bytes(&mut bytes)
-        .map_err(|error| ConfigError::Key(format!("the system gives no randomness: {error}")))?;
+    rand::rngs::SysRng.try_fill_bytes(&mut bytes).map_err(|error| ConfigError::Randomness(error.into()))?;
     Ok(hex(&bytes))
 }
 

@@ -99,7 +99,7 @@ impl Issuer {
         let metrics = Metrics::new()?;
         let store = Arc::new(Timed::new(SqliteStore::open(&options.data).await?, metrics.clone()));
 
-        let unusable = |why: StoreError| ConfigError::Serve(why.to_string());
+        let unusable = |why: StoreError| ConfigError::Serve(why.into());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
         let encrypted = options.transport != Transport::Plain;
         let hosts =
@@ -116,7 +116,7 @@ impl Issuer {
             hosts: Arc::clone(&hosts),
             keyring: keyring.clone(),
             events: events.clone(),
-            passwords: PasswordChecker::new().map_err(ConfigError::Serve)?,
+            passwords: PasswordChecker::new().map_err(|why| ConfigError::Serve(why.into()))?,
             limits: Limits::open(table, &*store).await?,
             throttle: Throttle::default(),
             live_tickets: LiveTickets::new()?,

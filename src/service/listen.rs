@@ -67,7 +67,7 @@ impl Listener {
     /// if the address can't be had.
     pub fn bind(address: SocketAddr, transport: Transport) -> Result<Self, ConfigError> {
         transport.check(address.ip())?;
-        let fail = |why: std::io::Error| ConfigError::Listen { address, why: why.to_string() };
+        let fail = |why: std::io::Error| ConfigError::Listen { address, source: why };
         let socket = TcpListener::bind(address).map_err(fail)?;
         socket.set_nonblocking(true).map_err(fail)?;
         Ok(Self { socket, transport, limiter: ConnectionLimiter::default() })
@@ -91,7 +91,7 @@ impl Listener {
     /// # Errors
     /// [`ConfigError`] for certificates that can't be used, or if the socket fails.
     pub async fn serve(self, app: Router, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
-        let fail = |why: std::io::Error| ConfigError::Serve(why.to_string());
+        let fail = |why: std::io::Error| ConfigError::Serve(why.into());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         if let Transport::Tls { cert, key } = self.transport {
             let certificate = Certificate::open(cert, key).await?;

@@ -56,7 +56,7 @@ impl CachedToken {
     }
 }
 
-/// How a [`TokenCache`] is doing. The counts start with the cache.
+/// How a token cache is doing. The counts start with the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenCacheCounts {

@@ -22,7 +22,7 @@ pub(crate) fn item<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
 /// serde writes struct fields in their order and flattened maps with an
 /// indefinite length, so what it gave is put in order here.
 pub(crate) fn encode<C: Serialize + ?Sized>(claims: &C) -> Result<Option<Vec<u8>>, ConfigError> {
-    let value = Value::serialized(claims).map_err(|error| ConfigError::Claims(error.to_string()))?;
+    let value = Value::serialized(claims).map_err(|error| ConfigError::Claims(error.into()))?;
     if value.is_null() {
         return Ok(None);
     }
@@ -30,7 +30,7 @@ pub(crate) fn encode<C: Serialize + ?Sized>(claims: &C) -> Result<Option<Vec<u8>
     write(&mut writer, &value, MAX_DEPTH)?;
     let encoded = writer.into_vec();
     // Two keys that differ in Rust may be one in CBOR.
-    item(&mut Reader::new(&encoded)).map_err(|error| ConfigError::Claims(error.to_string()))?;
+    item(&mut Reader::new(&encoded)).map_err(|error| ConfigError::Claims(error.into()))?;
     Ok(Some(encoded))
 }
 
@@ -40,14 +40,14 @@ pub(crate) fn decode<C: DeserializeOwned>(encoded: &[u8]) -> Result<C, String> {
 }
 
 fn write(writer: &mut Writer, value: &Value, depth: usize) -> Result<(), ConfigError> {
-    let deeper = || depth.checked_sub(1).ok_or_else(|| ConfigError::Claims(Malformed::TooDeep.to_string()));
+    let deeper = || depth.checked_sub(1).ok_or_else(|| ConfigError::Claims(Malformed::TooDeep.into()));
     match value {
         Value::Integer(n) => {
             let n = i128::from(*n);
             match (u64::try_from(n), u64::try_from(-1 - n)) {
                 (Ok(n), _) => writer.uint(n),
                 (_, Ok(n)) => writer.nint(n),
-                _ => return Err(ConfigError::Claims("a number of more than 64 bits".to_owned())),
+                _ => return Err(ConfigError::Claims("a number of more than 64 bits".into())),
             };
         }
         Value::Bytes(bytes) => drop(writer.bytes(bytes)),
@@ -79,7 +79,7 @@ fn write(writer: &mut Writer, value: &Value, depth: usize) -> Result<(), ConfigE
                 writer.raw(&key).raw(&value);
             }
         }
-        _ => return Err(ConfigError::Claims("a value that CBOR does not have".to_owned())),
+        _ => return Err(ConfigError::Claims("a value that CBOR does not have".into())),
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ impl Webhook {
             // Signed for one receiver; a redirect leads to another.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|why| ConfigError::Serve(format!("no HTTP client: {why}")))?;
+            .map_err(|why| ConfigError::HttpClient(why.into()))?;
         let (send, receive) = mpsc::channel(QUEUE);
         let courier = Courier { queue: receive, client, url, secret, clock };
         Ok(Some((Self { queue: send, dropped: Arc::default() }, courier)))

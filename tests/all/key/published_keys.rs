@@ -71,7 +71,7 @@ fn they_are_a_key_directory_once_closed_to_others() {
         std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o644)).unwrap();
     }
     assert!(
-        matches!(KeyDir::open(copy.path()), Err(ConfigError::File { why, .. }) if why.contains("chmod 600"))
+        matches!(KeyDir::open(copy.path()), Err(ConfigError::File { source, .. }) if source.to_string().contains("chmod 600"))
     );
     for file in std::fs::read_dir(copy.path()).unwrap() {
         std::fs::set_permissions(file.unwrap().path(), std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -81,8 +81,7 @@ struct Hits([AtomicU64; LIMITS.len()]);
 impl Limits {
     /// The limits of this table, with the store's own secret for device cookies.
     pub(crate) async fn open(table: LimitsTable, store: &impl Store) -> Result<Self, ConfigError> {
-        let secret =
-            store.secret(Devices::PURPOSE).await.map_err(|why| ConfigError::Serve(why.to_string()))?;
+        let secret = store.secret(Devices::PURPOSE).await.map_err(|why| ConfigError::Serve(why.into()))?;
         let entries = table.entries as usize;
         Ok(Self {
             attempts: Rate::new(table.attempts_per_address, entries, DefaultClock::default()),

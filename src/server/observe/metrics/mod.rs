@@ -92,7 +92,7 @@ impl Metrics {
     /// Its own registry: nothing is global.
     pub(crate) fn new() -> Result<Self, ConfigError> {
         // Only names and labels that are wrong in this file fail.
-        Self::make().map_err(|why| ConfigError::Serve(format!("metrics: {why}")))
+        Self::make().map_err(|why| ConfigError::Serve(why.into()))
     }
 
     #[expect(clippy::too_many_lines, reason = "a list of what there is")]
