@@ -77,12 +77,12 @@ impl Verifier {
     pub fn verify<C>(&self, token: impl AsRef<[u8]>, now: UnixTime) -> Result<Session<C>, Rejection> {
         let text = token.as_ref();
         let keys = self.0.keys.load();
-        if let Some(known) = self.known(text, &keys, now) {
+        if let Some(known) = self.verify_cached(text, &keys, now) {
             return known;
         }
         let mut bytes = UnverifiedToken::room_for(text)?;
         let token = Unverified::decode(text, &mut bytes)?;
-        let key = token.key(&keys, now).inspect_err(|why| self.noticed(why))?;
+        let key = token.key(&keys, now).inspect_err(|why| self.report_unknown_key(why))?;
         self.admit_new(text, token.verify(key)?, key, now)
     }
 
@@ -102,12 +102,12 @@ impl Verifier {
                 .iter()
                 .map(|token| {
                     let text = token.as_ref();
-                    self.known(text, &keys, now).or_else(|| {
+                    self.verify_cached(text, &keys, now).or_else(|| {
                         let frame = UnverifiedToken::decode(text).and_then(|token| {
                             let key = token.borrowed().key(&keys, now)?;
                             Ok((token, key))
                         });
-                        let frame = frame.inspect_err(|why| self.noticed(why));
+                        let frame = frame.inspect_err(|why| self.report_unknown_key(why));
                         frame.map(|frame| frames.push(frame)).err().map(Err)
                     })
                 })
@@ -152,7 +152,12 @@ impl Verifier {
 
     /// The verdict on a token that the cache has. The signature is all that a
     /// hit proves: the policy is asked again.
-    fn known<C>(&self, text: &[u8], keys: &KeySet, now: UnixTime) -> Option<Result<Session<C>, Rejection>> {
+    fn verify_cached<C>(
+        &self,
+        text: &[u8],
+        keys: &KeySet,
+        now: UnixTime,
+    ) -> Option<Result<Session<C>, Rejection>> {
         let cache = self.0.cache.as_ref()?;
         let cached = cache.get(text, keys, now)?;
         let verdict = self.admissible(cached.token(), now).inspect_err(|why| match why {
@@ -186,7 +191,7 @@ impl Verifier {
     }
 
     /// A key that is unknown here may just be new.
-    fn noticed(&self, why: &Rejection) {
+    fn report_unknown_key(&self, why: &Rejection) {
         if matches!(why, Rejection::UnknownKey { .. }) {
             self.0.keys.report_unknown();
         }
@@ -295,7 +300,7 @@ impl Verifier {
 
     /// The signature alone, of a token or a ticket.
     pub(crate) fn signed(&self, token: &UnverifiedToken, now: UnixTime) -> Result<VerifiedToken, Rejection> {
-        token.verify(&self.0.keys.load(), now).inspect_err(|why| self.noticed(why))
+        token.verify(&self.0.keys.load(), now).inspect_err(|why| self.report_unknown_key(why))
     }
 
     pub(crate) fn policy(&self) -> &Policy {

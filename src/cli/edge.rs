@@ -14,7 +14,7 @@ use crate::edge::EdgeService;
 use crate::edge::config::{Options, base_path};
 use crate::http::{Origin, SessionCookie};
 use crate::revocation::sync::EdgeName;
-use crate::service::listen::{Transport, stop_on_signal};
+use crate::service::listen::{TlsMode, stop_on_signal};
 
 /// What the issuer knows edges by.
 const EDGE_TOKEN: &str = "HALLPASS_EDGE_TOKEN";
@@ -53,8 +53,8 @@ pub(super) struct EdgeArgs {
     /// [default: this machine's loopback addresses]
     #[arg(long, value_name = "NET")]
     trusted_proxy: Vec<String>,
-    /// The protected host's own origin, if the login service is on another host: log-in is
-    /// then by a hop there and back
+    /// The protected host's own origin, if the login service is on another host: needed for
+    /// cross-host log-in
     #[arg(long, value_name = "ORIGIN", requires = "audience")]
     public_origin: Option<Origin>,
     /// Another origin that log-in may lead back to; may be given several times
@@ -89,11 +89,11 @@ impl EdgeArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         log_to_stderr();
         let transport = match (self.tls_cert, self.tls_key) {
-            (Some(cert), Some(key)) => Transport::Tls { cert, key },
-            _ if self.behind_tls_proxy => Transport::BehindTlsProxy,
-            _ => Transport::Plain,
+            (Some(cert), Some(key)) => TlsMode::Tls { cert, key },
+            _ if self.behind_tls_proxy => TlsMode::BehindTlsProxy,
+            _ => TlsMode::Plain,
         };
-        let scheme = if matches!(transport, Transport::Tls { .. }) { "https" } else { "http" };
+        let scheme = if matches!(transport, TlsMode::Tls { .. }) { "https" } else { "http" };
         let options = Options {
             listen: self.listen,
             issuer: self.issuer,

@@ -25,7 +25,7 @@ const AHEAD: usize = 16;
 /// One line of output: a verdict with the session or the facts.
 #[derive(Serialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
-enum Verdict<'a> {
+enum LineVerdict<'a> {
     Accepted {
         session: &'a Session,
     },
@@ -46,8 +46,8 @@ fn answer(tokens: &[Vec<u8>], verifier: &Verifier, at: Option<UnixTime>) -> Answ
     let mut answer = Answer { text: Vec::with_capacity(tokens.len() * 512), all_accepted: true };
     for result in verifier.verify_many(tokens, now) {
         let verdict = match &result {
-            Ok(session) => Verdict::Accepted { session },
-            Err(rejection) => Verdict::Refused { rejection },
+            Ok(session) => LineVerdict::Accepted { session },
+            Err(rejection) => LineVerdict::Refused { rejection },
         };
         answer.all_accepted &= result.is_ok();
         // A Vec takes every byte, and a verdict is always JSON.

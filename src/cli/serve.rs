@@ -12,8 +12,8 @@ pub(super) use super::log::to_stderr as log_to_stderr;
 use super::{Failure, print_json, runtime};
 use crate::server::config::Config;
 use crate::server::demo::Demo;
-use crate::server::{Issuer, Options};
-use crate::service::listen::{Transport, stop_on_signal};
+use crate::server::{IssuerService, Options};
+use crate::service::listen::{TlsMode, stop_on_signal};
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
@@ -60,11 +60,11 @@ impl ServeArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         log_to_stderr();
         let transport = match (self.tls_cert, self.tls_key) {
-            (Some(cert), Some(key)) => Transport::Tls { cert, key },
-            _ if self.behind_tls_proxy => Transport::BehindTlsProxy,
-            _ => Transport::Plain,
+            (Some(cert), Some(key)) => TlsMode::Tls { cert, key },
+            _ if self.behind_tls_proxy => TlsMode::BehindTlsProxy,
+            _ => TlsMode::Plain,
         };
-        let scheme = if matches!(transport, Transport::Tls { .. }) { "https" } else { "http" };
+        let scheme = if matches!(transport, TlsMode::Tls { .. }) { "https" } else { "http" };
         let config = read_config(self.config)?;
         let base_path = config.base_path.clone();
         let options = Options {
@@ -76,7 +76,7 @@ impl ServeArgs {
             admin_listen: self.admin_listen,
         };
         runtime()?.block_on(async {
-            let issuer = Issuer::open(options).await?;
+            let issuer = IssuerService::open(options).await?;
             let address = issuer.address()?;
             let handle = Handle::new();
             tokio::spawn(stop_on_signal(handle.clone()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::ConfigError;
 use crate::http::{Origin, SessionCookie, TrustedProxies};
 use crate::revocation::sync::EdgeName;
-use crate::service::listen::Transport;
+use crate::service::listen::TlsMode;
 use crate::service::return_target::is_base_path;
 
 /// What `edge` is told.
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) token_cache: Option<usize>,
     /// What the issuer knows this edge by, and the secret for saying so.
     pub(crate) report_as: Option<(EdgeName, String)>,
-    pub(crate) transport: Transport,
+    pub(crate) transport: TlsMode,
 }
 
 /// Who is believed unless `--trusted-proxy` says so: this machine.

@@ -37,12 +37,12 @@ enum Demand {
 }
 
 /// A request that is not let through, or only as nobody's.
-struct Refusal {
+struct RefusedRequest {
     verdict: Verdict,
     original: Option<Original>,
 }
 
-impl From<Verdict> for Refusal {
+impl From<Verdict> for RefusedRequest {
     fn from(verdict: Verdict) -> Self {
         Self { verdict, original: None }
     }
@@ -118,10 +118,14 @@ fn original(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) -> Re
     })
 }
 
-async fn judge(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) -> Result<Passed, Refusal> {
+async fn judge(
+    edge: &Edge,
+    peer: SocketAddr,
+    request: &http::request::Parts,
+) -> Result<Passed, RefusedRequest> {
     let original = original(edge, peer, request)?;
     let headers = &request.headers;
-    let refused = |verdict, original| Refusal { verdict, original: Some(original) };
+    let refused = |verdict, original| RefusedRequest { verdict, original: Some(original) };
     let credential = match Credential::find(headers, edge.cookie.name()) {
         Ok(Some(credential)) => credential,
         Ok(None) => return Err(refused(Verdict::NoToken, original)),
@@ -157,7 +161,7 @@ fn pass(edge: &Edge, passed: &Passed) -> Response {
     response
 }
 
-fn refuse(edge: &Edge, refusal: &Refusal, headers: &HeaderMap) -> Response {
+fn refuse(edge: &Edge, refusal: &RefusedRequest, headers: &HeaderMap) -> Response {
     match refusal.verdict {
         Verdict::CrossSite => return Problem::cross_site().into_response(),
         Verdict::UntrustedProxy | Verdict::UnclearRequest => {

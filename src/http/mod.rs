@@ -23,7 +23,7 @@ pub use client_address::TrustedProxies;
 pub use cookie::{SESSION_COOKIE, SessionCookie};
 pub use credential::{Credential, CredentialError};
 pub use extract::NoSession;
-pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionService};
+pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionMiddleware};
 pub use origin::{Origin, OriginError};
 #[cfg(feature = "proof")]
 pub use proof::RequestProofs;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{ConfigError, Rejection};
 use crate::id::{KeyId, SessionId};
-use crate::issuer::ledger::{Ledger, Outcome, Refusal, RenewalRequest};
+use crate::issuer::ledger::{Ledger, Outcome, RenewalRefusal, RenewalRequest};
 use crate::issuer::mint::{IssuedToken, Minter};
 use crate::key::{KeySet, KeyUse, SigningKey};
 use crate::policy::Lifetimes;
@@ -130,7 +130,7 @@ pub fn answer<E>(
                 .map(|token| Renewal { renewed: true, token })
                 .map_err(RenewError::Mint)
         }
-        Outcome::Refused(Refusal::Reuse) => Err(RenewError::Reuse { id: request.session_id }),
+        Outcome::Refused(RenewalRefusal::Reuse) => Err(RenewError::Reuse { id: request.session_id }),
         Outcome::Refused(refusal) => Err(refusal.rejection(&request.presented, request.now).into()),
     }
 }

@@ -9,9 +9,9 @@ use crate::key::KeySet;
 
 /// A key set that can be replaced while edges read it. Clones share it.
 #[derive(Clone)]
-pub struct LiveKeys(Arc<Shared>);
+pub struct LiveKeys(Arc<KeysInUse>);
 
-struct Shared {
+struct KeysInUse {
     current: ArcSwap<KeySet>,
     on_unknown: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -56,7 +56,7 @@ impl LiveKeys {
 
 impl From<KeySet> for LiveKeys {
     fn from(keys: KeySet) -> Self {
-        Self(Arc::new(Shared { current: ArcSwap::from_pointee(keys), on_unknown: OnceLock::new() }))
+        Self(Arc::new(KeysInUse { current: ArcSwap::from_pointee(keys), on_unknown: OnceLock::new() }))
     }
 }
 

@@ -68,20 +68,20 @@ impl Memory {
     }
 
     /// The place of one token.
-    pub(super) fn of(&self, id: TokenId) -> Place<'_> {
+    pub(super) fn of(&self, id: TokenId) -> LockedEntry<'_> {
         let [first, ..] = id.as_bytes();
         let shard = &self.shards[usize::from(*first) % SHARDS];
-        Place { id, shard: shard.lock().unwrap_or_else(PoisonError::into_inner) }
+        LockedEntry { id, shard: shard.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 }
 
 /// One token's place, locked.
-pub(super) struct Place<'a> {
+pub(super) struct LockedEntry<'a> {
     id: TokenId,
     shard: MutexGuard<'a, LruCache<TokenId, Known>>,
 }
 
-impl Place<'_> {
+impl LockedEntry<'_> {
     pub(super) fn get(&mut self, token: &str, due: bool, now: UnixTime) -> Option<Begun> {
         self.shard.get(&self.id)?.begun(token, due, now)
     }

@@ -70,9 +70,9 @@ impl Default for NonceSettings {
 /// The nonces that were used and could still be presented again. Clones share
 /// one cache.
 #[derive(Clone)]
-pub struct NonceCache(Arc<Shared>);
+pub struct NonceCache(Arc<Spaces>);
 
-struct Shared {
+struct Spaces {
     started: UnixTime,
     /// The largest time ever told, in seconds.
     latest: AtomicU64,
@@ -112,7 +112,7 @@ impl NonceCache {
 
     fn sized(tickets: usize, proofs: usize, started: UnixTime) -> Self {
         let share = u32::try_from(proofs / Self::PROOFS_SHARE).unwrap_or(u32::MAX).max(1);
-        Self(Arc::new(Shared {
+        Self(Arc::new(Spaces {
             started,
             latest: AtomicU64::new(started.as_secs()),
             tickets: Space::new(tickets, Quota(Self::TICKETS_PER_SESSION)),
@@ -163,7 +163,7 @@ impl NonceCache {
     }
 }
 
-impl Shared {
+impl Spaces {
     const fn space(&self, purpose: Purpose) -> &Space {
         match purpose {
             Purpose::Ticket => &self.tickets,

@@ -15,13 +15,13 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::replay::SingleUse;
 
 /// A place in a vector, or [`NOWHERE`].
-type Place = u32;
-const NOWHERE: Place = Place::MAX;
+type Index = u32;
+const NOWHERE: Index = Index::MAX;
 
 /// The cache has no room left.
 pub(super) struct Full;
 
-pub(super) enum Verdict {
+pub(super) enum Insertion {
     Inserted,
     /// It was there already.
     There,
@@ -33,11 +33,11 @@ pub(super) enum Verdict {
 #[derive(Default)]
 pub(super) struct Shard {
     entries: Slots<Entry>,
-    by_nonce: HashTable<Place>,
+    by_nonce: HashTable<Index>,
     holders: Slots<Holder>,
-    by_session: HashTable<Place>,
+    by_session: HashTable<Index>,
     /// The first of the entries that are over from a second on.
-    over_at: BTreeMap<u64, Place>,
+    over_at: BTreeMap<u64, Index>,
     /// No entry is over before this second.
     first_over: u64,
 }
@@ -45,9 +45,9 @@ pub(super) struct Shard {
 #[derive(Clone, Copy)]
 struct Entry {
     nonce: [u8; 16],
-    holder: Place,
+    holder: Index,
     /// The next entry that is over at the same second, or the next free place.
-    next: Place,
+    next: Index,
 }
 
 #[derive(Clone, Copy)]
@@ -67,32 +67,32 @@ impl Shard {
         quota: u32,
         hasher: &DefaultHashBuilder,
         reserve: impl FnOnce() -> Result<(), Full>,
-    ) -> Verdict {
+    ) -> Insertion {
         let session = used.session.as_bytes();
         let (entries, holders) = (&self.entries.all, &self.holders.all);
         let holder =
             self.by_session.find(session_hash, |&at| holders[at as usize].session == *session).copied();
         let nonce_hash = hasher.hash_one(used.nonce);
         if let Some(holder) = holder {
-            let same = |&at: &Place| {
+            let same = |&at: &Index| {
                 let entry = &entries[at as usize];
                 entry.nonce == used.nonce && entry.holder == holder
             };
             if self.by_nonce.find(nonce_hash, same).is_some() {
-                return Verdict::There;
+                return Insertion::There;
             }
             if holders[holder as usize].live >= quota {
-                return Verdict::OverQuota;
+                return Insertion::OverQuota;
             }
         }
         if reserve().is_err() {
-            return Verdict::Full;
+            return Insertion::Full;
         }
 
         let holder = holder.unwrap_or_else(|| {
             let place = self.holders.put(Holder { session: *session, live: 0 });
             let holders = &self.holders.all;
-            let rehash = |&at: &Place| hasher.hash_one(holders[at as usize].session);
+            let rehash = |&at: &Index| hasher.hash_one(holders[at as usize].session);
             self.by_session.insert_unique(session_hash, place, rehash);
             place
         });
@@ -103,9 +103,9 @@ impl Shard {
         *first = place;
         self.first_over = self.first_over.min(until);
         let entries = &self.entries.all;
-        let rehash = |&at: &Place| hasher.hash_one(entries[at as usize].nonce);
+        let rehash = |&at: &Index| hasher.hash_one(entries[at as usize].nonce);
         self.by_nonce.insert_unique(nonce_hash, place, rehash);
-        Verdict::Inserted
+        Insertion::Inserted
     }
 
     /// Drops what is over at `latest`; says how many that were.
@@ -132,7 +132,7 @@ impl Shard {
     }
 
     /// One entry less of this holder, which is forgotten with its last.
-    fn release(&mut self, place: Place, hasher: &DefaultHashBuilder) {
+    fn release(&mut self, place: Index, hasher: &DefaultHashBuilder) {
         let holder = &mut self.holders.all[place as usize];
         holder.live -= 1;
         if holder.live == 0 {
@@ -148,22 +148,22 @@ impl Shard {
 /// A vector with free places in it, which are a list.
 struct Slots<T> {
     all: Vec<T>,
-    first_free: Place,
+    first_free: Index,
 }
 
 /// What keeps the next free place while it is free itself.
 trait Slot {
-    fn link(&mut self) -> &mut Place;
+    fn link(&mut self) -> &mut Index;
 }
 
 impl Slot for Entry {
-    fn link(&mut self) -> &mut Place {
+    fn link(&mut self) -> &mut Index {
         &mut self.next
     }
 }
 
 impl Slot for Holder {
-    fn link(&mut self) -> &mut Place {
+    fn link(&mut self) -> &mut Index {
         &mut self.live
     }
 }
@@ -175,7 +175,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T: Slot> Slots<T> {
-    fn put(&mut self, value: T) -> Place {
+    fn put(&mut self, value: T) -> Index {
         if self.first_free != NOWHERE {
             let place = self.first_free;
             let slot = &mut self.all[place as usize];
@@ -189,10 +189,10 @@ impl<T: Slot> Slots<T> {
         }
         self.all.push(value);
         // Capacities are at most 2^24.
-        Place::try_from(self.all.len() - 1).unwrap_or(NOWHERE)
+        Index::try_from(self.all.len() - 1).unwrap_or(NOWHERE)
     }
 
-    fn free(&mut self, place: Place) {
+    fn free(&mut self, place: Index) {
         *self.all[place as usize].link() = self.first_free;
         self.first_free = place;
     }

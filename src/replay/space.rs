@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::DefaultHashBuilder;
 
 use crate::error::Rejection;
-use crate::replay::shard::{Full, Shard, Verdict};
+use crate::replay::shard::{Full, Insertion, Shard};
 use crate::replay::{NonceStats, SingleUse};
 
 /// Enough that two cores rarely meet, few enough that a sweep is short.
@@ -102,10 +102,10 @@ impl Space {
                 .map_err(|_| Full)
         };
         match shard.insert(used, holder, self.quota.0, &self.hasher, reserve) {
-            Verdict::Inserted => Ok(()),
-            Verdict::There => Err(Refused::Replayed),
-            Verdict::OverQuota => Err(Refused::OverQuota),
-            Verdict::Full => Err(Refused::Full),
+            Insertion::Inserted => Ok(()),
+            Insertion::There => Err(Refused::Replayed),
+            Insertion::OverQuota => Err(Refused::OverQuota),
+            Insertion::Full => Err(Refused::Full),
         }
     }
 

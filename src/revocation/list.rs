@@ -75,9 +75,9 @@ pub enum OutOfOrder {
 /// ([`as_of`](Self::as_of) is `None`): whether that means "refuse all" is for
 /// the policy to say.
 #[derive(Clone)]
-pub struct RevocationList(Arc<Shared>);
+pub struct RevocationList(Arc<Lists>);
 
-struct Shared {
+struct Lists {
     current: ArcSwap<State>,
     /// Held by the one who writes. In it are the lists that were replaced
     /// while somebody read them.
@@ -97,7 +97,7 @@ impl RevocationList {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Lists {
             current: ArcSwap::from_pointee(State::new()),
             writer: Mutex::default(),
             subscribers: Mutex::default(),

@@ -334,7 +334,7 @@ impl FeedClientBuilder {
             delivery: self.delivery,
             backoff: Backoff::new(self.back_off.0, self.back_off.1),
             clock: self.clock,
-            handle: FeedHandle(Arc::new(Shared {
+            handle: FeedHandle(Arc::new(FeedTask {
                 reports: self.reporter.is_some(),
                 list: self.list,
                 keys: self.keys,
@@ -355,9 +355,9 @@ impl fmt::Debug for FeedClientBuilder {
 
 /// A running [`FeedClient`]. Clones are of the same one.
 #[derive(Clone)]
-pub struct FeedHandle(Arc<Shared>);
+pub struct FeedHandle(Arc<FeedTask>);
 
-struct Shared {
+struct FeedTask {
     /// Whether somebody takes what waits.
     reports: bool,
     list: RevocationList,

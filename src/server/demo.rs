@@ -26,8 +26,8 @@ use crate::revocation::FeedKeys;
 use crate::revocation::sync::FeedClient;
 use crate::server::config::Config;
 use crate::server::login::password::Password;
-use crate::server::{Issuer, Options};
-use crate::service::listen::{Listener, Transport};
+use crate::server::{IssuerService, Options};
+use crate::service::listen::{Listener, TlsMode};
 use crate::service::style::style_sheet;
 use crate::session::Session;
 use crate::time::{Clock, SystemClock};
@@ -47,7 +47,7 @@ pub(crate) struct Demo {
     pub(crate) user: &'static str,
     /// The demo user's password, new at each start.
     pub(crate) password: String,
-    issuer: Issuer,
+    issuer: IssuerService,
     app_listener: Listener,
     app: Router,
     /// Keeps the edge current.
@@ -74,7 +74,7 @@ impl Demo {
         let password = random_password()?;
         add_user(&data, &password).await?;
 
-        let app_listener = Listener::bind(app, Transport::Plain)?;
+        let app_listener = Listener::bind(app, TlsMode::Plain)?;
         let app_url = url(&app_listener).map_err(|why| ConfigError::Serve(why.into()))?;
         config
             .return_origins
@@ -84,8 +84,8 @@ impl Demo {
         let lifetimes = config.lifetimes()?;
         let (renew_after, remember) = (lifetimes.renew_after(), lifetimes.renewal_grace());
         let options =
-            Options { listen: issuer, data, keys, config, transport: Transport::Plain, admin_listen: None };
-        let issuer = Issuer::open(options).await?;
+            Options { listen: issuer, data, keys, config, transport: TlsMode::Plain, admin_listen: None };
+        let issuer = IssuerService::open(options).await?;
         let issuer_url = url(&issuer.listener).map_err(|why| ConfigError::Serve(why.into()))? + &base_path;
 
         // All that this edge has of the issuer is the public key of its feed,

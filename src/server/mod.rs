@@ -36,13 +36,13 @@ use crate::server::login::SessionService;
 use crate::server::login::limits::Limits;
 use crate::server::login::password::PasswordChecker;
 use crate::server::login::throttle::Throttle;
-use crate::server::observe::activity::Live;
+use crate::server::observe::activity::RecentActivity;
 use crate::server::observe::events::Events;
 use crate::server::observe::metrics::{Metrics, Timed};
 use crate::server::operators::Operators;
 use crate::server::state::{App, Engine, Settings};
 use crate::service::connections::ConnectionLimiter;
-use crate::service::listen::{Listener, Transport};
+use crate::service::listen::{Listener, TlsMode};
 use crate::time::{Clock, SystemClock};
 
 /// What `serve` is told.
@@ -51,19 +51,19 @@ pub(crate) struct Options {
     pub(crate) data: PathBuf,
     pub(crate) keys: PathBuf,
     pub(crate) config: Config,
-    pub(crate) transport: Transport,
+    pub(crate) transport: TlsMode,
     pub(crate) admin_listen: Option<SocketAddr>,
 }
 
 /// A login service that is set up, and not serving yet.
-pub(crate) struct Issuer {
+pub(crate) struct IssuerService {
     app: Arc<App>,
     listener: Listener,
     admin: Option<Listener>,
     tasks: tokio::task::JoinSet<()>,
 }
 
-impl Issuer {
+impl IssuerService {
     /// Opens everything that can be wrong before anybody is served.
     pub(crate) async fn open(options: Options) -> Result<Self, ConfigError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -71,18 +71,18 @@ impl Issuer {
         let listener = Listener::bind(options.listen, options.transport.clone())?;
         // Operators come through a tunnel or from the machine itself.
         let admin =
-            options.admin_listen.map(|address| Listener::bind(address, Transport::Plain)).transpose()?;
+            options.admin_listen.map(|address| Listener::bind(address, TlsMode::Plain)).transpose()?;
         let keyring = Keyring::open(options.keys, clock.now())?;
         let minter = options.config.minter()?;
-        let settings = Settings::new(&options.config, options.transport != Transport::Plain)?;
-        if options.transport == Transport::BehindTlsProxy && options.config.trusted_proxies.is_empty() {
+        let settings = Settings::new(&options.config, options.transport != TlsMode::Plain)?;
+        if options.transport == TlsMode::BehindTlsProxy && options.config.trusted_proxies.is_empty() {
             tracing::warn!(
                 "no trusted_proxies: all clients count as one, the proxy, and share its limits; \
                  name the proxy's address in the configuration"
             );
         }
         if options.config.public_origin.is_none()
-            && (options.transport != Transport::Plain
+            && (options.transport != TlsMode::Plain
                 || !options.listen.ip().is_loopback()
                 || !options.config.trusted_proxies.is_empty())
         {
@@ -101,13 +101,13 @@ impl Issuer {
 
         let unusable = |why: StoreError| ConfigError::Serve(why.into());
         let revocations = Follower::start(Arc::clone(&store), clock.now()).await.map_err(unusable)?;
-        let encrypted = options.transport != Transport::Plain;
+        let encrypted = options.transport != TlsMode::Plain;
         let hosts =
             Hosts::new(&options.config, keyring.session_keys(), revocations.list(), encrypted, clock.now())?;
         let hosts = Arc::new(hosts);
         let (watch, watcher) = Watch::new(options.config.anomalies.rules()?, Arc::clone(&clock));
         let actions = options.config.anomalies.actions()?;
-        let events = Events { metrics: metrics.clone(), live: Live::default(), watch };
+        let events = Events { metrics: metrics.clone(), activity: RecentActivity::default(), watch };
         let (webhook, courier) = Webhook::open(&options.config.webhook, Arc::clone(&clock))?.unzip();
         let service = Arc::new(SessionService {
             store: Arc::clone(&store),
@@ -126,7 +126,7 @@ impl Issuer {
         let responder = Responder {
             service: Arc::clone(&service),
             actions,
-            live: events.live.clone(),
+            activity: events.activity.clone(),
             webhook: webhook.clone(),
             clock: Arc::clone(&clock),
         };

@@ -21,7 +21,7 @@ use crate::server::observe::events::Events;
 use crate::server::observe::metrics::Timed;
 use crate::server::operators::Operators;
 use crate::server::operators::credential::SharedCredential;
-use crate::service::places::Places;
+use crate::service::permits::Permits;
 use crate::service::return_target::ReturnTargets;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
@@ -42,7 +42,7 @@ pub(crate) struct App {
     pub(crate) edge_anomalies: EdgeAnomalies,
     pub(crate) edges: Edges,
     /// For requests that wait.
-    pub(crate) waiting: Places,
+    pub(crate) waiting: Permits,
     /// How long a stream of events lasts at least; a tenth more at most.
     pub(crate) stream_life: Duration,
     pub(crate) clock: Arc<dyn Clock>,

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::http::TrustedProxies;
-use crate::service::places::{Full, Place, Places};
+use crate::service::permits::{Full, Permit, Permits};
 
 /// Largest head of a request, in bytes.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -66,7 +66,7 @@ impl Default for ConnectionLimits {
 /// Lets connections in, and counts them out. Clones share the count.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionLimiter {
-    places: Places,
+    permits: Permits,
     /// Many clients come from these.
     proxies: TrustedProxies,
     stalled_after: Duration,
@@ -84,18 +84,18 @@ impl ConnectionLimiter {
                 "the process may open too few files for limits.connections; raise it (ulimit -n, LimitNOFILE)"
             );
         }
-        Self { places: Places::new(most.min(possible), per_address), proxies, stalled_after }
+        Self { permits: Permits::new(most.min(possible), per_address), proxies, stalled_after }
     }
 
-    /// Places for requests that wait: at most `all`, and at most three quarters
+    /// Permits for requests that wait: at most `all`, and at most three quarters
     /// of the connections, so that the rest is left for requests that end.
-    pub(crate) fn waiting(&self, all: u32, per_address: u32) -> Places {
-        Places::new(all.min(self.places.most() / 4 * 3), per_address)
+    pub(crate) fn waiting(&self, all: u32, per_address: u32) -> Permits {
+        Permits::new(all.min(self.permits.most() / 4 * 3), per_address)
     }
 
-    /// A place for a connection from here, until it is dropped.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Result<Place, Full> {
-        self.places.enter((!self.proxies.contains(peer)).then_some(peer))
+    /// A permit for a connection from here, until it is dropped.
+    pub(crate) fn enter(&self, peer: IpAddr) -> Result<Permit, Full> {
+        self.permits.enter((!self.proxies.contains(peer)).then_some(peer))
     }
 }
 
@@ -120,7 +120,7 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let admitted = stream.peer_addr().and_then(|peer| {
-            let place = self.enter(peer.ip()).map_err(io::Error::other)?;
+            let permit = self.enter(peer.ip()).map_err(io::Error::other)?;
             Ok((
                 Admitted {
                     stream,
@@ -128,7 +128,7 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
                     stalled: None,
                     answered: Instant::now(),
                     silent: Box::pin(sleep(self.stalled_after * SILENT)),
-                    _place: place,
+                    _permit: permit,
                 },
                 service,
             ))
@@ -138,7 +138,7 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
     }
 }
 
-/// A connection that has its place.
+/// A connection that has its permit.
 pub(crate) struct Admitted {
     stream: TcpStream,
     stalled_after: Duration,
@@ -148,7 +148,7 @@ pub(crate) struct Admitted {
     answered: Instant,
     /// Looks whether that was long ago.
     silent: Pin<Box<Sleep>>,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Admitted {
@@ -239,13 +239,13 @@ mod tests {
         held.push(limiter.enter(ip("2001:db8:0:1::9")).unwrap());
         // A trusted proxy brings many.
         held.extend((0..9).map(|_| limiter.enter(ip("10.0.0.1")).unwrap()));
-        assert_eq!(limiter.places.stats(), (16, 3));
+        assert_eq!(limiter.permits.stats(), (16, 3));
         assert!(limiter.enter(ip("10.0.0.1")).is_err() && limiter.enter(ip("192.0.2.9")).is_err());
         held.remove(0);
         held.push(limiter.enter(ip("192.0.2.1")).unwrap());
         drop(held);
-        assert_eq!(limiter.places.stats(), (0, 0));
-        assert!(limiter.places.room() < 64);
+        assert_eq!(limiter.permits.stats(), (0, 0));
+        assert!(limiter.permits.room() < 64);
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
                 ConnectionLimits { all: u32::MAX, per_address: 1, ..Default::default() },
                 TrustedProxies::none()
             )
-            .places
+            .permits
             .most(),
             files - OTHER_FILES
         );
@@ -278,7 +278,7 @@ mod tests {
                     })
                 })
                 .collect();
-            // Kept until all have tried: a place that is given back is free.
+            // Kept until all have tried: a permit that is given back is free.
             threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect::<Vec<_>>()
         });
         assert_eq!(entered.len(), 10);

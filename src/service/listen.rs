@@ -22,7 +22,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Who ends TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum TlsMode {
     /// Nobody; for loopback only.
     Plain,
     /// A proxy in front, which the operator vouches for.
@@ -36,7 +36,7 @@ pub enum Transport {
     },
 }
 
-impl Transport {
+impl TlsMode {
     /// # Errors
     /// [`ConfigError::Builder`] for plain HTTP on an address that others reach:
     /// cookies and passwords would travel in the clear.
@@ -55,7 +55,7 @@ impl Transport {
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    transport: Transport,
+    transport: TlsMode,
     limiter: ConnectionLimiter,
 }
 
@@ -63,9 +63,9 @@ impl Listener {
     /// Binds; port 0 takes a free one.
     ///
     /// # Errors
-    /// [`ConfigError::Builder`] as [`Transport::check`], [`ConfigError::File`]
+    /// [`ConfigError::Builder`] as [`TlsMode::check`], [`ConfigError::File`]
     /// if the address can't be had.
-    pub fn bind(address: SocketAddr, transport: Transport) -> Result<Self, ConfigError> {
+    pub fn bind(address: SocketAddr, transport: TlsMode) -> Result<Self, ConfigError> {
         transport.check(address.ip())?;
         let fail = |why: std::io::Error| ConfigError::Listen { address, source: why };
         let socket = TcpListener::bind(address).map_err(fail)?;
@@ -93,7 +93,7 @@ impl Listener {
     pub async fn serve(self, app: Router, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let fail = |why: std::io::Error| ConfigError::Serve(why.into());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
-        if let Transport::Tls { cert, key } = self.transport {
+        if let TlsMode::Tls { cert, key } = self.transport {
             let certificate = Certificate::open(cert, key).await?;
             let mut server = axum_server::from_tcp_rustls(self.socket, certificate.config())
                 .map_err(fail)?

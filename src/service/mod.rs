@@ -6,7 +6,7 @@ pub(crate) mod certificate;
 pub(crate) mod connections;
 pub(crate) mod listen;
 pub(crate) mod panics;
-pub(crate) mod places;
+pub(crate) mod permits;
 pub(crate) mod return_target;
 pub(crate) mod style;
 #[cfg(feature = "otel")]

@@ -22,7 +22,7 @@ use crate::time::UnixTime;
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 pin_project! {
-    /// The response of a [`SessionService`](super::SessionService).
+    /// The response of a [`SessionMiddleware`](super::SessionMiddleware).
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]

@@ -27,7 +27,7 @@ pub use self::demand::{Demand, DemandService};
 pub use self::future::ResponseFuture;
 use self::refusal::Answers;
 pub use self::refusal::Refusal;
-pub use self::service::SessionService;
+pub use self::service::SessionMiddleware;
 
 /// What happens to a request without an admitted session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,9 +242,9 @@ impl<K> Clone for SessionLayer<K> {
 }
 
 impl<S, K> Layer<S> for SessionLayer<K> {
-    type Service = SessionService<S, K>;
+    type Service = SessionMiddleware<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SessionService::new(inner, self.clone())
+        SessionMiddleware::new(inner, self.clone())
     }
 }

@@ -26,12 +26,12 @@ const NO_PROOFS: Rejection = Rejection::ProofRequired { detail: ProofError::NotC
 
 /// The service that [`SessionLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct SessionService<S, K = crate::time::SystemClock> {
+pub struct SessionMiddleware<S, K = crate::time::SystemClock> {
     inner: S,
     layer: SessionLayer<K>,
 }
 
-impl<S, K> SessionService<S, K> {
+impl<S, K> SessionMiddleware<S, K> {
     pub(super) const fn new(inner: S, layer: SessionLayer<K>) -> Self {
         Self { inner, layer }
     }
@@ -129,7 +129,7 @@ impl<K: Clock> SessionLayer<K> {
     }
 }
 
-impl<S, K, B> Service<Request<B>> for SessionService<S, K>
+impl<S, K, B> Service<Request<B>> for SessionMiddleware<S, K>
 where
     S: Service<Request<B>, Response = Response>,
     K: Clock,

@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use super::{Backing, Ledger, Outcome, Refusal, RenewalRequest, Row, StartError, Verdict, subject_hash};
+use super::{
+    Backing, Judgement, Ledger, Outcome, RenewalRefusal, RenewalRequest, Row, StartError, subject_hash,
+};
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
 use crate::revocation::KEPT_PAST_END;
 use crate::session::Session;
@@ -119,7 +121,7 @@ impl MemoryLedger {
         let mut state = self.state();
         let id = request.session_id;
         if let Some(by) = state.revoked.find(request) {
-            return Ok(Outcome::Refused(Refusal::Revoked { by }));
+            return Ok(Outcome::Refused(RenewalRefusal::Revoked { by }));
         }
         // A session of another process, or from before a restart, counts too.
         state.last_end = state.last_end.max(request.presented.ends);
@@ -127,17 +129,17 @@ impl MemoryLedger {
         let known = state.rows.get(&id).copied();
         let verdict = request.judge(known, Backing::CacheOnly, &state.revoked.keys);
         let (row, outcome) = match verdict {
-            Verdict::Keep(row) => (row, Outcome::Keep),
-            Verdict::Successor(row) => (row, Outcome::Successor(row)),
-            Verdict::Reuse => {
+            Judgement::Keep(row) => (row, Outcome::Keep),
+            Judgement::Successor(row) => (row, Outcome::Successor(row)),
+            Judgement::Reuse => {
                 state.revoked.session(id, request.presented.ends, request.now)?;
                 state.rows.pop(&id);
-                return Ok(Outcome::Refused(Refusal::Reuse));
+                return Ok(Outcome::Refused(RenewalRefusal::Reuse));
             }
-            Verdict::Unknown => return Ok(Outcome::Refused(Refusal::Unknown)),
-            Verdict::NotYetValid => return Ok(Outcome::Refused(Refusal::NotYetValid)),
-            Verdict::SessionEnded => return Ok(Outcome::Refused(Refusal::SessionEnded)),
-            Verdict::Expired => return Ok(Outcome::Refused(Refusal::Expired)),
+            Judgement::Unknown => return Ok(Outcome::Refused(RenewalRefusal::Unknown)),
+            Judgement::NotYetValid => return Ok(Outcome::Refused(RenewalRefusal::NotYetValid)),
+            Judgement::SessionEnded => return Ok(Outcome::Refused(RenewalRefusal::SessionEnded)),
+            Judgement::Expired => return Ok(Outcome::Refused(RenewalRefusal::Expired)),
         };
         if known != Some(row) {
             state.rows.put(id, row);

@@ -17,7 +17,7 @@ use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 
 pub use memory::{LedgerFull, MemoryLedger};
-pub use rule::{Backing, Presented, Row, SigningKeyIds, Verdict};
+pub use rule::{Backing, Judgement, Presented, Row, SigningKeyIds};
 
 /// One `/renew`: a verified token and what it is judged by.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl RenewalRequest {
     }
 
     /// The verdict on it, once no revocation meets it.
-    pub(crate) fn judge(&self, row: Option<Row>, backing: Backing, withdrawn_keys: &[KeyId]) -> Verdict {
+    pub(crate) fn judge(&self, row: Option<Row>, backing: Backing, withdrawn_keys: &[KeyId]) -> Judgement {
         // A token of a revoked key is of no use to anybody: never sign one again.
         let usable: Vec<KeyId>;
         let available = if withdrawn_keys.is_empty() {
@@ -91,13 +91,13 @@ pub enum Outcome {
     /// The token of this row is signed and answered with.
     Successor(Row),
     /// Refused.
-    Refused(Refusal),
+    Refused(RenewalRefusal),
 }
 
 /// Why a renewal was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum RenewalRefusal {
     /// The store has no such session.
     Unknown,
     /// Revoked before.
@@ -116,7 +116,7 @@ pub enum Refusal {
     Expired,
 }
 
-impl Refusal {
+impl RenewalRefusal {
     /// The refusal in the terms of edges, with its facts.
     #[must_use]
     pub const fn rejection(self, token: &Presented, now: UnixTime) -> Rejection {

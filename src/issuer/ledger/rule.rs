@@ -113,7 +113,7 @@ pub struct SigningKeyIds<'a> {
 /// comes with it is to be kept, if it isn't the one there was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum Judgement {
     /// The token itself comes back.
     Keep(Row),
     /// The token of this row is signed: for the first time or again.
@@ -139,19 +139,19 @@ pub fn renew(
     lifetimes: &Lifetimes,
     keys: SigningKeyIds<'_>,
     now: UnixTime,
-) -> Verdict {
+) -> Judgement {
     if now >= token.ends.saturating_add(lifetimes.leeway()) {
-        return Verdict::SessionEnded;
+        return Judgement::SessionEnded;
     }
     let row = match (row, backing) {
         // "no row though there is a store: refused."
-        (None, Backing::Store) => return Verdict::Unknown,
+        (None, Backing::Store) => return Judgement::Unknown,
         // "without a store […] the cache alone is the ledger": what it does not
         // know is as if lost in a crash.
         (None, Backing::CacheOnly) => Row::newest(token),
         // "p > L (a row lost in a crash): L = p, then as p = L."
         // Signed by us or with a stolen key: no token of this session says this.
-        (Some(row), _) if token.carried != row.carried => return Verdict::Unknown,
+        (Some(row), _) if token.carried != row.carried => return Judgement::Unknown,
         (Some(row), _) if token.generation > row.generation => Row::newest(token),
         (Some(row), _) => row,
     };
@@ -167,13 +167,13 @@ pub fn renew(
         _ => true,
     };
     if reused {
-        return Verdict::Reuse;
+        return Judgement::Reuse;
     }
     if token.issued > now.saturating_add(lifetimes.leeway()) {
-        return Verdict::NotYetValid;
+        return Judgement::NotYetValid;
     }
     if has_expired(token, lifetimes, now) {
-        return Verdict::Expired;
+        return Judgement::Expired;
     }
     if behind == 0 {
         newest(row, token, lifetimes, keys, now)
@@ -201,13 +201,13 @@ fn newest(
     lifetimes: &Lifetimes,
     keys: SigningKeyIds<'_>,
     now: UnixTime,
-) -> Verdict {
+) -> Judgement {
     row.seen_at = row.seen_at.or(Some(now));
     let settled = row.repeated_at.is_none_or(|at| now.since(at) >= lifetimes.renewal_grace());
     let due = lifetimes.due(token.issued, token.expires, token.ends, now);
     match row.generation.checked_add(1) {
         // Past `ends`, within the leeway, no token could have iat < exp ≤ ends.
-        Some(generation) if due && settled && now < token.ends => Verdict::Successor(Row {
+        Some(generation) if due && settled && now < token.ends => Judgement::Successor(Row {
             generation,
             // Not before the predecessor's, since that is due.
             issued: now,
@@ -217,7 +217,7 @@ fn newest(
             repeated_at: None,
             ..row
         }),
-        _ => Verdict::Keep(row),
+        _ => Judgement::Keep(row),
     }
 }
 
@@ -229,22 +229,22 @@ fn again(
     lifetimes: &Lifetimes,
     keys: SigningKeyIds<'_>,
     now: UnixTime,
-) -> Verdict {
+) -> Judgement {
     let usable = keys.available.contains(&row.key_id) && now < row.expires.saturating_add(lifetimes.leeway());
     if usable {
         let due_at = row.issued.saturating_add(lifetimes.renew_after());
         if now.saturating_add(lifetimes.renewal_grace()) > due_at {
             row.repeated_at = row.repeated_at.max(Some(now));
         }
-        return Verdict::Successor(row);
+        return Judgement::Successor(row);
     }
     // Its key was withdrawn, or the lifetimes were shortened: nobody can use
     // the token of L, so generation L is made anew.
     let issued = now.max(token.issued);
     if issued >= token.ends {
-        return Verdict::Keep(row);
+        return Judgement::Keep(row);
     }
-    Verdict::Successor(Row {
+    Judgement::Successor(Row {
         issued,
         expires: lifetimes.expiry(issued, token.ends),
         key_id: keys.newest,

@@ -182,7 +182,7 @@ pub trait Store: Send + Sync + 'static {
     fn delete_session(&self, id: SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Applies the renewal rule in one transaction, with revocation checked
-    /// inside it. On [`Refusal::Reuse`](crate::issuer::ledger::Refusal::Reuse)
+    /// inside it. On [`RenewalRefusal::Reuse`](crate::issuer::ledger::RenewalRefusal::Reuse)
     /// the session is revoked, and its children, and the audit trail says so,
     /// in that same transaction.
     fn renew(&self, request: RenewalRequest) -> impl Future<Output = Result<Outcome, StoreError>> + Send;

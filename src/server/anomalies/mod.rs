@@ -14,7 +14,7 @@ use crate::issuer::store::{AuditEvent, Store, Target};
 use crate::server::anomalies::webhook::Webhook;
 use crate::server::config::anomalies::{Action, Actions};
 use crate::server::login::SessionService;
-use crate::server::observe::activity::Live;
+use crate::server::observe::activity::RecentActivity;
 use crate::service::anomaly_log::log_anomaly;
 use crate::time::{Clock, UnixTime};
 
@@ -22,7 +22,7 @@ use crate::time::{Clock, UnixTime};
 pub(crate) struct Responder<S> {
     pub(crate) service: Arc<SessionService<S>>,
     pub(crate) actions: Actions,
-    pub(crate) live: Live,
+    pub(crate) activity: RecentActivity,
     pub(crate) webhook: Option<Webhook>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -56,8 +56,8 @@ impl<S: Store> Responder<S> {
                 }),
             );
         }
-        let event = audit(&anomaly, done);
-        self.live.anomaly(anomaly, done);
+        let event = audit_event(&anomaly, done);
+        self.activity.anomaly(anomaly, done);
         if let Err(error) = self.service.store.append_audit(event, now).await {
             tracing::error!(%error, "the audit trail could not be written");
         }
@@ -102,7 +102,7 @@ impl<S: Store> Responder<S> {
 }
 
 /// `anomaly_` and the kind, so that the trail can be searched for them.
-fn audit(anomaly: &Anomaly, done: &'static str) -> AuditEvent {
+fn audit_event(anomaly: &Anomaly, done: &'static str) -> AuditEvent {
     AuditEvent {
         kind: format!("anomaly_{}", anomaly.kind.name()),
         subject: anomaly.subject.as_ref().map(|subject| subject.as_str().to_owned()),

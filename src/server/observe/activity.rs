@@ -37,10 +37,10 @@ pub(crate) struct Noted {
 
 /// Shared by whoever counts and whoever looks.
 #[derive(Clone, Debug)]
-pub(crate) struct Live(Arc<Shared>);
+pub(crate) struct RecentActivity(Arc<Channels>);
 
 #[derive(Debug)]
-struct Shared {
+struct Channels {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
     anomalies: broadcast::Sender<Arc<Noted>>,
@@ -57,9 +57,9 @@ struct State {
     raised: u64,
 }
 
-impl Default for Live {
+impl Default for RecentActivity {
     fn default() -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Channels {
             state: Mutex::default(),
             changed: watch::Sender::new(0),
             anomalies: broadcast::Sender::new(2 * LATEST),
@@ -67,7 +67,7 @@ impl Default for Live {
     }
 }
 
-impl Live {
+impl RecentActivity {
     /// Counts an event. On the request path: some additions under a lock.
     pub(crate) fn event(&self, event: &Event) {
         {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_last_minutes_are_counted_and_older_ones_forgotten() {
-        let live = Live::default();
+        let live = RecentActivity::default();
         let failed = |minute| live.event(&Event::new(EventKind::LogInFailed, at(minute)));
         failed(0);
         failed(3);

@@ -7,7 +7,7 @@ use crate::anomaly::Watch;
 use crate::error::Reason;
 use crate::event::{Event, EventKind, EventSink};
 use crate::id::SessionId;
-use crate::server::observe::activity::Live;
+use crate::server::observe::activity::RecentActivity;
 use crate::server::observe::metrics::Metrics;
 use crate::time::UnixTime;
 
@@ -15,7 +15,7 @@ use crate::time::UnixTime;
 #[derive(Clone)]
 pub(crate) struct Events {
     pub(crate) metrics: Metrics,
-    pub(crate) live: Live,
+    pub(crate) activity: RecentActivity,
     pub(crate) watch: Watch,
 }
 
@@ -23,7 +23,7 @@ impl EventSink for Events {
     fn record(&self, event: Event) {
         self.metrics.event(&event);
         log(&event);
-        self.live.event(&event);
+        self.activity.event(&event);
         self.watch.record(event);
     }
 

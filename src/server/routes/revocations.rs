@@ -28,7 +28,7 @@ use crate::server::feed::publisher::RESIGN;
 use crate::server::feed::signed::Signed;
 use crate::server::login::LogInError;
 use crate::server::state::App;
-use crate::service::places::{Full, Place};
+use crate::service::permits::{Full, Permit};
 
 /// How long a poll waits for news. Less than an edge's list may be old.
 const HOLD: Duration = Duration::from_secs(8);
@@ -110,7 +110,7 @@ fn respond(app: &App, address: IpAddr, signed: Arc<Signed>, asked: &HeaderMap) -
 impl App {
     /// A place for a request that waits, counted for the client and not for
     /// the proxy before it.
-    fn wait(&self, context: &RequestContext) -> ApiResult<Place> {
+    fn wait(&self, context: &RequestContext) -> ApiResult<Permit> {
         self.waiting.enter(Some(self.client_address(context))).map_err(|full| {
             self.events.metrics.may_not_wait(full);
             tracing::info!(%full, "a request may not wait for revocations");
@@ -132,7 +132,7 @@ fn stream(
     app: Arc<App>,
     address: IpAddr,
     mut known: Option<Position>,
-    place: Place,
+    place: Permit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     // Bounded: an edge that doesn't read is waited for, not stored up for.
     let (send, events) = mpsc::channel(1);

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use hallpass::issuer::ledger::rule::{Backing, Presented, Row, SigningKeyIds, Verdict, renew};
+use hallpass::issuer::ledger::rule::{Backing, Judgement, Presented, Row, SigningKeyIds, renew};
 use hallpass::{KeyId, LifetimeSettings, Lifetimes, UnixTime};
 
 const KEYS: [KeyId; 2] = [KeyId::from_bytes([1; 8]), KeyId::from_bytes([2; 8])];
@@ -74,12 +74,12 @@ impl Issuer {
     }
 
     /// The verdict, with the row kept and the times of a successor checked.
-    fn renew(&mut self, token: &Presented) -> Verdict {
+    fn renew(&mut self, token: &Presented) -> Judgement {
         let keys = SigningKeyIds { newest: KEYS[self.key], available: &KEYS };
         let verdict = renew(self.row, self.backing, token, &self.lifetimes, keys, self.now());
         match verdict {
-            Verdict::Keep(row) => self.row = Some(row),
-            Verdict::Successor(row) => {
+            Judgement::Keep(row) => self.row = Some(row),
+            Judgement::Successor(row) => {
                 self.row = Some(row);
                 let next = successor(token, row);
                 assert!(next.issued < next.expires && next.expires <= next.ends, "{token:?} {next:?}");
@@ -148,7 +148,7 @@ impl Browser {
     }
 
     /// Lets real time pass, and what is under way arrive in its order.
-    fn pass(&mut self, seconds: u64, issuer: &mut Issuer, random: &mut Random) -> Result<(), Verdict> {
+    fn pass(&mut self, seconds: u64, issuer: &mut Issuer, random: &mut Random) -> Result<(), Judgement> {
         let until = self.real + seconds;
         loop {
             let next =
@@ -160,13 +160,13 @@ impl Browser {
             match what {
                 Wire::Answer(token) => self.jar = token,
                 Wire::Request(token, kept) => match issuer.renew(&token) {
-                    Verdict::Successor(row) => {
+                    Judgement::Successor(row) => {
                         if kept {
                             let answer = Wire::Answer(successor(&token, row));
                             self.wire.push((at + random.below(SLOWEST), answer));
                         }
                     }
-                    Verdict::Keep(_) | Verdict::NotYetValid => {}
+                    Judgement::Keep(_) | Judgement::NotYetValid => {}
                     refused => return Err(refused),
                 },
             }
@@ -200,7 +200,7 @@ fn honest(seed: u64) -> Result<u64, String> {
             Ok(()) => {}
             // Idle for too long, or no answer ever arrived: the token is the
             // evidence. A proper end either way.
-            Err(Verdict::Expired | Verdict::SessionEnded) => return Ok(renewals),
+            Err(Judgement::Expired | Judgement::SessionEnded) => return Ok(renewals),
             Err(verdict) => {
                 return Err(format!("seed {seed}: {verdict:?} at {:?} with {:?}", issuer.clock, issuer.row));
             }
@@ -256,8 +256,8 @@ fn an_active_browser_stays_to_the_absolute_end() {
             let pause = SLOWEST + random.below(room - 3 * SLOWEST);
             match browser.pass(pause, &mut issuer, &mut random) {
                 Ok(()) => {}
-                Err(Verdict::SessionEnded) => break,
-                Err(Verdict::Expired) => {
+                Err(Judgement::SessionEnded) => break,
+                Err(Judgement::Expired) => {
                     // The last token's exp is the session's end.
                     assert!(issuer.now() >= first.ends, "seed {seed}: {:?} {:?}", issuer.row, browser.jar);
                     break;
@@ -277,11 +277,11 @@ impl Holder {
     /// Whether the theft was found.
     fn renew(&mut self, issuer: &mut Issuer) -> bool {
         match issuer.renew(&self.token) {
-            Verdict::Successor(row) => {
+            Judgement::Successor(row) => {
                 self.token = successor(&self.token, row);
                 false
             }
-            Verdict::Reuse => true,
+            Judgement::Reuse => true,
             _ => false,
         }
     }
@@ -330,7 +330,7 @@ fn a_thief_who_replays_an_old_token_is_always_found() {
         if issuer.now() >= first.ends {
             continue;
         }
-        assert_eq!(issuer.renew(&stale), Verdict::Reuse, "seed {seed}: {:?} {stale:?}", issuer.row);
+        assert_eq!(issuer.renew(&stale), Judgement::Reuse, "seed {seed}: {:?} {stale:?}", issuer.row);
     }
     assert!(std::env::var("HALLPASS_MODEL_SEED").is_ok() || found_early > 0);
 }
@@ -342,7 +342,7 @@ fn one_generation_behind_is_found_once_the_grace_has_passed() {
         let mut random = Random(seed);
         let (mut issuer, first) = Issuer::new(&mut random);
         issuer.clock += issuer.lifetimes.renew_after().as_secs();
-        let Verdict::Successor(row) = issuer.renew(&first) else { continue };
+        let Judgement::Successor(row) = issuer.renew(&first) else { continue };
         let next = successor(&first, row);
         issuer.clock += random.below(30);
         let _ = issuer.renew(&next);
@@ -353,10 +353,10 @@ fn one_generation_behind_is_found_once_the_grace_has_passed() {
         let ended = issuer.now() >= first.ends.saturating_add(issuer.lifetimes.leeway());
         let verdict = issuer.renew(&first);
         match (ended, expired, wait > grace) {
-            (true, ..) => assert_eq!(verdict, Verdict::SessionEnded, "seed {seed}"),
-            (_, true, _) => assert_eq!(verdict, Verdict::Expired, "seed {seed}"),
-            (_, _, true) => assert_eq!(verdict, Verdict::Reuse, "seed {seed}"),
-            (_, _, false) => assert!(matches!(verdict, Verdict::Successor(_)), "seed {seed}: {verdict:?}"),
+            (true, ..) => assert_eq!(verdict, Judgement::SessionEnded, "seed {seed}"),
+            (_, true, _) => assert_eq!(verdict, Judgement::Expired, "seed {seed}"),
+            (_, _, true) => assert_eq!(verdict, Judgement::Reuse, "seed {seed}"),
+            (_, _, false) => assert!(matches!(verdict, Judgement::Successor(_)), "seed {seed}: {verdict:?}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass::issuer::ledger::{Outcome, Presented, Refusal, RenewalRequest, Row};
+use hallpass::issuer::ledger::{Outcome, Presented, RenewalRefusal, RenewalRequest, Row};
 use hallpass::issuer::store::*;
 use hallpass::revocation::{Entry, Position};
 use hallpass::{KeyId, Lifetimes, SessionId, Subject, SubjectHash, UnixTime};
@@ -94,7 +94,7 @@ fn event(kind: &str) -> AuditEvent {
 
 fn revoked_by(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Refused(Refusal::Revoked { by }) => by.as_str(),
+        Outcome::Refused(RenewalRefusal::Revoked { by }) => by.as_str(),
         other => panic!("{other:?}"),
     }
 }
@@ -265,7 +265,7 @@ async fn renewal<S: Store>(store: &S) {
     assert_eq!(renew(1, 450, 800).await.unwrap(), Outcome::Keep);
     let Outcome::Successor(again) = renew(0, 0, 860).await.unwrap() else { panic!("within the grace") };
     assert_eq!((again.generation, again.issued, again.expires), (1, at(450), at(1350)));
-    assert_eq!(renew(0, 0, 861).await.unwrap(), Outcome::Refused(Refusal::Reuse));
+    assert_eq!(renew(0, 0, 861).await.unwrap(), Outcome::Refused(RenewalRefusal::Reuse));
     assert_eq!(revoked_by(renew(1, 450, 862).await.unwrap()), "session");
     assert_eq!(revoked_by(renew(0, 0, 862).await.unwrap()), "session");
     assert_eq!(store.position().await.unwrap().sequence, 1);
@@ -278,12 +278,12 @@ async fn renewal<S: Store>(store: &S) {
 
     let stranger = record(2, &alice(), at(0));
     let unknown = store.renew(request(&stranger, 0, at(0), at(10))).await.unwrap();
-    assert_eq!(unknown, Outcome::Refused(Refusal::Unknown));
+    assert_eq!(unknown, Outcome::Refused(RenewalRefusal::Unknown));
     store.insert_session(stranger.clone(), None, at(0)).await.unwrap();
     assert_eq!(store.renew(request(&stranger, 0, at(0), at(10))).await.unwrap(), Outcome::Keep);
     store.delete_session(id(2)).await.unwrap();
     let deleted = store.renew(request(&stranger, 0, at(0), at(11))).await.unwrap();
-    assert_eq!(deleted, Outcome::Refused(Refusal::Unknown));
+    assert_eq!(deleted, Outcome::Refused(RenewalRefusal::Unknown));
 }
 
 async fn revocation_of_each_kind<S: Store>(store: &S) {
@@ -586,7 +586,8 @@ async fn a_renewal_racing_a_revocation<S: Store>(store: S) {
         for outcome in [before.await.unwrap(), after.await.unwrap()] {
             assert!(matches!(
                 outcome,
-                Outcome::Successor(Row { generation: 1, .. }) | Outcome::Refused(Refusal::Revoked { .. })
+                Outcome::Successor(Row { generation: 1, .. })
+                    | Outcome::Refused(RenewalRefusal::Revoked { .. })
             ));
         }
         // Acknowledged: from here on nothing.

@@ -10,7 +10,7 @@ use super::revocations::{self, forgettable};
 use super::writer::Tx;
 use super::{Expired, attempts, audit};
 use crate::id::{SessionId, SubjectHash};
-use crate::issuer::ledger::{Backing, Outcome, Refusal, RenewalRequest, Row, Verdict};
+use crate::issuer::ledger::{Backing, Judgement, Outcome, RenewalRefusal, RenewalRequest, Row};
 use crate::issuer::store::{AuditEvent, SessionRecord, StoreError, Target};
 use crate::time::UnixTime;
 
@@ -193,7 +193,7 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
     } else {
         let subject = SubjectHash::of(&request.subject);
         if let Some(by) = revocations::find(tx, id, subject, request.started).await? {
-            return Ok(Outcome::Refused(Refusal::Revoked { by }));
+            return Ok(Outcome::Refused(RenewalRefusal::Revoked { by }));
         }
         let row = find_row(tx, id).await?;
         if let Some(row) = row {
@@ -202,25 +202,25 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
         row
     };
     if keys.contains(&request.presented.key_id) {
-        return Ok(Outcome::Refused(Refusal::Revoked { by: RevokedBy::Key }));
+        return Ok(Outcome::Refused(RenewalRefusal::Revoked { by: RevokedBy::Key }));
     }
     Ok(match request.judge(known, Backing::Store, &keys) {
-        Verdict::Keep(row) => {
+        Judgement::Keep(row) => {
             keep(tx, id, known, row).await?;
             Outcome::Keep
         }
-        Verdict::Successor(row) => {
+        Judgement::Successor(row) => {
             keep(tx, id, known, row).await?;
             Outcome::Successor(row)
         }
-        Verdict::Reuse => {
+        Judgement::Reuse => {
             reused(tx, request, known).await?;
-            Outcome::Refused(Refusal::Reuse)
+            Outcome::Refused(RenewalRefusal::Reuse)
         }
-        Verdict::Unknown => Outcome::Refused(Refusal::Unknown),
-        Verdict::NotYetValid => Outcome::Refused(Refusal::NotYetValid),
-        Verdict::SessionEnded => Outcome::Refused(Refusal::SessionEnded),
-        Verdict::Expired => Outcome::Refused(Refusal::Expired),
+        Judgement::Unknown => Outcome::Refused(RenewalRefusal::Unknown),
+        Judgement::NotYetValid => Outcome::Refused(RenewalRefusal::NotYetValid),
+        Judgement::SessionEnded => Outcome::Refused(RenewalRefusal::SessionEnded),
+        Judgement::Expired => Outcome::Refused(RenewalRefusal::Expired),
     })
 }
 

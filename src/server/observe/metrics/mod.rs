@@ -22,7 +22,7 @@ pub(crate) use self::store::Timed;
 use crate::anomaly::AnomalyKind;
 use crate::error::{ConfigError, Reason};
 use crate::event::{Event, EventKind, Limit};
-use crate::service::places::Full;
+use crate::service::permits::Full;
 use crate::time::{Clock, SystemClock, UnixTime};
 
 /// Everything that is counted. Clones count together; two of

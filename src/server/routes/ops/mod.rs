@@ -267,8 +267,8 @@ fn stream(
     let (send, events) = mpsc::channel(4);
     tokio::spawn(async move {
         let _one_of_so_many = permit;
-        let (_, mut anomalies) = app.events.live.anomalies();
-        let mut news = app.events.live.watch();
+        let (_, mut anomalies) = app.events.activity.anomalies();
+        let mut news = app.events.activity.watch();
         let mut shown = Parts::default();
         loop {
             if !operator.is_one_still(&app).await {

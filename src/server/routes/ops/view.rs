@@ -116,7 +116,7 @@ impl Parts {
     pub(crate) async fn now(app: &App) -> Self {
         let now = app.now();
         let mut parts = BTreeMap::new();
-        let live = &app.events.live;
+        let live = &app.events.activity;
         let minutes = live.minutes(now);
         let mut sum = Minute::default();
         for minute in &minutes {

@@ -1,4 +1,4 @@
-//! Places that are taken for a while: so many in all, and so many for each
+//! Permits that are taken for a while: so many in all, and so many for each
 //! network (IPv6 by /64, an IPv4-mapped IPv6 address as IPv4).
 
 use std::collections::HashMap;
@@ -7,25 +7,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::http::network_of;
 
-/// Counts places. Clones share the count.
+/// Counts permits. Clones share the count.
 #[derive(Clone, Debug)]
-pub(crate) struct Places(Arc<Shared>);
+pub(crate) struct Permits(Arc<Counts>);
 
 #[derive(Debug)]
-struct Shared {
+struct Counts {
     most: u32,
     most_of_network: u32,
     taken: Mutex<Taken>,
 }
 
-/// Never more networks than places.
+/// Never more networks than permits.
 #[derive(Debug, Default)]
 struct Taken {
     all: u32,
     by_network: HashMap<IpAddr, u32>,
 }
 
-/// Why there is no place.
+/// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
     /// For anybody.
@@ -36,13 +36,13 @@ pub(crate) enum Full {
     Address,
 }
 
-impl Places {
+impl Permits {
     pub(crate) fn new(most: u32, most_of_network: u32) -> Self {
-        Self(Arc::new(Shared { most, most_of_network, taken: Mutex::default() }))
+        Self(Arc::new(Counts { most, most_of_network, taken: Mutex::default() }))
     }
 
-    /// A place, until it is dropped. Without an address it counts for no network.
-    pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Place, Full> {
+    /// A permit, until it is dropped. Without an address it counts for no network.
+    pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Permit, Full> {
         let network = address.map(network_of);
         let mut taken = self.0.taken();
         if taken.all >= self.0.most {
@@ -57,14 +57,14 @@ impl Places {
         }
         taken.all += 1;
         drop(taken);
-        Ok(Place { shared: Arc::clone(&self.0), network })
+        Ok(Permit { shared: Arc::clone(&self.0), network })
     }
 
     pub(crate) fn most(&self) -> u32 {
         self.0.most
     }
 
-    /// Places taken, and the networks that took them.
+    /// Permits taken, and the networks that took them.
     #[cfg(test)]
     pub(crate) fn stats(&self) -> (u32, usize) {
         let taken = self.0.taken();
@@ -78,7 +78,7 @@ impl Places {
     }
 }
 
-impl Shared {
+impl Counts {
     fn taken(&self) -> MutexGuard<'_, Taken> {
         // Nothing panics with the lock held.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,12 +87,12 @@ impl Shared {
 
 /// One place.
 #[derive(Debug)]
-pub(crate) struct Place {
-    shared: Arc<Shared>,
+pub(crate) struct Permit {
+    shared: Arc<Counts>,
     network: Option<IpAddr>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.shared.taken();
         taken.all -= 1;
