@@ -10,6 +10,7 @@ use crate::wire::{app, diag, text};
 
 /// What a token says of itself. Whoever made it may have lied.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Inspection {
     /// CBOR diagnostic notation (RFC 8949 §8), the embedded byte strings
     /// opened as `<< … >>`.

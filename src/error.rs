@@ -171,7 +171,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: &[Self] = &[
         Self::Malformed,
         Self::WrongType,
         Self::UnknownKey,
@@ -366,6 +366,7 @@ impl From<Malformed> for Rejection {
 /// Which kind of entry revoked a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum RevokedBy {
     /// The session itself.
     Session,

@@ -9,6 +9,7 @@ use crate::time::UnixTime;
 
 /// Something that happened to a session, or to an attempt to get one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// When.
     pub at: UnixTime,

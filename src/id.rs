@@ -214,6 +214,7 @@ impl fmt::Debug for Subject {
 /// revoked by the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum KeyUse {
     /// Session tokens and tickets.
     Session,

@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::Anomaly;
 use super::kind::AnomalyKind;
 use super::rules::Rules;
@@ -22,7 +20,7 @@ const MOST_A_MINUTE: u32 = 50;
 const ALL: &str = "all";
 
 /// Anomalies that one event brought about; seldom any, hardly ever two.
-type Found = SmallVec<[Anomaly; 1]>;
+type Found = Vec<Anomaly>;
 
 /// Hears what happens and says what is an [`Anomaly`]: each kind once for each
 /// key and window, and 50 a minute at most.
@@ -101,7 +99,7 @@ impl Detector {
     }
 
     /// Hears of an event, which brings its time.
-    pub fn event(&mut self, event: &Event) -> SmallVec<[Anomaly; 1]> {
+    pub fn event(&mut self, event: &Event) -> Vec<Anomaly> {
         let mut found = Found::new();
         let network = event.address.map(network_of);
         match event.kind {

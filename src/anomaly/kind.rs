@@ -32,6 +32,7 @@ pub enum AnomalyKind {
 
 /// What a kind is called in different places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Names {
     /// In the configuration, metrics, the audit trail and webhooks.
     pub name: &'static str,
@@ -44,7 +45,9 @@ impl AnomalyKind {
     pub const COUNT: usize = 12;
 
     /// All of them.
-    pub const ALL: [Self; Self::COUNT] = [
+    pub const ALL: &[Self] = &Self::EACH;
+
+    pub(super) const EACH: [Self; Self::COUNT] = [
         Self::TokenGuessing,
         Self::PasswordGuessing,
         Self::PasswordSpraying,
@@ -88,7 +91,7 @@ impl AnomalyKind {
     /// The kind of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::EACH.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Whether it names a network.

@@ -46,6 +46,7 @@ pub use watch::{Watch, Watcher};
 
 /// Something to watch, with what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Anomaly {
     /// What it is.
     pub kind: AnomalyKind,

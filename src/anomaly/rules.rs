@@ -117,7 +117,7 @@ impl Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            by_kind: AnomalyKind::ALL.map(Rule::default_for),
+            by_kind: AnomalyKind::EACH.map(Rule::default_for),
             keys: Self::DEFAULT_KEYS,
             clock_step: Duration::from_secs(5),
         }

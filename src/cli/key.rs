@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Failure, print_json, rfc3339};
 use crate::id::KeyId;
-use crate::key::{Algorithm, KeyDir, KeyEntry, KeyUse};
+use crate::key::{Activation, Algorithm, KeyDir, KeyEntry, KeyUse};
 use crate::time::{Clock, SystemClock, UnixTime};
 
 #[derive(Subcommand)]
@@ -145,7 +145,8 @@ impl KeyCommand {
             }
             Self::Rotate { dir, usage, now: immediately } => {
                 let mut keys = KeyDir::open(dir.dir)?;
-                let id = keys.rotate(usage.usage.into(), now, immediately)?;
+                let activation = if immediately { Activation::Immediate } else { Activation::Announced };
+                let id = keys.rotate(usage.usage.into(), now, activation)?;
                 print_key(&keys, id, now)
             }
             Self::Retire { kid, dir, at } => {

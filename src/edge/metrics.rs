@@ -83,7 +83,7 @@ impl Metrics {
         }
         let renewals = counters("renewals_total", "Answers of the issuer about a token.", "outcome")?;
         let anomalies = counters("anomalies_total", "Anomalies that the detector raised here.", "kind")?;
-        for kind in AnomalyKind::ALL {
+        for kind in AnomalyKind::ALL.iter().copied() {
             anomalies.with_label_values(&[kind.name()]);
         }
         let verify_duration = Histogram::with_opts(

@@ -43,7 +43,7 @@ impl Verdict {
             Self::UntrustedProxy,
             Self::UnclearRequest,
         ];
-        own.into_iter().chain(Reason::ALL.map(Self::Refused))
+        own.into_iter().chain(Reason::ALL.iter().copied().map(Self::Refused))
     }
 
     /// Refused whether a session is needed or not: it came with the cookie of

@@ -5,6 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 
 /// A token as a request carries it. Nothing of it is verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Credential<'a> {
     /// In the session cookie: a browser, so CSRF must be thought of.
     Cookie(&'a str),

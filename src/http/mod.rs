@@ -26,7 +26,7 @@ pub use extract::NoSession;
 pub use layer::{Demand, DemandService, Refusal, ResponseFuture, SessionLayer, SessionMiddleware};
 pub use origin::{Origin, OriginError};
 #[cfg(feature = "proof")]
-pub use proof::RequestProofs;
+pub use proof::{RequestProofs, Scheme};
 pub use ticket::{TicketFuture, TicketLayer, TicketService};
 
 pub use crate::network::network_of;

@@ -27,6 +27,24 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 /// The algorithms of proofs, as a challenge names them (RFC 9449 §7.1).
 const ALGORITHMS: &str = "ES256 EdDSA Ed25519";
 
+/// How a service is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+impl Scheme {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// Checks the proofs of HTTP requests. Clones share the nonces.
 #[derive(Clone, Debug)]
 pub struct RequestProofs {
@@ -66,7 +84,7 @@ impl RequestProofs {
     }
 
     /// For development: a service that its clients see on their own machine, at
-    /// any loopback host and port, over https if `encrypted`; behind `proxies`,
+    /// any loopback host and port, over `scheme`; behind `proxies`,
     /// where those say (`X-Forwarded-Proto` and `X-Forwarded-Host`).
     ///
     /// Whoever sends a request chooses its host. A service that believed it would
@@ -75,9 +93,8 @@ impl RequestProofs {
     /// host that is not loopback is refused; [`RequestProofs::at_origin`] names
     /// the one to accept.
     #[must_use]
-    pub const fn on_loopback(proofs: ProofVerifier, encrypted: bool, proxies: TrustedProxies) -> Self {
-        let scheme = if encrypted { "https" } else { "http" };
-        Self { proofs, seen_at: SeenAt::Loopback { scheme, proxies } }
+    pub const fn on_loopback(proofs: ProofVerifier, scheme: Scheme, proxies: TrustedProxies) -> Self {
+        Self { proofs, seen_at: SeenAt::Loopback { scheme: scheme.as_str(), proxies } }
     }
 
     /// The proofs themselves.
@@ -232,7 +249,7 @@ mod tests {
     #[test]
     fn the_uri_is_where_the_client_sees_the_service() {
         let lan = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
-        let asked = RequestProofs::on_loopback(proofs(), false, lan);
+        let asked = RequestProofs::on_loopback(proofs(), Scheme::Http, lan);
         let forwarded = [
             ("host", "127.0.0.9:1"),
             ("x-forwarded-proto", "https"),

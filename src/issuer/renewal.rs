@@ -54,7 +54,7 @@ impl SigningKeys {
 
     /// The ids, the newest's first.
     #[must_use]
-    pub const fn ids(&self) -> &Arc<[KeyId]> {
+    pub fn ids(&self) -> &[KeyId] {
         &self.ids
     }
 
@@ -69,6 +69,7 @@ impl SigningKeys {
 
 /// The answer to a renewal.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Renewal {
     /// Whether the token is another than the one presented.
     pub renewed: bool,
@@ -106,7 +107,7 @@ pub fn request(
     lifetimes: &Lifetimes,
     now: UnixTime,
 ) -> RenewalRequest {
-    RenewalRequest::new(token, lifetimes, keys.newest().id(), Arc::clone(keys.ids()), now)
+    RenewalRequest::new(token, lifetimes, keys.newest().id(), Arc::clone(&keys.ids), now)
 }
 
 /// What the ledger said, made into an answer. `text` is the token as presented.

@@ -19,9 +19,20 @@ pub const PUBLISH_AHEAD: Duration = Duration::from_mins(5);
 /// No key file is longer than this, in bytes.
 const MAX_FILE: u64 = 16 * 1024;
 
+/// When the successor of a key begins to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// Five minutes later, when every edge has read it.
+    Announced,
+    /// At once: after a theft. Edges refuse its tokens until they have read it.
+    Immediate,
+}
+
 /// What a key does at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum KeyState {
     /// Published, and not signing yet.
     Pending,
@@ -35,6 +46,7 @@ pub enum KeyState {
 
 /// A key file, read.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct KeyEntry {
     /// The key.
     pub key: SigningKey,
@@ -186,15 +198,22 @@ impl KeyDir {
         Ok(id)
     }
 
-    /// Makes the successor of the key that signs, of the same algorithm. It is
-    /// published at once and signs five minutes later, or from `now` on if
-    /// `immediately`.
+    /// Makes the successor of the key that signs, of the same algorithm, and
+    /// publishes it at once.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if there is none to succeed.
-    pub fn rotate(&mut self, usage: KeyUse, now: UnixTime, immediately: bool) -> Result<KeyId, ConfigError> {
+    pub fn rotate(
+        &mut self,
+        usage: KeyUse,
+        now: UnixTime,
+        activation: Activation,
+    ) -> Result<KeyId, ConfigError> {
         let algorithm = self.signing_key(usage, now)?.key.algorithm();
-        let activates = if immediately { now } else { now.saturating_add(PUBLISH_AHEAD) };
+        let activates = match activation {
+            Activation::Announced => now.saturating_add(PUBLISH_AHEAD),
+            Activation::Immediate => now,
+        };
         self.add(usage, algorithm, now, activates)
     }
 

@@ -16,7 +16,7 @@ mod verifying;
 
 pub use crate::id::KeyUse;
 #[cfg(feature = "issuer")]
-pub use dir::{KeyDir, KeyEntry, KeyState};
+pub use dir::{Activation, KeyDir, KeyEntry, KeyState};
 pub use live::LiveKeys;
 pub use set::KeySet;
 #[cfg(feature = "issuer")]

@@ -11,6 +11,7 @@ use crate::wire::claims::Claims;
 /// What becomes of requests when the revocation list is old, and so may lack
 /// an entry. There is no default that accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StalePolicy {
     /// Refuses everything once the list's signed time is longer ago than this.
     RefuseAfter(Duration),

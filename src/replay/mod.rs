@@ -44,6 +44,7 @@ use self::space::{Quota, Refused, Space};
 
 /// What a nonce is for. One of each purpose may have the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Purpose {
     /// A single-use token.
     Ticket,

@@ -76,6 +76,7 @@ const REFRESH_EVERY: Duration = Duration::from_mins(1);
 
 /// How feeds get here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Delivery {
     /// Server-sent events; a long poll for a while where none get through.
     Events,
@@ -91,6 +92,7 @@ pub enum Delivery {
 
 /// What a [`FeedClient`] is up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FeedStatus {
     /// How far the list has followed the feed.
     pub position: Option<Position>,

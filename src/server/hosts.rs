@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{ConfigError, Rejection};
 use crate::http::proof::RequestHead;
-use crate::http::{Credential, Origin, RequestProofs, TrustedProxies};
+use crate::http::{Credential, Origin, RequestProofs, Scheme, TrustedProxies};
 use crate::key::LiveKeys;
 use crate::policy::StalePolicy;
 use crate::proof::{ProofVerifier, ServerNonces};
@@ -214,7 +214,8 @@ fn proofs(config: &Config, encrypted: bool, leeway: Duration) -> Result<RequestP
         return Ok(RequestProofs::at_origin(proofs, origin.clone()));
     }
     let proxies = TrustedProxies::new(config.trusted_proxies.iter().map(String::as_str))?;
-    Ok(RequestProofs::on_loopback(proofs, encrypted, proxies))
+    let scheme = if encrypted { Scheme::Https } else { Scheme::Http };
+    Ok(RequestProofs::on_loopback(proofs, scheme, proxies))
 }
 
 impl Host {

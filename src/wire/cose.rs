@@ -28,6 +28,7 @@ mod label {
 
 /// How a key signs: pinned to the key, never negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// −8, EdDSA (RFC 9053 §2.2): what every COSE library knows. The default.
     #[default]

@@ -22,6 +22,7 @@ pub(in crate::revocation) const fn kept_until(ends: UnixTime) -> UnixTime {
 /// that long. `up_to` is compared with the start of the session, which every
 /// renewal copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Entry {
     /// One session, however often it is renewed.
     Session {

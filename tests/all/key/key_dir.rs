@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use hallpass::key::KeyState;
+use hallpass::key::{Activation, KeyState};
 use hallpass::{Algorithm, ConfigError, KeyDir, KeyId, KeyUse, SigningKey, UnixTime};
 use tempfile::TempDir;
 
@@ -129,7 +129,7 @@ fn two_keys_of_one_second_are_told_apart_the_same_way_each_time() {
 fn rotation_publishes_five_minutes_ahead() {
     let (_dir, mut keys) = new_dir();
     let old = keys.add(KeyUse::Session, Algorithm::Ed25519, at(0), at(0)).unwrap();
-    let new = keys.rotate(KeyUse::Session, at(1000), false).unwrap();
+    let new = keys.rotate(KeyUse::Session, at(1000), Activation::Announced).unwrap();
     assert_eq!(signs(&keys, KeyUse::Session, 1000 + 299), Some(old));
     assert_eq!(signs(&keys, KeyUse::Session, 1000 + 300), Some(new));
     assert_eq!(state(&keys, old, 1300), KeyState::Superseded);
@@ -137,11 +137,11 @@ fn rotation_publishes_five_minutes_ahead() {
     let published = keys.key_set(KeyUse::Session, at(1000)).unwrap();
     assert_eq!(published.get(new, at(1000)).unwrap().algorithm(), Algorithm::Ed25519);
     assert!(published.get(old, at(1000)).is_some());
-    let at_once = keys.rotate(KeyUse::Session, at(2000), true).unwrap();
+    let at_once = keys.rotate(KeyUse::Session, at(2000), Activation::Immediate).unwrap();
     assert_eq!(signs(&keys, KeyUse::Session, 2000), Some(at_once));
     // There is nothing to succeed.
     assert!(
-        matches!(keys.rotate(KeyUse::Feed, at(2000), true), Err(ConfigError::Key(why)) if why.contains("hallpass key new"))
+        matches!(keys.rotate(KeyUse::Feed, at(2000), Activation::Immediate), Err(ConfigError::Key(why)) if why.contains("hallpass key new"))
     );
 }
 
@@ -276,7 +276,7 @@ fn far_times_do_not_overflow() {
     let (_dir, mut keys) = new_dir();
     keys.add(KeyUse::Session, Algorithm::EdDsa, UnixTime::MAX, UnixTime::MAX).unwrap();
     assert!(keys.signing_key(KeyUse::Session, UnixTime::MAX).is_ok());
-    let next = keys.rotate(KeyUse::Session, UnixTime::MAX, false).unwrap();
+    let next = keys.rotate(KeyUse::Session, UnixTime::MAX, Activation::Announced).unwrap();
     let again = KeyDir::open(keys.path()).unwrap();
     assert!(again.entries().any(|entry| entry.key.id() == next && entry.activates == UnixTime::MAX));
     assert_eq!(UnixTime::MAX.saturating_add(Duration::from_mins(5)), UnixTime::MAX);

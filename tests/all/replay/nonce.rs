@@ -59,7 +59,7 @@ impl Model {
         }
         let (capacity, quota) = match purpose {
             Purpose::Ticket => (self.tickets, 64),
-            Purpose::Proof => (self.proofs, (self.proofs / 64).max(1)),
+            _ => (self.proofs, (self.proofs / 64).max(1)),
         };
         let of = |session: Option<SessionId>| {
             self.live.keys().filter(|(p, s, _)| *p == purpose && session.is_none_or(|it| it == *s)).count()

@@ -45,7 +45,7 @@ fn sid(n: u8) -> SessionId {
 /// A detector with one threshold for all kinds, in a minute.
 fn detector(threshold: u32) -> Detector {
     let rule = Rule::new(threshold, Duration::from_secs(60)).unwrap();
-    let rules = AnomalyKind::ALL.into_iter().fold(Rules::default(), |rules, kind| rules.set(kind, rule));
+    let rules = AnomalyKind::ALL.iter().copied().fold(Rules::default(), |rules, kind| rules.set(kind, rule));
     Detector::new(rules)
 }
 
@@ -233,7 +233,7 @@ async fn a_full_queue_counts_what_it_loses_and_keeps_nobody_waiting() {
 fn the_documented_defaults_are_the_defaults() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
     let page = std::fs::read_to_string(page).unwrap();
-    for kind in AnomalyKind::ALL {
+    for &kind in AnomalyKind::ALL {
         let (rule, names) = (Rules::default().of(kind), kind.names());
         let (threshold, window) = (rule.threshold(), rule.window().as_secs());
         let row = format!("| `{}` | {threshold} in {window} s | `{}` |", names.name, names.log);

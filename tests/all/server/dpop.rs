@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use hallpass::http::{RequestProofs, TicketLayer, TrustedProxies};
+use hallpass::http::{RequestProofs, Scheme, TicketLayer, TrustedProxies};
 use hallpass::proof::ServerNonces;
 use hallpass::{
     Clock, KeySet, NonceCache, ProofVerifier, Session, SessionLayer, SystemClock, TicketVerifier, Verifier,
@@ -451,7 +451,7 @@ async fn edge(serve: &Running, proofs: bool) -> String {
     let (mut sessions, mut tickets) = (SessionLayer::new(verifier), TicketLayer::new(tickets));
     if proofs {
         let proofs = ProofVerifier::new(NonceCache::new(start), ServerNonces::generate("edge").unwrap());
-        let proofs = RequestProofs::on_loopback(proofs, false, TrustedProxies::none());
+        let proofs = RequestProofs::on_loopback(proofs, Scheme::Http, TrustedProxies::none());
         (sessions, tickets) = (sessions.proofs(proofs.clone()), tickets.proofs(proofs));
     }
     let hello = async |session: Session| session.subject().to_owned();

@@ -531,7 +531,7 @@ impl World {
                 return;
             }
             Err(other) => panic!("{other}"),
-            Ok(Renewal { renewed: false, token }) => {
+            Ok(Renewal { renewed: false, token, .. }) => {
                 assert!(matches!(due, Due::Itself | Due::Either), "kept, though {due:?}");
                 assert_eq!(token.as_str(), text);
                 if old.generation == model.tokens[newest].generation {
@@ -539,7 +539,7 @@ impl World {
                 }
                 return;
             }
-            Ok(Renewal { renewed: true, token }) => token,
+            Ok(Renewal { renewed: true, token, .. }) => token,
         };
         let facts = next.session();
         let (made, generation) = (facts.issued_at().as_secs(), facts.generation());

@@ -229,7 +229,7 @@ fn reasons_are_named_and_ordered() {
         ]
     );
     assert!(Reason::ALL.is_sorted());
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         assert_eq!(serde_json::to_value(reason).unwrap(), json!(reason.as_str()));
         assert_eq!(reason.to_string(), reason.as_str());
     }

@@ -366,10 +366,10 @@ impl Drop for Guard {
 impl Families {
     /// A counter that appears with its first event has no rate at it.
     fn start_at_zero(&self) {
-        for kind in AnomalyKind::ALL {
+        for kind in AnomalyKind::ALL.iter().copied() {
             self.anomalies.with_label_values(&[kind.name()]).inc_by(0);
         }
-        for reason in Reason::ALL.map(Reason::as_str).into_iter().chain([ACCEPTED]) {
+        for reason in Reason::ALL.iter().map(|reason| reason.as_str()).chain([ACCEPTED]) {
             self.verdicts.with_label_values(&[reason]).inc_by(0);
         }
         for kind in [

@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_in_the_plot_once() {
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             assert_eq!(
                 REASONS.iter().filter(|(_, reasons)| reasons.contains(&reason)).count(),
                 1,
