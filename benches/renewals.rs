@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{Task, interleave, machine, median, publish, rounds, show, table};
 use hallpass::issuer::ledger::{Outcome, Presented, RenewalRequest, Row};
-use hallpass::issuer::store::{SessionRecord, SqliteStore, Store};
+use hallpass::issuer::store::{SessionCaps, SessionRecord, SqliteStore, Store};
 use hallpass::{KeyId, Lifetimes, SessionId, Subject, UnixTime};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -28,7 +28,7 @@ fn main() {
     let store = Arc::new(runtime.block_on(SqliteStore::open(folder.path())).unwrap());
     let sessions: Vec<_> = (0..AT_A_TIME[3] as u128).map(record).collect();
     for session in &sessions {
-        runtime.block_on(store.insert_session(session.clone(), None, NOW)).unwrap();
+        runtime.block_on(store.insert_session(session.clone(), SessionCaps::default(), None, NOW)).unwrap();
     }
     let generation = std::cell::Cell::new(0);
     let mut tasks: Vec<_> = AT_A_TIME

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{ConfigError, Rejection};
 use crate::id::{KeyId, SessionId};
-use crate::issuer::ledger::{Ledger, Outcome, RenewalRefusal, RenewalRequest};
+use crate::issuer::ledger::{Outcome, RenewalRefusal, RenewalRequest};
 use crate::issuer::mint::{IssuedToken, Minter};
 use crate::key::{KeySet, KeyUse, SigningKey};
 use crate::policy::Lifetimes;
@@ -134,24 +134,4 @@ pub fn answer<E>(
         Outcome::Refused(RenewalRefusal::Reuse) => Err(RenewError::Reuse { id: request.session_id }),
         Outcome::Refused(refusal) => Err(refusal.rejection(&request.presented, request.now).into()),
     }
-}
-
-/// Renews a verified token. `text` is what it was decoded from.
-///
-/// Proof of possession is the caller's to check first, and so are issuer and
-/// audience.
-///
-/// # Errors
-/// As [`answer`], and [`RenewError::Ledger`].
-pub async fn renew<L: Ledger>(
-    ledger: &L,
-    text: &str,
-    token: VerifiedToken,
-    keys: &SigningKeys,
-    lifetimes: &Lifetimes,
-    now: UnixTime,
-) -> Result<Renewal, RenewError<L::Error>> {
-    let request = request(&token, keys, lifetimes, now);
-    let outcome = ledger.renew(&request).await.map_err(RenewError::Ledger)?;
-    answer(outcome, text, token, keys, &request)
 }

@@ -8,9 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use super::{
-    Backing, Judgement, Ledger, Outcome, RenewalRefusal, RenewalRequest, Row, StartError, subject_hash,
-};
+use super::{Backing, Judgement, Outcome, RenewalRefusal, RenewalRequest, Row, subject_hash};
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
 use crate::revocation::KEPT_PAST_END;
 use crate::session::Session;
@@ -273,33 +271,5 @@ impl Revoked {
         self.subjects.retain(|_, (_, ends)| live(*ends));
         let kept = self.sessions.len() + self.subjects.len();
         if kept < self.room { Ok(()) } else { Err(LedgerFull(kept)) }
-    }
-}
-
-impl Ledger for MemoryLedger {
-    type Error = LedgerFull;
-
-    async fn earliest_start(&self, subject: &Subject, now: UnixTime) -> Result<UnixTime, LedgerFull> {
-        Ok(Self::earliest_start(self, subject, now))
-    }
-
-    async fn start(&self, session: &Session, now: UnixTime) -> Result<(), StartError<LedgerFull>> {
-        Self::start(self, session, now).map_err(StartError::Revoked)
-    }
-
-    async fn renew(&self, request: &RenewalRequest) -> Result<Outcome, LedgerFull> {
-        Self::renew(self, request)
-    }
-
-    async fn revoke_session(&self, id: SessionId, ends: UnixTime, now: UnixTime) -> Result<bool, LedgerFull> {
-        Self::revoke_session(self, id, ends, now)
-    }
-
-    async fn revoke_subject(&self, subject: &Subject, now: UnixTime) -> Result<bool, LedgerFull> {
-        Self::revoke_subject(self, subject, now)
-    }
-
-    async fn revoke_all(&self, now: UnixTime) -> Result<bool, LedgerFull> {
-        Ok(Self::revoke_all(self, now))
     }
 }

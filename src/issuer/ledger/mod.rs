@@ -1,8 +1,8 @@
 //! The ledger: which token of a session is the newest, and what was revoked.
 //!
-//! Two of them: [`MemoryLedger`], for one process without a store, and
-//! `StoreLedger`, whose rows outlive it. Both decide by [`rule`] and pass one
-//! conformance suite.
+//! Two of them: [`MemoryLedger`], for one process without a store, and the
+//! store, whose rows outlive it. Both decide by [`rule`] and pass one
+//! conformance suite. Like the store, this is public for the tests alone.
 
 mod memory;
 pub mod rule;
@@ -10,9 +10,8 @@ pub mod rule;
 use std::sync::Arc;
 
 use crate::error::{Rejection, RevokedBy};
-use crate::id::{KeyId, SessionId, Subject, SubjectHash};
+use crate::id::{KeyId, SessionId, SubjectHash};
 use crate::policy::Lifetimes;
-use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 
@@ -128,63 +127,6 @@ impl RenewalRefusal {
             Self::Expired => Rejection::Expired { expires_at: token.expires, now },
         }
     }
-}
-
-/// Why a session could not be entered into a ledger.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError<E> {
-    /// A revocation covers the start: mint again with a later one.
-    #[error("a revocation covers the session's start; it can start at {0}")]
-    Revoked(UnixTime),
-    /// The ledger itself failed.
-    #[error(transparent)]
-    Ledger(#[from] E),
-}
-
-/// Where the issuer keeps what makes renewal safe. Each call is atomic: a
-/// revocation happens before a renewal, which is then refused, or after it,
-/// and then meets its outcome too.
-pub trait Ledger: Send + Sync {
-    /// What can go wrong in the ledger itself.
-    type Error: std::error::Error + Send + Sync + 'static;
-
-    /// The earliest start of a session of `subject` that no revocation covers:
-    /// `now`, or a second after what was revoked.
-    fn earliest_start(
-        &self,
-        subject: &Subject,
-        now: UnixTime,
-    ) -> impl Future<Output = Result<UnixTime, Self::Error>> + Send;
-
-    /// Enters a session whose first token was just signed.
-    fn start(
-        &self,
-        session: &Session,
-        now: UnixTime,
-    ) -> impl Future<Output = Result<(), StartError<Self::Error>>> + Send;
-
-    /// Applies the rule to a verified token, with revocation checked in the
-    /// same step.
-    fn renew(&self, request: &RenewalRequest) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
-
-    /// Revokes a session that ends at `ends`. Whether that was news.
-    fn revoke_session(
-        &self,
-        id: SessionId,
-        ends: UnixTime,
-        now: UnixTime,
-    ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
-
-    /// Revokes every session of `subject` started so far. Whether that was news.
-    fn revoke_subject(
-        &self,
-        subject: &Subject,
-        now: UnixTime,
-    ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
-
-    /// Revokes every session started so far. Whether that was news.
-    fn revoke_all(&self, now: UnixTime) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
 
 /// The part of a subject that revocations name.

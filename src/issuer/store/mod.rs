@@ -3,10 +3,13 @@
 //!
 //! [`Store`] is the contract, [`SqliteStore`] the engine for processes on one
 //! machine. Every call is one transaction, and what it changed is on disk when
-//! it returns. Another engine has to pass `tests/all/issuer/store.rs`.
+//! it returns.
+//!
+//! None of this is part of the library's API: it changes with any release, and
+//! nobody else can implement [`Store`]. It is public for the tests, which hold
+//! every engine to one contract (`tests/all/issuer/store.rs`).
 
 mod error;
-mod ledger;
 mod limits;
 mod records;
 mod sqlite;
@@ -21,15 +24,19 @@ use crate::revocation::Position;
 use crate::time::UnixTime;
 
 pub use error::{StoreError, UnavailableKind};
-pub use ledger::StoreLedger;
 pub use limits::{Attempt, AttemptKey, AttemptRule, Cap, CapScope, DeviceId, Evicted, SessionCaps, WhenFull};
 pub use records::{
     AuditEvent, AuditRecord, Changes, Expired, NewUser, Revoked, Role, SessionRecord, Target, User,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
+/// Only engines of this crate implement [`Store`]: what an issuer asks of it
+/// grows with the issuer.
+pub(crate) trait Sealed {}
+
 /// The issuer's storage. `now` is always an argument.
-pub trait Store: Send + Sync + 'static {
+#[expect(private_bounds, reason = "seals the trait")]
+pub trait Store: Sealed + Send + Sync + 'static {
     // ---- users ----
 
     /// Adds a user.
@@ -104,9 +111,6 @@ pub trait Store: Send + Sync + 'static {
     /// Errors: [`StoreError::NoUser`].
     fn unlock_user(&self, name: &Subject) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// How many counts of failures there are.
-    fn count_attempts(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
     /// A secret that every process on the store has and nobody else: made when
     /// first asked for. Another `purpose` has another.
     fn secret(&self, purpose: &'static str) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
@@ -124,25 +128,16 @@ pub trait Store: Send + Sync + 'static {
     /// Enters a session whose first token was just signed, before it is given
     /// to anybody. Everything that could have changed since the credentials
     /// were checked is checked again in the transaction.
+    /// If there are too many live sessions, older ones are revoked in the same
+    /// transaction, and come back.
     ///
     /// Errors: [`StoreError::StartRevoked`] if a revocation covers its start
     /// (mint again with a later one), [`StoreError::UserChanged`] if the user
     /// was disabled or the password changed meanwhile,
     /// [`StoreError::ParentOver`] if the parent is revoked, ended, or ends
-    /// before it.
+    /// before it,
+    /// [`StoreError::SessionsExceeded`] if there are too many and `caps` ends none.
     fn insert_session(
-        &self,
-        session: SessionRecord,
-        audit: Option<AuditEvent>,
-        now: UnixTime,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The same, if there are not too many live sessions then; or older ones
-    /// are revoked in the same transaction.
-    ///
-    /// Errors: as [`Store::insert_session`], and
-    /// [`StoreError::SessionsExceeded`].
-    fn insert_session_within(
         &self,
         session: SessionRecord,
         caps: SessionCaps,
@@ -162,24 +157,6 @@ pub trait Store: Send + Sync + 'static {
         subject: &Subject,
         now: UnixTime,
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
-
-    /// How many live sessions a subject has.
-    fn count_live_sessions(
-        &self,
-        subject: &Subject,
-        now: UnixTime,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// How many sessions were started from an address since some moment.
-    fn count_sessions_from(
-        &self,
-        address: &str,
-        since: UnixTime,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// Forgets a session without revoking it: its tokens are renewed no more.
-    /// For one whose token was never given to anybody. Whether it was there.
-    fn delete_session(&self, id: SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Applies the renewal rule in one transaction, with revocation checked
     /// inside it. On [`RenewalRefusal::Reuse`](crate::issuer::ledger::RenewalRefusal::Reuse)

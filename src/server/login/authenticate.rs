@@ -63,7 +63,7 @@ impl<S: Store> SessionService<S> {
         }
         self.limits.attempt(client.address()).map_err(limited)?;
         let admitted = self.passwords.admit(network_of(client.address())).map_err(|_| {
-            limited(self.limits.hit(Limit::PasswordWork, Duration::ZERO));
+            limited(Limited::new(Limit::PasswordWork, Duration::ZERO));
             LogInError::Busy
         })?;
         let user = self.store.find_user(name).await?;
@@ -72,8 +72,8 @@ impl<S: Store> SessionService<S> {
         let rule = self.limits.rule();
         let (key, last) = match self.store.begin_attempt(key, user.is_some(), rule, now).await? {
             Attempt::Go { key, last } => (key, last),
-            Attempt::Wait(wait) => return Err(limited(self.limits.hit(Limit::Account, wait))),
-            Attempt::Locked => return Err(limited(self.limits.hit(Limit::Failures, rule.longest_wait))),
+            Attempt::Wait(wait) => return Err(limited(Limited::new(Limit::Account, wait))),
+            Attempt::Locked => return Err(limited(Limited::new(Limit::Failures, rule.longest_wait))),
         };
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         // The password is checked for a disabled user and for nobody too, so

@@ -1,5 +1,6 @@
 //! Starting a session: after a password, for another log-in, as a step-up.
 
+use crate::server::login::limits::Limited;
 use std::time::Duration;
 
 use crate::error::ConfigError;
@@ -163,7 +164,7 @@ impl<S: Store> SessionService<S> {
             Err(LogInError::Store(StoreError::SessionsExceeded(scope))) => {
                 let limit = limit_of(scope);
                 self.too_many(limit, start.subject, client, now).await;
-                Err(LogInError::Limited(self.limits.hit(limit, SESSIONS_RETRY)))
+                Err(LogInError::Limited(Limited::new(limit, SESSIONS_RETRY)))
             }
             Err(error) => Err(error),
         }
@@ -189,7 +190,7 @@ impl<S: Store> SessionService<S> {
         for _ in 0..START_ATTEMPTS {
             let token = mint(keys.newest(), started)?;
             let NewRecord { row, caps, audit } = record(token.session())?;
-            match self.store.insert_session_within(row, caps, Some(audit), now).await {
+            match self.store.insert_session(row, caps, Some(audit), now).await {
                 Err(StoreError::StartRevoked { earliest }) => started = earliest,
                 Err(error) => return Err(error.into()),
                 Ok(evicted) => return Ok((token, evicted)),
@@ -202,7 +203,6 @@ impl<S: Store> SessionService<S> {
     async fn made_room(&self, made: &[Evicted], client: &Client, now: UnixTime) {
         for room in made {
             let limit = limit_of(room.scope);
-            self.limits.hit(limit, Duration::ZERO);
             for kind in [EventKind::SessionsExceeded(limit), EventKind::SessionEnded] {
                 let event = client.happened(kind, now).session(room.id);
                 self.events.record(event.of(Some(room.subject.clone())));

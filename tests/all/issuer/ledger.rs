@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use hallpass::issuer::ledger::{Ledger, MemoryLedger, StartError};
-use hallpass::issuer::{self, RenewError};
+use hallpass::issuer::RenewError;
+use hallpass::issuer::ledger::MemoryLedger;
 use hallpass::*;
+
+use crate::support::ledger::{Ledger, StartError, renew};
 
 const T0: u64 = 1_790_000_000;
 
@@ -56,7 +58,7 @@ impl<L: Ledger> Office<L> {
     async fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<L::Error>> {
         let keys = self.keys.key_set().unwrap();
         let token = UnverifiedToken::decode(text).unwrap().verify(&keys, now).unwrap();
-        issuer::renew(&self.ledger, text, token, &self.keys, self.minter.lifetimes(), now).await
+        renew(&self.ledger, text, token, &self.keys, self.minter.lifetimes(), now).await
     }
 
     /// The successor's text; `None` if the token itself came back.
@@ -409,7 +411,8 @@ mod stored {
     use std::sync::Arc;
 
     use super::*;
-    use hallpass::issuer::store::{SqliteStore, StoreLedger};
+    use crate::support::store::StoreLedger;
+    use hallpass::issuer::store::SqliteStore;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_store_ledger_keeps_the_rule() {

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use flood::{Flood, HONEST, MALLORY, Outcome, Service, Size};
-use hallpass::issuer::store::{SqliteStore, Store};
+use hallpass::issuer::store::SqliteStore;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio::time::sleep;

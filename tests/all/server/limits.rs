@@ -15,6 +15,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
+use crate::support::store::StoreExt as _;
 use crate::support::{Home, PASSWORD, Running, bearer, client, ok};
 
 const RULE: AttemptRule = AttemptRule {
@@ -316,7 +317,7 @@ async fn insert(
     caps: &SessionCaps,
     now: u64,
 ) -> Result<Vec<u8>, CapScope> {
-    match store.insert_session_within(session, caps.clone(), None, at(now)).await {
+    match store.insert_session(session, caps.clone(), None, at(now)).await {
         Ok(made) => Ok(made.iter().map(|room| room.id.as_bytes()[0]).collect()),
         Err(StoreError::SessionsExceeded(scope)) => Err(scope),
         Err(error) => panic!("{error}"),

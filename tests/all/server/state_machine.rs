@@ -8,12 +8,14 @@
 //! `HALLPASS_STATE_CASES` says how many histories to try.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
 
+use crate::support::ledger::renew;
+use crate::support::store::{StoreExt as _, StoreLedger};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hallpass::issuer::store::{Changes, SessionRecord, SqliteStore, Store, StoreError, StoreLedger, Target};
-use hallpass::issuer::{self, RenewError, Renewal};
+use hallpass::issuer::store::{Changes, SessionRecord, SqliteStore, Store, StoreError, Target};
+use hallpass::issuer::{RenewError, Renewal};
 use hallpass::revocation::feed::{NewFeed, SessionKey};
 use hallpass::revocation::{Entry, Feed, FeedKeys};
 use hallpass::{
@@ -465,7 +467,7 @@ impl World {
         let mut record = SessionRecord::new(token.session()).unwrap();
         let until = self.model.now + GRACE;
         record.replaces = replaces.map(|old| (id(self.model.first_token(old)), at(until)));
-        match self.runtime.block_on(self.store().insert_session(record, None, now)) {
+        match self.runtime.block_on(self.store().insert(record, None, now)) {
             Ok(()) => {}
             Err(StoreError::ParentOver) => {
                 let old = &self.model.sessions[replaces.unwrap()];
@@ -508,7 +510,7 @@ impl World {
             UnverifiedToken::decode(&text).unwrap().verify(self.public.as_ref().unwrap(), now).unwrap();
         let ledger = StoreLedger(std::sync::Arc::clone(self.store()));
         let keys = self.signing_keys();
-        let renewal = issuer::renew(&ledger, &text, verified, &keys, self.minter.lifetimes(), now);
+        let renewal = renew(&ledger, &text, verified, &keys, self.minter.lifetimes(), now);
         let renewal = self.runtime.block_on(renewal);
         drop(ledger);
         count(tally, &due);

@@ -129,6 +129,17 @@ impl SqliteStore {
         tx.rollback().await?;
         Ok(Changes { base, position, entries })
     }
+
+    /// How many accounts and devices have failed attempts on record: for the
+    /// tests of the limits.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    #[doc(hidden)]
+    pub async fn count_attempts(&self) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM attempts").fetch_one(&self.readers).await?;
+        Ok(convert::uint(count))
+    }
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -158,6 +169,8 @@ macro_rules! live {
 async fn revoked(tx: &mut writer::Tx, added: u64) -> Result<Revoked, StoreError> {
     Ok(Revoked { position: revocations::current(tx).await?, added })
 }
+
+impl super::Sealed for SqliteStore {}
 
 impl Store for SqliteStore {
     async fn add_user(&self, user: NewUser, now: UnixTime) -> Result<(), StoreError> {
@@ -235,11 +248,6 @@ impl Store for SqliteStore {
         in_transaction!(self, tx, attempts::clear(tx, account)).map(drop)
     }
 
-    async fn count_attempts(&self) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM attempts").fetch_one(&self.readers).await?;
-        Ok(convert::uint(count))
-    }
-
     async fn secret(&self, purpose: &'static str) -> Result<[u8; 32], StoreError> {
         let mut new = Zeroizing::new([0; 32]);
         rand::rngs::SysRng
@@ -261,15 +269,6 @@ impl Store for SqliteStore {
     }
 
     async fn insert_session(
-        &self,
-        session: SessionRecord,
-        audit: Option<AuditEvent>,
-        now: UnixTime,
-    ) -> Result<(), StoreError> {
-        in_transaction!(self, tx, sessions::insert(tx, &session, None, audit.as_ref(), now))
-    }
-
-    async fn insert_session_within(
         &self,
         session: SessionRecord,
         caps: SessionCaps,
@@ -304,30 +303,6 @@ impl Store for SqliteStore {
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(convert::session).collect()
-    }
-
-    async fn count_live_sessions(&self, subject: &Subject, now: UnixTime) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(concat!("SELECT count(*) ", live!()))
-            .bind(subject.as_str())
-            .bind(secs(now))
-            .bind(&SubjectHash::of(subject.as_str()).as_bytes()[..])
-            .fetch_one(&self.readers)
-            .await?;
-        Ok(convert::uint(count))
-    }
-
-    async fn count_sessions_from(&self, address: &str, since: UnixTime) -> Result<u64, StoreError> {
-        let count: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM sessions WHERE address = ?1 AND started >= ?2")
-                .bind(address)
-                .bind(secs(since))
-                .fetch_one(&self.readers)
-                .await?;
-        Ok(convert::uint(count))
-    }
-
-    async fn delete_session(&self, id: SessionId) -> Result<bool, StoreError> {
-        in_transaction!(self, tx, sessions::delete(tx, id))
     }
 
     async fn renew(&self, request: RenewalRequest) -> Result<Outcome, StoreError> {

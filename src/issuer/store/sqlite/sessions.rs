@@ -275,15 +275,6 @@ async fn reused(tx: &mut Tx, request: &RenewalRequest, known: Option<Row>) -> Re
     audit::append(tx, &event, request.now).await
 }
 
-pub(super) async fn delete(tx: &mut Tx, id: SessionId) -> Result<bool, StoreError> {
-    tx.rows.pop(&id);
-    let deleted = sqlx::query("DELETE FROM sessions WHERE id = ?1")
-        .bind(&id.as_bytes()[..])
-        .execute(tx.write().await?)
-        .await?;
-    Ok(deleted.rows_affected() > 0)
-}
-
 /// At most `batch` of each.
 pub(super) async fn expire(
     tx: &mut Tx,

@@ -11,7 +11,6 @@ mod rate;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::DefaultClock;
@@ -51,32 +50,7 @@ pub(crate) struct Limits {
     snapshots: Rate<IpAddr, DefaultClock>,
     table: LimitsTable,
     pub(crate) devices: Devices,
-    hits: Hits,
 }
-
-/// For metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "for whoever exports metrics")]
-pub(crate) struct LimitStats {
-    /// Entries of each table in memory, by its name, and how many new ones were
-    /// refused since it was full.
-    pub(crate) tables: [(&'static str, usize, u64); 5],
-    /// How often each limit refused somebody, or ended a session.
-    pub(crate) hits: Vec<(Limit, u64)>,
-}
-
-const LIMITS: [Limit; 7] = [
-    Limit::Account,
-    Limit::Address,
-    Limit::Failures,
-    Limit::SessionsOfAccount,
-    Limit::SessionsOfAddress,
-    Limit::PasswordWork,
-    Limit::Feed,
-];
-
-#[derive(Debug, Default)]
-struct Hits([AtomicU64; LIMITS.len()]);
 
 impl Limits {
     /// The limits of this table, with the store's own secret for device cookies.
@@ -91,13 +65,12 @@ impl Limits {
             snapshots: Rate::new(table.feed_snapshots_per_address, entries, DefaultClock::default()),
             devices: Devices::new(secret),
             table,
-            hits: Hits::default(),
         })
     }
 
     /// Whether another password may be tried from this address.
     pub(crate) fn attempt(&self, address: IpAddr) -> Result<(), Limited> {
-        self.attempts.check(&network_of(address)).map_err(|wait| self.hit(Limit::Address, wait))
+        self.attempts.check(&network_of(address)).map_err(|wait| Limited::new(Limit::Address, wait))
     }
 
     /// Whether another session may start: of this account, and from this
@@ -106,19 +79,19 @@ impl Limits {
         if let Some(address) = address {
             self.sessions_of_address
                 .check(&network_of(address))
-                .map_err(|wait| self.hit(Limit::SessionsOfAddress, wait))?;
+                .map_err(|wait| Limited::new(Limit::SessionsOfAddress, wait))?;
         }
-        self.sessions_of_account.check(&account).map_err(|wait| self.hit(Limit::SessionsOfAccount, wait))
+        self.sessions_of_account.check(&account).map_err(|wait| Limited::new(Limit::SessionsOfAccount, wait))
     }
 
     /// Whether this address may ask for the feed again.
     pub(crate) fn feed(&self, address: IpAddr) -> Result<(), Limited> {
-        self.feeds.check(&network_of(address)).map_err(|wait| self.hit(Limit::Feed, wait))
+        self.feeds.check(&network_of(address)).map_err(|wait| Limited::new(Limit::Feed, wait))
     }
 
     /// Whether this address may be sent another snapshot: the whole list.
     pub(crate) fn snapshot(&self, address: IpAddr) -> Result<(), Limited> {
-        self.snapshots.check(&network_of(address)).map_err(|wait| self.hit(Limit::Feed, wait))
+        self.snapshots.check(&network_of(address)).map_err(|wait| Limited::new(Limit::Feed, wait))
     }
 
     /// How failures are counted.
@@ -135,38 +108,6 @@ impl Limits {
             account: Some(account),
             network: address.map(|address| (network_of(address).to_string(), of_network)),
             replaces,
-        }
-    }
-
-    /// Counts that a limit held somebody up.
-    pub(crate) fn hit(&self, limit: Limit, wait: Duration) -> Limited {
-        if let Some(place) = LIMITS.iter().position(|one| *one == limit) {
-            self.hits.0[place].fetch_add(1, Ordering::Relaxed);
-        }
-        Limited::new(limit, wait)
-    }
-
-    /// Sizes and hits.
-    #[allow(dead_code, reason = "for whoever exports metrics")]
-    pub(crate) fn stats(&self) -> LimitStats {
-        let hits = LIMITS.iter().zip(&self.hits.0);
-        LimitStats {
-            tables: [
-                ("attempts_per_address", self.attempts.len(), self.attempts.refused_for_room()),
-                (
-                    "new_sessions_per_address",
-                    self.sessions_of_address.len(),
-                    self.sessions_of_address.refused_for_room(),
-                ),
-                (
-                    "new_sessions_per_account",
-                    self.sessions_of_account.len(),
-                    self.sessions_of_account.refused_for_room(),
-                ),
-                ("feed_requests_per_address", self.feeds.len(), self.feeds.refused_for_room()),
-                ("feed_snapshots_per_address", self.snapshots.len(), self.snapshots.refused_for_room()),
-            ],
-            hits: hits.map(|(limit, count)| (*limit, count.load(Ordering::Relaxed))).collect(),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +26,6 @@ pub(super) struct Rate<K: Hash + Eq + Clone, C: Clock> {
     /// When the full table was last looked through. Held while a key is
     /// entered, so that the bound is exact.
     swept: Mutex<Option<C::Instant>>,
-    refused_for_room: AtomicU64,
 }
 
 impl<K: Hash + Eq + Clone, C: Clock> Rate<K, C> {
@@ -44,7 +42,6 @@ impl<K: Hash + Eq + Clone, C: Clock> Rate<K, C> {
             most,
             interval,
             swept: Mutex::new(None),
-            refused_for_room: AtomicU64::new(0),
         }
     }
 
@@ -54,7 +51,6 @@ impl<K: Hash + Eq + Clone, C: Clock> Rate<K, C> {
         if self.table.len() >= self.most && !self.table.0.contains_key(key) && !self.made_room(&mut swept) {
             // Nobody who is being counted is forgotten to make room: that
             // would be a way to be counted anew.
-            self.refused_for_room.fetch_add(1, Ordering::Relaxed);
             return Err(self.interval);
         }
         self.limiter.check_key(key).map_err(|until| until.wait_time_from(self.limiter.clock().now()))
@@ -72,13 +68,9 @@ impl<K: Hash + Eq + Clone, C: Clock> Rate<K, C> {
     }
 
     /// Keys that are counted.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.table.len()
-    }
-
-    /// How often there was no room for another key.
-    pub(super) fn refused_for_room(&self) -> u64 {
-        self.refused_for_room.load(Ordering::Relaxed)
     }
 }
 

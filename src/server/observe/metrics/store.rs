@@ -9,7 +9,7 @@ use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::{Outcome, RenewalRequest};
 use crate::issuer::store::{
     Attempt, AttemptKey, AttemptRule, AuditEvent, AuditRecord, Changes, Evicted, Expired, NewUser, Revoked,
-    SessionCaps, SessionRecord, Store, StoreError, Target, UnavailableKind, User,
+    Sealed, SessionCaps, SessionRecord, Store, StoreError, Target, UnavailableKind, User,
 };
 use crate::revocation::Position;
 use crate::time::UnixTime;
@@ -64,6 +64,8 @@ macro_rules! passed_on {
     };
 }
 
+impl<S> Sealed for Timed<S> {}
+
 impl<S: Store> Store for Timed<S> {
     passed_on! {
             add_user(user: NewUser, now: UnixTime) -> Result<(), StoreError>;
@@ -76,16 +78,11 @@ impl<S: Store> Store for Timed<S> {
             begin_attempt(key: AttemptKey, is_user: bool, rule: AttemptRule, now: UnixTime) -> Result<Attempt, StoreError>;
             attempt_succeeded(key: AttemptKey, rule: AttemptRule) -> Result<(), StoreError>;
             unlock_user(name: &Subject) -> Result<(), StoreError>;
-            count_attempts() -> Result<u64, StoreError>;
             secret(purpose: &'static str) -> Result<[u8; 32], StoreError>;
-            insert_session_within(session: SessionRecord, caps: SessionCaps, audit: Option<AuditEvent>, now: UnixTime) -> Result<Vec<Evicted>, StoreError>;
+            insert_session(session: SessionRecord, caps: SessionCaps, audit: Option<AuditEvent>, now: UnixTime) -> Result<Vec<Evicted>, StoreError>;
             earliest_start(subject: &Subject, now: UnixTime) -> Result<UnixTime, StoreError>;
-            insert_session(session: SessionRecord, audit: Option<AuditEvent>, now: UnixTime) -> Result<(), StoreError>;
             find_session(id: SessionId) -> Result<Option<SessionRecord>, StoreError>;
             live_sessions(subject: &Subject, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError>;
-            count_live_sessions(subject: &Subject, now: UnixTime) -> Result<u64, StoreError>;
-            count_sessions_from(address: &str, since: UnixTime) -> Result<u64, StoreError>;
-            delete_session(id: SessionId) -> Result<bool, StoreError>;
             renew(request: RenewalRequest) -> Result<Outcome, StoreError>;
             revoke(target: Target, audit: Option<AuditEvent>, now: UnixTime) -> Result<Revoked, StoreError>;
             end_replaced(now: UnixTime) -> Result<Option<Revoked>, StoreError>;
