@@ -17,6 +17,31 @@ use crate::wire::cose::Typ;
 /// "Once" is once for this cache: several edges behind one name that share
 /// none would each accept a ticket once. What must be once everywhere is
 /// redeemed at the issuer.
+///
+#[cfg_attr(feature = "issuer", doc = "```")]
+#[cfg_attr(not(feature = "issuer"), doc = "```ignore")]
+/// use std::time::Duration;
+///
+/// use hallpass::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let key = SigningKey::generate(KeyUse::Session, Algorithm::EdDsa)?;
+/// # let keys = KeySet::new([key.verifying_key().clone()])?;
+/// # let issuer = Issuer::new(key.clone(), Lifetimes::default())?;
+/// # let now = SystemClock.now();
+/// # let token = issuer.start(Subject::new("alice")?, (), now)?;
+/// // The issuer makes a ticket for one download, good for 30 seconds.
+/// let minter = Minter::new(Lifetimes::default());
+/// let ticket = minter.ticket(&key, token.session(), "files", Duration::from_secs(30), Some("/a.pdf"), now)?;
+///
+/// // The edge redeems it once.
+/// let verifier = Verifier::builder(keys).audience("files").without_revocations().build()?;
+/// let tickets = TicketVerifier::new(verifier, NonceCache::new(UnixTime::EPOCH));
+/// let session: Session = tickets.redeem(ticket.as_str(), "/a.pdf", now)?;
+/// assert_eq!(session.subject(), "alice");
+/// let again: Result<Session, _> = tickets.redeem(ticket.as_str(), "/a.pdf", now);
+/// assert_eq!(again.unwrap_err(), Rejection::Replayed);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct TicketVerifier {
     verifier: Verifier,

@@ -34,6 +34,29 @@ const BATCH: usize = 32;
 ///
 /// In one piece, since HTTP services are cloned for every request: a clone is
 /// one count.
+///
+#[cfg_attr(feature = "issuer", doc = "```")]
+#[cfg_attr(not(feature = "issuer"), doc = "```ignore")]
+/// use hallpass::{Clock, Rejection, Session, SystemClock, Verifier};
+/// # use hallpass::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let key = SigningKey::generate(KeyUse::Session, Algorithm::EdDsa)?;
+/// # let issuer = Issuer::new(key, Lifetimes::default())?;
+/// # let token = issuer.start(Subject::new("alice")?, ["admin"], SystemClock.now())?;
+/// # let dir = tempfile::tempdir()?;
+/// # std::fs::write(dir.path().join("keys.cbor"), issuer.key_set().to_cose())?;
+/// # let file = dir.path().join("keys.cbor");
+/// // What `hallpass key export` wrote.
+/// let keys = hallpass::KeySet::from_bytes(&std::fs::read(file)?)?;
+/// let verifier = Verifier::builder(keys).without_revocations().build()?;
+/// let session: Session<Vec<String>> = verifier.verify(token.as_str(), SystemClock.now())?;
+/// assert_eq!((session.subject(), session.claims()?.as_slice()), ("alice", ["admin".to_owned()].as_slice()));
+///
+/// let changed = token.as_str().replace('A', "B");
+/// let refused: Result<Session, Rejection> = verifier.verify(changed.as_str(), SystemClock.now());
+/// assert!(refused.is_err());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Verifier(Arc<Inner>);
 

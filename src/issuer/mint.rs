@@ -74,6 +74,25 @@ pub struct NewSession<'a, C: ?Sized> {
 }
 
 /// Makes tokens for one issuer name and one audience.
+///
+/// ```
+/// use hallpass::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let key = SigningKey::generate(KeyUse::Session, Algorithm::EdDsa)?;
+/// let minter = Minter::new(Lifetimes::default()).audience(Some("shop".into()));
+/// let (subject, now) = (Subject::new("alice")?, SystemClock.now());
+/// let new = NewSession {
+///     subject: &subject,
+///     claims: &("plan", "gold"),
+///     started: now,
+///     auth_time: now,
+///     ends: None,
+///     bound_to: None,
+/// };
+/// let token = minter.start(&key, &new, now)?;
+/// assert_eq!(token.session().audience(), Some("shop"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Minter {
     lifetimes: Lifetimes,

@@ -70,7 +70,23 @@ struct Sidecar {
     retires: Option<String>,
 }
 
-/// A directory of key files.
+/// A directory of key files: `KID.pem` with the private key and `KID.json` with
+/// its use and times.
+///
+/// ```
+/// use hallpass::key::Activation;
+/// use hallpass::{Algorithm, Clock, KeyDir, KeyUse, SystemClock};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("keys");
+/// let now = SystemClock.now();
+/// let mut keys = KeyDir::create(&path)?;
+/// let first = keys.add(KeyUse::Session, Algorithm::EdDsa, now, now)?;
+/// let second = keys.rotate(KeyUse::Session, now, Activation::Announced)?;
+/// assert_eq!(keys.signing_key(KeyUse::Session, now)?.key.id(), first);
+/// assert!(keys.key_set(KeyUse::Session, now)?.get(second, now).is_some(), "published already");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct KeyDir {
     path: PathBuf,

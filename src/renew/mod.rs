@@ -56,9 +56,21 @@ pub struct RenewCounts {
 
 /// Renews the tokens of cookies at one issuer. Clones are of the same client.
 ///
-/// ```no_run
-/// # fn example(verifier: hallpass::Verifier) -> Result<(), hallpass::ConfigError> {
-/// let renewal = hallpass::RenewClient::builder("https://login.example", verifier).build()?;
+/// It asks when a cookie is shown that is due; nothing happens before.
+///
+#[cfg_attr(feature = "issuer", doc = "```")]
+#[cfg_attr(not(feature = "issuer"), doc = "```ignore")]
+/// # use hallpass::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let key = SigningKey::generate(KeyUse::Session, Algorithm::EdDsa)?;
+/// # let keys = KeySet::new([key.verifying_key().clone()])?;
+/// use std::time::Duration;
+///
+/// let verifier = Verifier::builder(keys).without_revocations().build()?;
+/// let renewal = RenewClient::builder("https://login.example", verifier)
+///     .timeout(Duration::from_secs(2))
+///     .build()?;
+/// assert_eq!(renewal.counts().asked, 0);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]

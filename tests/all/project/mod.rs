@@ -1,6 +1,7 @@
 //! The project itself: its layers, its documents, its examples.
 
 #[cfg(feature = "issuer")]
+pub mod autotraits;
 pub mod compile_fail;
 #[cfg(feature = "server")]
 pub mod docs;
