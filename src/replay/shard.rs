@@ -197,3 +197,36 @@ impl<T: Slot> Slots<T> {
         self.first_free = place;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SessionId;
+    use crate::time::UnixTime;
+
+    /// Rounds of entries that are over before the next: nothing of them stays,
+    /// and their places are taken again.
+    #[test]
+    fn what_is_over_leaves_nothing_behind() {
+        let hasher = DefaultHashBuilder::default();
+        let mut shard = Shard::default();
+        for round in 0..50_u64 {
+            for n in 0..200_u64 {
+                let session = SessionId::from_bytes(u128::from(round * 1000 + n / 4).to_be_bytes());
+                let used = SingleUse {
+                    session,
+                    nonce: u128::from(round << 32 | n).to_be_bytes(),
+                    issued: UnixTime::saturating_from_secs(round * 10),
+                    until: UnixTime::saturating_from_secs(round * 10 + 1 + n % 7),
+                };
+                let hash = hasher.hash_one(session.as_bytes());
+                assert!(matches!(shard.insert(&used, hash, 4, &hasher, || Ok(())), Insertion::Inserted));
+            }
+            assert_eq!((shard.by_nonce.len(), shard.by_session.len()), (200, 50));
+            assert_eq!((shard.entries.all.len(), shard.holders.all.len()), (200, 50), "round {round}");
+            assert!(shard.entries.all.capacity() <= 200 + 200 / 8 + 16, "grows by an eighth");
+            assert_eq!(shard.drop_over(round * 10 + 7, &hasher), 200);
+            assert_eq!((shard.by_nonce.len(), shard.by_session.len(), shard.over_at.len()), (0, 0, 0));
+        }
+    }
+}

@@ -168,3 +168,25 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SessionId;
+    use crate::time::UnixTime;
+
+    #[test]
+    fn sessions_are_spread_over_the_shards() {
+        let space = Space::new(1 << 12, Quota(1));
+        let mut taken = std::collections::BTreeSet::new();
+        for n in 0..1_000_u128 {
+            let session = SessionId::from_bytes(n.to_be_bytes());
+            let at = UnixTime::saturating_from_secs;
+            let used = SingleUse { session, nonce: n.to_be_bytes(), issued: at(1), until: at(9) };
+            assert_eq!(space.admit(&used, &AtomicU64::new(2)), Ok(()));
+            let shard = space.lock(space.hasher.hash_one(session.as_bytes()));
+            taken.insert(std::ptr::from_ref(&*shard).addr());
+        }
+        assert_eq!(taken.len(), SHARDS);
+    }
+}

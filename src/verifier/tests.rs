@@ -253,6 +253,54 @@ fn the_bound_holds_and_the_least_recently_used_leaves() {
     assert_eq!(counts(&verifier).1, 301, "the oldest had left");
 }
 
+/// What is counted is what is there: tokens of one length, so that each counts
+/// for as much.
+#[test]
+fn the_bytes_are_those_of_the_tokens_that_are_kept() {
+    assert_eq!((TokenCache::LEAST, TokenCache::DEFAULT), (65_536, 67_108_864));
+    let key = signing_key();
+    let keys = LiveKeys::from(key_set([&key]));
+    let builder = shop(keys.clone()).without_revocations().token_cache(TokenCache::LEAST);
+    let verifier = builder.build().unwrap();
+    let size = || {
+        let counts = verifier.token_cache_counts().unwrap();
+        (counts.tokens, counts.bytes)
+    };
+    let tokens: Vec<_> = (100..400).map(|n| token_for(&key, &format!("user{n}"))).collect();
+    let see = |token: &String| assert_eq!(verdict(&verifier, token, NOW), Ok(()));
+    see(&tokens[0]);
+    let (_, one) = size();
+    for (n, token) in tokens.iter().enumerate() {
+        see(token);
+        let (kept, bytes) = size();
+        assert_eq!(bytes, kept * one, "after {n}");
+        assert_eq!(kept, (n + 1).min(TokenCache::LEAST / one), "after {n}");
+    }
+    // The same token once more, as by two threads that verified it at once.
+    let cache = verifier.0.cache.as_ref().unwrap();
+    let newest = cache.get(tokens[299].as_bytes(), &keys.load(), NOW).unwrap();
+    let before = size();
+    cache.insert(&newest);
+    assert_eq!(size(), before);
+    cache.remove(&newest);
+    assert_eq!(size(), (before.0 - 1, before.1 - one));
+    cache.remove_key(key.id());
+    assert_eq!(size(), (0, 0));
+}
+
+/// By the hash: two cores seldom want the same shard.
+#[test]
+fn tokens_are_spread_over_the_shards() {
+    let key = signing_key();
+    let bytes = 64 * TokenCache::LEAST;
+    let verifier = shop(key_set([&key])).without_revocations().token_cache(bytes).build().unwrap();
+    // All would fit, if no shard had more than its part.
+    for n in 0..2_000 {
+        assert_eq!(verdict(&verifier, &token_for(&key, &format!("user{n}")), NOW), Ok(()));
+    }
+    assert_eq!(counts(&verifier).2, 2_000);
+}
+
 #[test]
 fn a_cache_that_could_hold_nothing_must_be_asked_for_by_name() {
     let builder = || shop(key_set([&signing_key()])).without_revocations();

@@ -142,12 +142,8 @@ impl TokenCache {
 
     /// Remembers a token that has just been verified and admitted.
     pub(crate) fn insert(&self, entry: &Arc<CachedToken>) {
-        let bytes = entry.bytes();
-        if bytes > self.shard_bytes {
-            return;
-        }
         let (hash, mut shard) = self.shard(&entry.text);
-        shard.bytes += bytes;
+        shard.bytes += entry.bytes();
         if let Some(replaced) = shard.tokens.put(hash, Arc::clone(entry)) {
             shard.bytes -= replaced.bytes();
         }

@@ -77,6 +77,7 @@ async fn conformance<L: Ledger>(fresh: impl AsyncFn() -> L, stored: bool) {
     the_end_of_a_session(Office::new(fresh().await)).await;
     a_rotation_in_between(Office::new(fresh().await)).await;
     a_withdrawn_key(Office::new(fresh().await)).await;
+    a_revoked_key(Office::new(fresh().await)).await;
     a_lost_row(&Office::new(fresh().await), &Office::new(fresh().await), stored).await;
     merely_expired(&Office::new(fresh().await)).await;
     from_the_future(Office::new(fresh().await)).await;
@@ -188,6 +189,23 @@ async fn a_withdrawn_key<L: Ledger>(mut office: Office<L>) {
     assert_eq!((other.session().key_id(), other.session().generation()), (key(3).id(), 1));
     assert_eq!(office.renewed(zero.as_str(), at(600)).await.as_deref(), Some(other.as_str()));
     assert_eq!(office.renewed(other.as_str(), at(700)).await, None);
+}
+
+/// A revoked key's tokens are refused, and it signs none again, though it is here.
+async fn a_revoked_key<L: Ledger>(mut office: Office<L>) {
+    let zero = office.start(at(0)).await;
+    office.keys = SigningKeys::new(key(2), [key(1)]).unwrap();
+    let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
+    office.keys = SigningKeys::new(key(3), [key(2), key(1)]).unwrap();
+    assert!(office.ledger.revoke_key(key(2).id(), at(460)).await.unwrap());
+    assert!(!office.ledger.revoke_key(key(2).id(), at(461)).await.unwrap(), "no news");
+    let refused = office.renew(&one, at(470)).await;
+    assert!(
+        matches!(refused, Err(RenewError::Refused(Rejection::Revoked { by: RevokedBy::Key }))),
+        "{refused:?}"
+    );
+    let other = office.renew(zero.as_str(), at(480)).await.unwrap().token;
+    assert_eq!((other.session().key_id(), other.session().generation()), (key(3).id(), 1));
 }
 
 /// The same session, in a ledger that never heard of it, and in one that is

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use hallpass::issuer::ledger::{LedgerFull, MemoryLedger, Outcome, RenewalRequest};
 use hallpass::issuer::{self, RenewError, SigningKeys};
-use hallpass::{Lifetimes, Renewal, Session, SessionId, Subject, UnixTime, VerifiedToken};
+use hallpass::{KeyId, Lifetimes, Renewal, Session, SessionId, Subject, UnixTime, VerifiedToken};
 
 /// Why a session could not be entered into a ledger.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,9 @@ pub trait Ledger: Send + Sync {
         now: UnixTime,
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
+    /// Revokes what a key signed. Whether that was news.
+    fn revoke_key(&self, id: KeyId, now: UnixTime) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+
     /// Revokes every session started so far. Whether that was news.
     fn revoke_all(&self, now: UnixTime) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
@@ -84,6 +87,10 @@ impl Ledger for MemoryLedger {
 
     async fn revoke_subject(&self, subject: &Subject, now: UnixTime) -> Result<bool, LedgerFull> {
         MemoryLedger::revoke_subject(self, subject, now)
+    }
+
+    async fn revoke_key(&self, id: KeyId, _: UnixTime) -> Result<bool, LedgerFull> {
+        Ok(MemoryLedger::revoke_key(self, id))
     }
 
     async fn revoke_all(&self, now: UnixTime) -> Result<bool, LedgerFull> {

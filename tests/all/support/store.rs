@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hallpass::issuer::ledger::{Outcome, RenewalRequest};
 use hallpass::issuer::store::{AuditEvent, SessionCaps, SessionRecord, Store, StoreError, Target};
-use hallpass::{Session, SessionId, Subject, UnixTime};
+use hallpass::{KeyId, Session, SessionId, Subject, UnixTime};
 
 use super::ledger::{Ledger, StartError};
 
@@ -44,6 +44,10 @@ impl<S: Store> Ledger for StoreLedger<S> {
 
     async fn revoke_subject(&self, subject: &Subject, now: UnixTime) -> Result<bool, StoreError> {
         Ok(self.0.revoke(Target::Subject(subject.clone()), None, now).await?.added > 0)
+    }
+
+    async fn revoke_key(&self, id: KeyId, now: UnixTime) -> Result<bool, StoreError> {
+        Ok(self.0.revoke(Target::Key(id), None, now).await?.added > 0)
     }
 
     async fn revoke_all(&self, now: UnixTime) -> Result<bool, StoreError> {
