@@ -2,44 +2,49 @@
 //! fetches that are aborted, proxies that drop cookies, clocks that step, and
 //! thieves. The rule is pure, so a history takes microseconds.
 //!
-//! `HALLPASS_MODEL_RUNS` says how many histories to try; a failure prints the
-//! seed, and `HALLPASS_MODEL_SEED` tries that one alone.
+//! proptest makes the histories, and makes one that fails as short as it can.
+//! `PROPTEST_CASES` says how many to try of each kind.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hallpass::issuer::ledger::rule::{Backing, Judgement, Presented, Row, SigningKeyIds, renew};
 use hallpass::{KeyId, LifetimeSettings, Lifetimes, UnixTime};
+use proptest::prelude::*;
 
 const KEYS: [KeyId; 2] = [KeyId::from_bytes([1; 8]), KeyId::from_bytes([2; 8])];
 
-/// `SplitMix64`: small, and the same everywhere.
-struct Random(u64);
+/// What chance decides in a history. Zero is always the simplest choice, and
+/// what is left over when there are no more: so shorter is simpler.
+#[derive(Clone, Debug)]
+struct Choices(std::vec::IntoIter<u16>);
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
+impl Choices {
     fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        u64::from(self.0.next().unwrap_or(0)) % n
     }
 
     fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
+        self.below(n) == n - 1
+    }
+
+    fn are_left(&self) -> bool {
+        self.0.len() > 0
     }
 }
 
-fn runs(default: u64) -> Vec<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    match number("HALLPASS_MODEL_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("HALLPASS_MODEL_RUNS").unwrap_or(default)).collect(),
-    }
+/// Short histories, and now and then one that lasts until the session ends.
+fn choices() -> impl Strategy<Value = Choices> {
+    let any = |length| prop::collection::vec(any::<u16>(), length);
+    prop_oneof![30 => any(0..150), 9 => any(150..600), 1 => any(2_000..3_000)]
+        .prop_map(|drawn| Choices(drawn.into_iter()))
+}
+
+fn config(default: u32) -> ProptestConfig {
+    let set = std::env::var("PROPTEST_CASES").is_ok();
+    let cases = if set { ProptestConfig::default().cases } else { default };
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 50_000, ..ProptestConfig::default() }
 }
 
 /// The issuer with its row and its clock.
@@ -52,7 +57,7 @@ struct Issuer {
 }
 
 impl Issuer {
-    fn new(random: &mut Random) -> (Self, Presented) {
+    fn new(random: &mut Choices) -> (Self, Presented) {
         let lifetimes = lifetimes(random);
         let backing = if random.one_in(3) { Backing::CacheOnly } else { Backing::Store };
         let clock = 1_790_000_000;
@@ -103,7 +108,7 @@ fn successor(token: &Presented, row: Row) -> Presented {
 }
 
 /// Any that are allowed and leave time for a network: the defaults, and others.
-fn lifetimes(random: &mut Random) -> Lifetimes {
+fn lifetimes(random: &mut Choices) -> Lifetimes {
     let idle = 240 + random.below(1800);
     let renew_after = if random.one_in(2) { idle / 2 } else { 120 + random.below(idle - 120) };
     let grace = 60 + random.below(renew_after / 2 - 59);
@@ -140,7 +145,7 @@ struct Browser {
 
 impl Browser {
     /// A burst of tabs.
-    fn send(&mut self, random: &mut Random) {
+    fn send(&mut self, random: &mut Choices) {
         for _ in 0..=random.below(6) {
             let kept = !(self.loses_answers > 0 && random.one_in(self.loses_answers));
             self.wire.push((self.real + random.below(SLOWEST), Wire::Request(self.jar, kept)));
@@ -148,7 +153,7 @@ impl Browser {
     }
 
     /// Lets real time pass, and what is under way arrive in its order.
-    fn pass(&mut self, seconds: u64, issuer: &mut Issuer, random: &mut Random) -> Result<(), Judgement> {
+    fn pass(&mut self, seconds: u64, issuer: &mut Issuer, random: &mut Choices) -> Result<(), Judgement> {
         let until = self.real + seconds;
         loop {
             let next =
@@ -179,14 +184,13 @@ impl Browser {
 
 /// One history of an honest browser. `Err` if it was logged out otherwise than
 /// by its own idleness or by the session's end.
-fn honest(seed: u64) -> Result<u64, String> {
-    let mut random = Random(seed);
+fn honest(mut random: Choices) -> Result<u64, String> {
     let (mut issuer, first) = Issuer::new(&mut random);
     let loses_answers = [0, 2, 5, 20][usize::try_from(random.below(4)).unwrap()];
     let steps = random.one_in(2);
     let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers };
     let mut renewals = 0;
-    for _ in 0..200 {
+    while random.are_left() {
         let before = browser.jar.generation;
         browser.send(&mut random);
         let idle = issuer.lifetimes.idle_timeout().as_secs();
@@ -202,7 +206,7 @@ fn honest(seed: u64) -> Result<u64, String> {
             // evidence. A proper end either way.
             Err(Judgement::Expired | Judgement::SessionEnded) => return Ok(renewals),
             Err(verdict) => {
-                return Err(format!("seed {seed}: {verdict:?} at {:?} with {:?}", issuer.clock, issuer.row));
+                return Err(format!("{verdict:?} at {:?} with {:?}", issuer.clock, issuer.row));
             }
         }
         renewals += u64::from(browser.jar.generation > before);
@@ -230,42 +234,41 @@ fn honest(seed: u64) -> Result<u64, String> {
 
 #[test]
 fn an_honest_browser_is_never_logged_out() {
-    let mut renewals = 0;
-    for seed in runs(100_000) {
-        renewals += honest(seed).unwrap_or_else(|why| panic!("{why}"));
-    }
+    let renewals = AtomicU64::new(0);
+    proptest!(config(40_000), |(random in choices())| {
+        renewals.fetch_add(honest(random).map_err(TestCaseError::fail)?, Ordering::Relaxed);
+    });
     // The model does renew: a rule that never does would pass as well.
-    assert!(renewals > 0);
+    assert!(renewals.into_inner() > 0);
 }
 
 /// While answers arrive and somebody is there, the session lasts to its end.
-#[test]
-fn an_active_browser_stays_to_the_absolute_end() {
-    for seed in runs(2_000) {
-        let mut random = Random(seed);
-        let (mut issuer, first) = Issuer::new(&mut random);
-        let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers: 0 };
-        let lifetimes = issuer.lifetimes;
-        // A token lives on for this long after it is due.
-        let room = lifetimes.idle_timeout().as_secs() - lifetimes.renew_after().as_secs();
-        if room < 4 * SLOWEST {
-            continue;
-        }
-        loop {
-            browser.send(&mut random);
-            let pause = SLOWEST + random.below(room - 3 * SLOWEST);
-            match browser.pass(pause, &mut issuer, &mut random) {
-                Ok(()) => {}
-                Err(Judgement::SessionEnded) => break,
-                Err(Judgement::Expired) => {
-                    // The last token's exp is the session's end.
-                    assert!(issuer.now() >= first.ends, "seed {seed}: {:?} {:?}", issuer.row, browser.jar);
-                    break;
-                }
-                Err(verdict) => panic!("seed {seed}: {verdict:?}"),
+fn active(mut random: Choices) -> Result<(), TestCaseError> {
+    let (mut issuer, first) = Issuer::new(&mut random);
+    let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers: 0 };
+    let lifetimes = issuer.lifetimes;
+    // A token lives on for this long after it is due.
+    let room = lifetimes.idle_timeout().as_secs() - lifetimes.renew_after().as_secs();
+    prop_assume!(room >= 4 * SLOWEST);
+    loop {
+        browser.send(&mut random);
+        let pause = SLOWEST + random.below(room - 3 * SLOWEST);
+        match browser.pass(pause, &mut issuer, &mut random) {
+            Ok(()) => {}
+            Err(Judgement::SessionEnded) => return Ok(()),
+            Err(Judgement::Expired) => {
+                // The last token's exp is the session's end.
+                prop_assert!(issuer.now() >= first.ends, "{:?} {:?}", issuer.row, browser.jar);
+                return Ok(());
             }
+            Err(verdict) => return Err(TestCaseError::fail(format!("{verdict:?}"))),
         }
     }
+}
+
+#[test]
+fn an_active_browser_stays_to_the_absolute_end() {
+    proptest!(config(2_000), |(random in choices())| active(random)?);
 }
 
 /// One of the two who hold the token.
@@ -288,75 +291,78 @@ impl Holder {
 }
 
 /// Owner and thief of one token do as they like for a while. Then one of them
-/// goes on alone, and at last the other comes back.
+/// goes on alone, and at last the other comes back. Whether the theft was found
+/// before that.
+fn theft(mut random: Choices) -> Result<bool, TestCaseError> {
+    let (mut issuer, first) = Issuer::new(&mut random);
+    let long = issuer.lifetimes.renew_after().as_secs();
+    let mut holders = [Holder { token: first }, Holder { token: first }];
+    let mut found = false;
+    for _ in 0..random.below(12) {
+        let who = usize::try_from(random.below(2)).unwrap();
+        found |= !found && holders[who].renew(&mut issuer);
+        issuer.clock += random.below(long / 2);
+        if random.one_in(6) {
+            issuer.clock -= random.below(100);
+        }
+    }
+    let active = usize::try_from(random.below(2)).unwrap();
+    let (generation, stale) = (holders[active].token.generation, holders[1 - active].token);
+    let mut ahead = generation.saturating_sub(stale.generation);
+    let target = stale.generation + 2;
+    for _ in 0..12 {
+        if found || ahead >= 2 {
+            break;
+        }
+        issuer.clock += long;
+        found |= holders[active].renew(&mut issuer);
+        ahead = holders[active].token.generation.saturating_sub(stale.generation);
+    }
+    // Expired or ended before they went different ways.
+    if found || holders[active].token.generation < target || issuer.now() >= first.ends {
+        return Ok(found);
+    }
+    // At once, or much later: only the session's end stops it.
+    issuer.clock += random.below(3000);
+    if issuer.now() < first.ends {
+        prop_assert_eq!(issuer.renew(&stale), Judgement::Reuse, "{:?} {:?}", issuer.row, stale);
+    }
+    Ok(false)
+}
+
 #[test]
 fn a_thief_who_replays_an_old_token_is_always_found() {
-    let mut found_early = 0;
-    for seed in runs(100_000) {
-        let mut random = Random(seed);
-        let (mut issuer, first) = Issuer::new(&mut random);
-        let long = issuer.lifetimes.renew_after().as_secs();
-        let mut holders = [Holder { token: first }, Holder { token: first }];
-        let mut found = false;
-        for _ in 0..random.below(12) {
-            let who = usize::try_from(random.below(2)).unwrap();
-            found |= !found && holders[who].renew(&mut issuer);
-            issuer.clock += random.below(long / 2);
-            if random.one_in(6) {
-                issuer.clock -= random.below(100);
-            }
-        }
-        let active = usize::try_from(random.below(2)).unwrap();
-        let (generation, stale) = (holders[active].token.generation, holders[1 - active].token);
-        let mut ahead = generation.saturating_sub(stale.generation);
-        let target = stale.generation + 2;
-        for _ in 0..12 {
-            if found || ahead >= 2 {
-                break;
-            }
-            issuer.clock += long;
-            found |= holders[active].renew(&mut issuer);
-            ahead = holders[active].token.generation.saturating_sub(stale.generation);
-        }
-        if found {
-            found_early += 1;
-            continue;
-        }
-        if holders[active].token.generation < target || issuer.now() >= first.ends {
-            continue; // expired or ended before they went different ways
-        }
-        // At once, or much later: only the session's end stops it.
-        issuer.clock += random.below(3000);
-        if issuer.now() >= first.ends {
-            continue;
-        }
-        assert_eq!(issuer.renew(&stale), Judgement::Reuse, "seed {seed}: {:?} {stale:?}", issuer.row);
-    }
-    assert!(std::env::var("HALLPASS_MODEL_SEED").is_ok() || found_early > 0);
+    let found_early = AtomicU64::new(0);
+    proptest!(config(40_000), |(random in choices())| {
+        found_early.fetch_add(theft(random)?.into(), Ordering::Relaxed);
+    });
+    assert!(found_early.into_inner() > 0);
 }
 
 /// A token whose successor was seen in use more than a grace ago.
+fn one_behind(mut random: Choices) -> Result<(), TestCaseError> {
+    let (mut issuer, first) = Issuer::new(&mut random);
+    issuer.clock += issuer.lifetimes.renew_after().as_secs();
+    let Judgement::Successor(row) = issuer.renew(&first) else { return Ok(()) };
+    let next = successor(&first, row);
+    issuer.clock += random.below(30);
+    let _ = issuer.renew(&next);
+    let grace = issuer.lifetimes.renewal_grace().as_secs();
+    let wait = random.below(2 * grace);
+    issuer.clock += wait;
+    let expired = issuer.now() >= first.expires.saturating_add(issuer.lifetimes.leeway());
+    let ended = issuer.now() >= first.ends.saturating_add(issuer.lifetimes.leeway());
+    let verdict = issuer.renew(&first);
+    match (ended, expired, wait > grace) {
+        (true, ..) => prop_assert_eq!(verdict, Judgement::SessionEnded),
+        (_, true, _) => prop_assert_eq!(verdict, Judgement::Expired),
+        (_, _, true) => prop_assert_eq!(verdict, Judgement::Reuse),
+        (_, _, false) => prop_assert!(matches!(verdict, Judgement::Successor(_)), "{verdict:?}"),
+    }
+    Ok(())
+}
+
 #[test]
 fn one_generation_behind_is_found_once_the_grace_has_passed() {
-    for seed in runs(50_000) {
-        let mut random = Random(seed);
-        let (mut issuer, first) = Issuer::new(&mut random);
-        issuer.clock += issuer.lifetimes.renew_after().as_secs();
-        let Judgement::Successor(row) = issuer.renew(&first) else { continue };
-        let next = successor(&first, row);
-        issuer.clock += random.below(30);
-        let _ = issuer.renew(&next);
-        let wait = random.below(2 * issuer.lifetimes.renewal_grace().as_secs());
-        issuer.clock += wait;
-        let grace = issuer.lifetimes.renewal_grace().as_secs();
-        let expired = issuer.now() >= first.expires.saturating_add(issuer.lifetimes.leeway());
-        let ended = issuer.now() >= first.ends.saturating_add(issuer.lifetimes.leeway());
-        let verdict = issuer.renew(&first);
-        match (ended, expired, wait > grace) {
-            (true, ..) => assert_eq!(verdict, Judgement::SessionEnded, "seed {seed}"),
-            (_, true, _) => assert_eq!(verdict, Judgement::Expired, "seed {seed}"),
-            (_, _, true) => assert_eq!(verdict, Judgement::Reuse, "seed {seed}"),
-            (_, _, false) => assert!(matches!(verdict, Judgement::Successor(_)), "seed {seed}: {verdict:?}"),
-        }
-    }
+    proptest!(config(30_000), |(random in choices())| one_behind(random)?);
 }
