@@ -39,7 +39,14 @@ pub(super) struct Hop {
         ("state" = String, Query, max_length = 256, pattern = "^[A-Za-z0-9._~-]+$",
             description = "What the edge will compare with its cookie"),
     ),
-    responses((status = 303, description = "To the host with a ticket, or to the log-in page"), (status = 400, description = "An unknown host, or a state that can't be used", body = Problem_, content_type = "application/problem+json"), NoSession, TooMany, Always)
+    responses(
+        (status = 303, description = "To the host with a ticket, or to the log-in page"),
+        (
+            status = 400, description = "An unknown host, or a state that can't be used",
+            body = Problem_, content_type = "application/problem+json",
+        ),
+        NoSession, TooMany, Always,
+    )
 )]
 pub(super) async fn hop(
     State(app): State<Arc<App>>,

@@ -39,8 +39,18 @@ pub(super) struct LogIn {
 /// Logs in
 #[utoipa::path(
     post, path = "/login", tag = "sessions",
-    request_body(content((LogIn = "application/json"), (LogIn = "application/x-www-form-urlencoded"))),
-    responses((status = 200, description = "The session, and its cookie unless the token was asked for", body = SessionAnswer), (status = 303, description = "For a browser: on to where it came from"), NoSession, CrossSite, BadBody, TooMany, Always)
+    request_body(
+        content((LogIn = "application/json"), (LogIn = "application/x-www-form-urlencoded")),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The session, and its cookie unless the token was asked for",
+            body = SessionAnswer,
+        ),
+        (status = 303, description = "For a browser: on to where it came from"),
+        NoSession, CrossSite, BadBody, TooMany, Always,
+    )
 )]
 pub(super) async fn log_in(
     State(app): State<Arc<App>>,
@@ -91,7 +101,9 @@ pub(super) struct Reauthenticate {
 #[utoipa::path(
     post, path = "/reauthenticate", tag = "sessions",
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
-    request_body(content((Reauthenticate = "application/json"), (Reauthenticate = "application/x-www-form-urlencoded"))),
+    request_body(
+        content((Reauthenticate = "application/json"), (Reauthenticate = "application/x-www-form-urlencoded")),
+    ),
     responses((status = 200, body = SessionAnswer), NoSession, CrossSite, BadBody, TooMany, Always)
 )]
 pub(super) async fn reauthenticate(
@@ -149,7 +161,10 @@ pub(super) async fn renew(State(app): State<Arc<App>>, context: RequestContext) 
     responses(
         (status = 204, description = "No live session is behind the request, or not any more"),
         (status = 303, description = "The same for a browser: the log-in page"),
-        (status = 400, description = "Two session cookies: which session to end is unclear", body = ProblemBody, content_type = "application/problem+json"),
+        (
+            status = 400, description = "Two session cookies: which session to end is unclear",
+            body = ProblemBody, content_type = "application/problem+json",
+        ),
         NoSession, CrossSite, Always
     )
 )]

@@ -56,7 +56,15 @@ pub(super) struct LogInQuery {
         ("return_to" = Option<String>, Query, description = "Where the browser goes afterwards"),
         ("max_age" = Option<u64>, Query, description = "The oldest log-in that will do there, in seconds"),
     ),
-    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "Whoever is logged in already"), (status = 400, description = "The query can't be understood", body = Unusable, content_type = "application/problem+json"), Always)
+    responses(
+        (status = 200, content_type = "text/html", body = String),
+        (status = 303, description = "Whoever is logged in already"),
+        (
+            status = 400, description = "The query can't be understood", body = Unusable,
+            content_type = "application/problem+json",
+        ),
+        Always,
+    )
 )]
 pub(super) async fn login(
     State(app): State<Arc<App>>,
@@ -111,7 +119,11 @@ fn log_in_page(
 #[utoipa::path(
     get, path = "/account", tag = "pages",
     security((), ("cookie" = [])),
-    responses((status = 200, content_type = "text/html", body = String), (status = 303, description = "The log-in page"), Always)
+    responses(
+        (status = 200, content_type = "text/html", body = String),
+        (status = 303, description = "The log-in page"),
+        Always,
+    )
 )]
 pub(super) async fn account(State(app): State<Arc<App>>, context: RequestContext) -> ApiResult {
     match app.session(&context) {
@@ -145,7 +157,10 @@ pub(super) struct End {
     post, path = "/account/end", tag = "pages",
     security(("cookie" = [])),
     request_body(content = End, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, Always)
+    responses(
+        (status = 303, description = "The account page"),
+        NoSession, CrossSite, BadBody, Always,
+    )
 )]
 pub(super) async fn end(
     State(app): State<Arc<App>>,
@@ -171,7 +186,10 @@ pub(super) struct EndOthers {
     post, path = "/account/end-others", tag = "pages",
     security(("cookie" = [])),
     request_body(content = EndOthers, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 303, description = "The account page"), NoSession, CrossSite, BadBody, TooMany, Always)
+    responses(
+        (status = 303, description = "The account page"),
+        NoSession, CrossSite, BadBody, TooMany, Always,
+    )
 )]
 pub(super) async fn end_others(
     State(app): State<Arc<App>>,

@@ -51,7 +51,22 @@ pub(super) struct Known {
         ("epoch" = Option<u64>, Query, description = "The epoch that the edge has; another one gets a snapshot"),
         ("wait" = Option<u64>, Query, description = "0 asks for an answer at once"),
     ),
-    responses((status = 200, description = "A CBOR sequence of signed parts, or an event for each", content((Vec<u8> = "application/hallpass-feed+cbor-seq"), (String = "text/event-stream"))), (status = 304, description = "As the ETag says"), (status = 400, description = "The query can't be understood", body = Unusable, content_type = "application/problem+json"), (status = 429, description = "Too many requests from this network; see Retry-After", body = Unusable, content_type = "application/problem+json"), Always)
+    responses(
+        (
+            status = 200, description = "A CBOR sequence of signed parts, or an event for each",
+            content((Vec<u8> = "application/hallpass-feed+cbor-seq"), (String = "text/event-stream")),
+        ),
+        (status = 304, description = "As the ETag says"),
+        (
+            status = 400, description = "The query can't be understood", body = Unusable,
+            content_type = "application/problem+json",
+        ),
+        (
+            status = 429, description = "Too many requests from this network; see Retry-After",
+            body = Unusable, content_type = "application/problem+json",
+        ),
+        Always,
+    )
 )]
 pub(super) async fn feed(
     State(app): State<Arc<App>>,

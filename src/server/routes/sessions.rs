@@ -74,7 +74,14 @@ pub(super) async fn list(State(app): State<Arc<App>>, context: RequestContext) -
     delete, path = "/sessions/{id}", tag = "sessions",
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
     params(("id" = String, Path, description = "The session's id")),
-    responses((status = 204, description = "Ended"), (status = 404, description = "No such session of this user", body = Problem_, content_type = "application/problem+json"), NoSession, CrossSite, Always)
+    responses(
+        (status = 204, description = "Ended"),
+        (
+            status = 404, description = "No such session of this user", body = Problem_,
+            content_type = "application/problem+json",
+        ),
+        NoSession, CrossSite, Always,
+    )
 )]
 pub(super) async fn end(
     State(app): State<Arc<App>>,
@@ -103,8 +110,20 @@ pub(super) struct RevokeOthers {
 #[utoipa::path(
     post, path = "/sessions/revoke-others", tag = "sessions",
     security(("cookie" = []), ("bearer" = []), ("dpop" = [])),
-    request_body(content = Option<RevokeOthers>, description = "Not needed in the first five minutes after the password was given"),
-    responses((status = 200, body = RevokedOthers), NoSession, CrossSite, (status = 422, description = "The body is neither empty nor JSON with a password", body = Problem_, content_type = "application/problem+json"), (status = 413, description = "Over 16 KiB"), TooMany, Always)
+    request_body(
+        content = Option<RevokeOthers>,
+        description = "Not needed in the first five minutes after the password was given",
+    ),
+    responses(
+        (status = 200, body = RevokedOthers),
+        NoSession, CrossSite,
+        (
+            status = 422, description = "The body is neither empty nor JSON with a password",
+            body = Problem_, content_type = "application/problem+json",
+        ),
+        (status = 413, description = "Over 16 KiB"),
+        TooMany, Always,
+    )
 )]
 pub(super) async fn revoke_others(
     State(app): State<Arc<App>>,
