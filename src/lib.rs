@@ -104,7 +104,7 @@ pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
 /// What the fuzz targets need and nobody else may reach. Only `cargo fuzz` sets `fuzzing`.
-#[cfg(all(fuzzing, feature = "sync"))]
+#[cfg(all(fuzzing, feature = "server"))]
 #[doc(hidden)]
 pub mod fuzzing {
     use crate::revocation::{FeedError, feed, sync};
@@ -112,6 +112,11 @@ pub mod fuzzing {
     /// The length of the part of a feed that `bytes` begins with.
     pub fn next_part(bytes: &[u8]) -> Result<Option<usize>, FeedError> {
         feed::next_part(bytes)
+    }
+
+    /// The method, the host and the way back that a proxy's headers describe.
+    pub fn forwarded(headers: &http::HeaderMap) -> Option<(String, Option<String>, String)> {
+        crate::edge::forwarded(headers)
     }
 
     /// The data of all events before the stream's first error, and that error.

@@ -70,6 +70,14 @@ impl Original {
     }
 }
 
+/// What is read, for the fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn forwarded(headers: &HeaderMap) -> Option<(String, Option<String>, String)> {
+    let original = Original::from_headers(headers).ok()?;
+    let host = original.authority().authority().map(ToString::to_string);
+    Some((original.method.to_string(), host, original.return_to().to_owned()))
+}
+
 /// The one value of these headers, if there is one.
 fn one<'a, const N: usize>(
     headers: &'a HeaderMap,

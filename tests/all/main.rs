@@ -8,6 +8,8 @@
 )]
 
 #[cfg(feature = "server")]
+mod anomaly;
+#[cfg(feature = "server")]
 mod cli;
 #[cfg(feature = "server")]
 mod clients;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "issuer")]
 pub mod ledger;
+#[cfg(feature = "server")]
+pub mod limits;
 #[cfg(feature = "issuer")]
 pub mod minter;
 #[cfg(feature = "issuer")]

@@ -51,6 +51,7 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
     );
     seeds.extend(of_feeds());
     seeds.extend(of_headers());
+    seeds.extend(of_proxies());
     // A published test key, which `serve` refuses.
     let seed = TestKey::Session.seed();
     let key = SigningKey::from_seed(&seed, KeyUse::Session, Algorithm::EdDsa).unwrap();
@@ -111,6 +112,21 @@ fn of_headers() -> BTreeMap<String, Vec<u8>> {
         ("nonsense", "2198.51.100.1, nonsense, 10.0.0.2,"),
     ]
     .map(|(name, lines)| (format!("credential/{name}"), lines.as_bytes().to_vec()))
+    .into()
+}
+
+/// Headers, of which `0` and `1` are the method, `2` and `3` the URI, and `4`
+/// and `5` the host.
+fn of_proxies() -> BTreeMap<String, Vec<u8>> {
+    [
+        ("nginx", "0GET\n2/a/b?c=d\n5shop.example"),
+        ("caddy", "1POST\n3/\n4shop.example:8443\n5edge"),
+        ("two-methods", "0GET\n1POST"),
+        ("the-same-twice", "0GET\n1GET\n2/a\n3/a"),
+        ("another-host", "0GET\n2//evil.example/\n4a@evil.example"),
+        ("backslash", "0GET\n2/\\evil.example"),
+    ]
+    .map(|(name, lines)| (format!("forwarded/{name}"), lines.as_bytes().to_vec()))
     .into()
 }
 

@@ -1,8 +1,6 @@
 //! Anomalies: each detector at its threshold and below it, its bounds, and what
 //! becomes of an anomaly in a running login service.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,237 +9,19 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use base64::Engine as _;
-use hallpass::anomaly::{Anomaly, AnomalyKind, Detector, Rule, Rules, Watch};
-use hallpass::event::{Event, EventKind, EventSink, Limit};
+use hallpass::anomaly::{Anomaly, AnomalyKind, Rules, Watch};
+use hallpass::event::{Event, EventKind, EventSink};
 use hallpass::issuer::store::{AuditRecord, SqliteStore, Store};
 use hallpass::revocation::FeedKeys;
 use hallpass::revocation::sync::{EdgeName, FeedClient};
-use hallpass::{Clock, Reason, SessionId, Subject, SystemClock, UnixTime};
+use hallpass::{Clock, Reason, SystemClock};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use crate::anomaly::detector::address;
 use crate::edge::requests::{EDGE_TOKEN, edge as edge_service, verify};
 use crate::support::{Home, PASSWORD, Running, bearer, client, ok};
-
-const START: UnixTime = UnixTime::saturating_from_secs(1_800_000_000);
-
-fn at(seconds: u64) -> UnixTime {
-    START.saturating_add(Duration::from_secs(seconds))
-}
-
-fn address(n: u32) -> IpAddr {
-    Ipv4Addr::from(0x0a00_0000 + n).into()
-}
-
-fn subject(n: usize) -> Option<Subject> {
-    Some(Subject::new(format!("user-{n}")).unwrap())
-}
-
-fn sid(n: u8) -> SessionId {
-    SessionId::from_bytes([n; 16])
-}
-
-/// A detector with one threshold for all kinds, in a minute.
-fn detector(threshold: u32) -> Detector {
-    let rule = Rule::new(threshold, Duration::from_secs(60)).unwrap();
-    let rules = AnomalyKind::ALL.iter().copied().fold(Rules::default(), |rules, kind| rules.set(kind, rule));
-    Detector::new(rules)
-}
-
-/// Tells of the events; the kinds that were raised, each with how many events
-/// it took.
-fn raised(detector: &mut Detector, events: impl IntoIterator<Item = Event>) -> Vec<(usize, AnomalyKind)> {
-    let mut found = Vec::new();
-    for (n, event) in events.into_iter().enumerate() {
-        found.extend(detector.event(&event).into_iter().map(|anomaly| (n + 1, anomaly.kind)));
-    }
-    found
-}
-
-#[test]
-fn each_detector_raises_at_its_threshold_and_not_below() {
-    let refused = |reason, n| Event::new(EventKind::TokenRefused(reason), START).from(address(n));
-    let failed = |user, n| Event::new(EventKind::LogInFailed, START).from(address(n)).of(subject(user));
-    let limited = |user, n| {
-        let kind = EventKind::LogInLimited(Limit::Account);
-        Event::new(kind, START).from(address(n)).of(subject(user))
-    };
-    let created = |user, n| Event::new(EventKind::SessionCreated, START).from(address(n)).of(subject(user));
-    let renewed = |n| Event::new(EventKind::SessionRenewed, START).from(address(n)).session(sid(1));
-    let ten = || 0..10_u32;
-
-    for reason in [Reason::Malformed, Reason::BadSignature, Reason::UnknownKey, Reason::WrongType] {
-        let found = raised(&mut detector(5), ten().map(|_| refused(reason, 1)));
-        assert_eq!(found, [(5, AnomalyKind::TokenGuessing)], "{reason}");
-        // From as many networks as there are tokens it is nobody's guessing.
-        assert_eq!(raised(&mut detector(5), ten().map(|n| refused(reason, n))), [], "{reason}");
-    }
-    // An honest client's old token is no guess.
-    assert_eq!(raised(&mut detector(5), ten().map(|_| refused(Reason::Expired, 1))), []);
-
-    // One address and one user: a password is guessed; nothing is sprayed.
-    let found = raised(&mut detector(5), ten().map(|_| failed(1, 1)));
-    assert_eq!(found, [(5, AnomalyKind::PasswordGuessing)]);
-    // Refused before the password was looked at, it is an attempt still.
-    let found = raised(&mut detector(5), ten().map(|_| limited(1, 1)));
-    assert_eq!(found, [(5, AnomalyKind::PasswordGuessing)]);
-    // Many users from one address, and so many in all.
-    let found = raised(&mut detector(5), ten().map(|n| failed(n as usize, 1)));
-    assert_eq!(found, [(5, AnomalyKind::CredentialStuffing), (5, AnomalyKind::PasswordSpraying)]);
-    // Each from its own address: only the sum tells.
-    let found = raised(&mut detector(5), ten().map(|n| failed(n as usize, n)));
-    assert_eq!(found, [(5, AnomalyKind::CredentialStuffing)]);
-    // One user from many addresses.
-    let found = raised(&mut detector(5), ten().map(|n| failed(1, n)));
-    assert_eq!(found, [(5, AnomalyKind::PasswordGuessing), (5, AnomalyKind::DistributedGuessing)]);
-
-    let found = raised(&mut detector(5), ten().map(|n| created(n as usize, 1)));
-    assert_eq!(found, [(5, AnomalyKind::CreationFlood)], "one network");
-    let found = raised(&mut detector(5), ten().map(|n| created(1, n)));
-    assert_eq!(found, [(5, AnomalyKind::CreationFlood)], "one user");
-
-    let found = raised(&mut detector(5), ten().map(|_| refused(Reason::Replayed, 1)));
-    assert_eq!(found, [(5, AnomalyKind::Replay)]);
-    let found = raised(&mut detector(5), ten().map(|n| refused(Reason::Replayed, n).session(sid(1))));
-    assert_eq!(found, [(5, AnomalyKind::Replay)], "the same session from anywhere");
-
-    let reuse = Event::new(EventKind::TokenReuse, START).from(address(1)).session(sid(1));
-    assert_eq!(raised(&mut detector(5), [reuse.clone(), reuse]), [(1, AnomalyKind::RenewalReuse)]);
-
-    let found = raised(&mut detector(5), ten().map(renewed));
-    assert_eq!(found, [(5, AnomalyKind::SessionOnManyNetworks)]);
-    assert_eq!(raised(&mut detector(5), ten().map(|_| renewed(1))), []);
-    let mut used = detector(5);
-    let kinds: Vec<_> = ten().map(|n| used.used(sid(1), address(n), START).map(|a| a.kind)).collect();
-    assert_eq!(kinds.iter().position(Option::is_some), Some(4));
-
-    let found = raised(&mut detector(5), ten().map(|n| refused(Reason::NotYetValid, n)));
-    assert_eq!(found, [(5, AnomalyKind::ClockTrouble)]);
-    let found = raised(&mut detector(5), ten().map(|n| refused(Reason::Capacity, n)));
-    assert_eq!(found, [(5, AnomalyKind::NoncesFull)]);
-
-    let mut edges = detector(5);
-    assert_eq!(edges.edge("shop-1", Duration::from_secs(4), START), None);
-    let stale = edges.edge("shop-1", Duration::from_secs(5), START).unwrap();
-    assert_eq!((stale.kind, stale.edge.as_deref()), (AnomalyKind::StaleEdge, Some("shop-1")));
-    assert_eq!(edges.edge("shop-1", Duration::from_secs(6), START), None, "once");
-    assert!(edges.edge("shop-2", Duration::from_secs(6), START).is_some(), "another edge");
-}
-
-#[test]
-fn an_anomaly_is_raised_once_in_a_window_and_what_is_slow_is_none() {
-    let forged = |second| Event::new(EventKind::TokenRefused(Reason::Malformed), at(second)).from(address(1));
-    // One every 20 s is three in a minute.
-    assert_eq!(raised(&mut detector(5), (0..100).map(|n| forged(20 * n))), []);
-    // Two in a second, for ten minutes: once a minute.
-    let all = (0..1200).map(|n| forged(n / 2));
-    let found = raised(&mut detector(5), all).len();
-    assert!((9..=10).contains(&found), "{found}");
-    // Another kind or another network is told of meanwhile.
-    let mut one = detector(5);
-    assert_eq!(raised(&mut one, (0..10).map(|_| forged(0))).len(), 1);
-    assert_eq!(raised(&mut one, (0..10).map(|_| forged(0).from(address(2)))).len(), 1);
-}
-
-#[test]
-fn an_ipv6_subscriber_is_one_network_and_a_mapped_address_is_ipv4() {
-    let from = |address: IpAddr| Event::new(EventKind::TokenRefused(Reason::Malformed), START).from(address);
-    let mut one = detector(5);
-    let found = raised(&mut one, (0..5).map(|n| from(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, n, n, n, n).into())));
-    assert_eq!(found, [(5, AnomalyKind::TokenGuessing)]);
-    let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into();
-    let mut one = detector(2);
-    assert_eq!(raised(&mut one, [from(mapped), from([192, 0, 2, 1].into())]).len(), 1);
-}
-
-#[test]
-fn a_clock_that_is_set_is_told_of_and_one_that_runs_is_not() {
-    let mut detector = Detector::new(Rules::default().clock_step(Duration::from_secs(5)));
-    let run = |seconds| Duration::from_secs(1000 + seconds);
-    for second in 0..100 {
-        assert_eq!(detector.clocks(at(second), run(second)), None);
-    }
-    assert_eq!(detector.clocks(at(105), run(100)), None, "within the bound");
-    let ahead = detector.clocks(at(160), run(100)).unwrap();
-    assert_eq!((ahead.kind, ahead.count), (AnomalyKind::ClockTrouble, 60));
-    assert!(ahead.sentence().contains("set by 60 s"), "{}", ahead.sentence());
-    assert_eq!(detector.clocks(at(161), run(101)), None, "told once");
-    let back = detector.clocks(at(0), run(102)).unwrap();
-    assert_eq!(back.count, 162);
-    // Little by little is a step too.
-    let all: Vec<_> = (0..20).filter_map(|n| detector.clocks(at(2 * n), run(102 + n))).collect();
-    assert_eq!(all.len(), 3, "{all:?}");
-}
-
-/// A clock that was set back must not silence what happens afterwards.
-#[test]
-fn after_a_clock_was_set_back_anomalies_are_raised() {
-    let mut one = detector(5);
-    let forged = |second| Event::new(EventKind::TokenRefused(Reason::Malformed), at(second)).from(address(1));
-    assert_eq!(raised(&mut one, (0..5).map(|_| forged(100_000))).len(), 1);
-    assert_eq!(raised(&mut one, (0..5).map(|_| forged(0))).len(), 1);
-}
-
-#[test]
-fn any_number_of_addresses_takes_no_more_than_so_many_keys() {
-    let keys = 1000;
-    let mut detector = Detector::new(Rules::default().keys(keys).unwrap());
-    let mut anomalies = 0;
-    for n in 0..100_000_u32 {
-        let user = subject(n as usize);
-        let event = match n % 4 {
-            0 => Event::new(EventKind::LogInFailed, START).of(user),
-            1 => Event::new(EventKind::TokenRefused(Reason::BadSignature), START),
-            2 => Event::new(EventKind::SessionCreated, START).of(user),
-            _ => Event::new(EventKind::TokenReuse, START)
-                .session(SessionId::from_bytes(u128::from(n).to_le_bytes())),
-        };
-        anomalies += detector.event(&event.from(address(n))).len();
-    }
-    // Ten tables, three of which have one or two keys.
-    assert!(detector.keys() <= 8 * keys + 3, "{}", detector.keys());
-    // A person reads the first fifty of a kind.
-    assert_eq!(anomalies, 51);
-    assert_eq!(detector.suppressed(), 25_000 - 50);
-    // Who comes now is heard all the same.
-    let forged = Event::new(EventKind::TokenRefused(Reason::Malformed), START).from(address(7));
-    assert_eq!(raised(&mut detector, (0..20).map(|_| forged.clone())), [(20, AnomalyKind::TokenGuessing)]);
-}
-
-#[tokio::test]
-async fn a_full_queue_counts_what_it_loses_and_keeps_nobody_waiting() {
-    const MORE: u64 = 10_000;
-    let (watch, mut watcher) = Watch::new(Rules::default(), Arc::new(SystemClock));
-    let now = SystemClock.now();
-    let forged = Event::new(EventKind::TokenRefused(Reason::Malformed), now).from(address(1));
-    // Nobody takes from the queue: were this to wait, it would wait for ever.
-    for _ in 0..MORE {
-        watch.record(forged.clone());
-    }
-    let dropped = watch.dropped();
-    assert_eq!(dropped, MORE - 4096);
-    assert_eq!(watcher.next().await.unwrap().kind, AnomalyKind::TokenGuessing);
-    // What doesn't count is not even queued.
-    watch.record(Event::new(EventKind::LogInSucceeded, now));
-    drop(watch);
-    assert_eq!(watcher.next().await, None, "the queue is at its end");
-}
-
-/// The page that people read has each kind with what the code has.
-#[test]
-fn the_documented_defaults_are_the_defaults() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    for &kind in AnomalyKind::ALL {
-        let (rule, names) = (Rules::default().of(kind), kind.names());
-        let (threshold, window) = (rule.threshold(), rule.window().as_secs());
-        let row = format!("| `{}` | {threshold} in {window} s | `{}` |", names.name, names.log);
-        assert!(page.contains(&row), "{row}");
-    }
-}
-
-// ---- in a running login service ----
 
 const ADMIN: &[&str] = &["--admin-listen", "127.0.0.1:0"];
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -1,0 +1,3 @@
+//! Anomaly detection, without a service.
+
+pub mod detector;
