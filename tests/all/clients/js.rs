@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::server::browser::Browser;
+use crate::support::browser::Browser;
 use crate::support::{Home, PASSWORD, Running, client, needs};
 
 fn root() -> &'static Path {

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use crate::edge::proxies::exchange::{Answer, exchange};
-use crate::edge::requests::{edge, log_in, until, verify};
+use crate::support::edge::{edge, log_in, until, verify};
+use crate::support::exchange::{Answer, exchange};
 use crate::support::{Home, Running};
 
 const SESSION: &str = "__Host-session";

@@ -1,60 +1,15 @@
 //! `hallpass edge`, asked as a proxy asks it.
-#![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
-
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::edge::proxies::exchange::{Answer, exchange, try_exchange};
-use crate::server::dpop::bound;
+use crate::support::dpop::bound;
+use crate::support::edge::*;
+use crate::support::exchange::{exchange, try_exchange};
 use crate::support::{Home, PASSWORD, Running, bearer, client, misused, ok};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-/// For edges that are told to report.
-pub(crate) const EDGE_TOKEN: &str = "fedcba9876543210fedcba9876543210";
 const SERVICE: &str = "0123456789abcdef0123456789abcdef";
 /// What a browser sends that goes to a page.
 const PAGE: [(&str, &str); 2] = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")];
-
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < until, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// An edge of this issuer, pinned to its feed keys, once it is ready.
-pub(crate) fn edge(home: &Home, issuer: &Running, more: &[&str]) -> Running {
-    let edge = start(home, &issuer.url, more);
-    let address = edge.address();
-    until("the edge is ready", || {
-        exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status == 200
-    });
-    edge
-}
-
-fn start(home: &Home, issuer: &str, more: &[&str]) -> Running {
-    let keys = ok(&["key", "export", "--use", "feed", "--dir", &home.path("keys")], b"");
-    let keys = home.write("feed-keys.cbor", keys);
-    let mut args = vec!["edge", "--issuer", issuer, "--trust", keys.to_str().unwrap()];
-    if !more.contains(&"--listen") {
-        args.extend(["--listen", "127.0.0.1:0"]);
-    }
-    args.extend(more);
-    Running::start(&args, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)])
-}
-
-/// What nginx would ask of this request.
-pub(crate) fn verify(edge: &Running, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
-    ask(edge, "/verify", method, target, headers)
-}
-
-fn ask(edge: &Running, path: &str, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut all = vec![("Host", "shop.example"), ("X-Original-Method", method), ("X-Original-URI", target)];
-    all.extend(headers);
-    exchange(&edge.address(), "GET", path, &all, "")
-}
 
 fn with_cookie(token: &str) -> String {
     format!("__Host-session={token}")
@@ -218,7 +173,7 @@ async fn an_edge_starts_while_the_issuer_is_down() {
     assert!(is(&second, &token, 200));
     assert!(is(&second, &revoked, 401), "{}", second.log());
     // Without a cache it knows no keys, and refuses.
-    let third = start(&home, &issuer.url, &[]);
+    let third = start_edge(&home, &issuer.url, &[]);
     assert!(is(&third, &token, 401));
     let address = third.address();
     assert_eq!(exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status, 503);
@@ -378,21 +333,6 @@ fn an_edge_that_is_set_up_wrong_does_not_start() {
     ] {
         misused(&[&["edge"], args].concat(), hint);
     }
-}
-
-/// A browser that logs in and out, for the tests of the hop.
-pub(crate) fn log_in(issuer: &Running, return_to: &str) -> Answer {
-    let encoded: String = url::form_urlencoded::byte_serialize(return_to.as_bytes()).collect();
-    let form = format!("username=alice&password={}&return_to={encoded}", PASSWORD.replace(' ', "+"));
-    let address = issuer.address();
-    let origin = format!("http://{address}");
-    let headers = [
-        ("Host", address.as_str()),
-        ("Origin", origin.as_str()),
-        ("Accept", "text/html"),
-        ("Content-Type", "application/x-www-form-urlencoded"),
-    ];
-    try_exchange(&address, "POST", "/login", &headers, &form).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

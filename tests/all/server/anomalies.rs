@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::anomaly::detector::address;
-use crate::edge::requests::{EDGE_TOKEN, edge as edge_service, verify};
+use crate::support::edge::{EDGE_TOKEN, edge as edge_service, verify};
 use crate::support::{Home, PASSWORD, Running, bearer, client, ok};
 
 const ADMIN: &[&str] = &["--admin-listen", "127.0.0.1:0"];

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::edge::requests::{edge, until, verify};
+use crate::support::edge::{edge, until, verify};
 use crate::support::{Home, Running, bearer, client};
 
 const RATE: &str = "{ burst = 1000000, per_minute = 1000000 }";

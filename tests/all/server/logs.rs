@@ -6,7 +6,7 @@ use std::process::Stdio;
 use reqwest::header::{AUTHORIZATION, COOKIE};
 use serde_json::{Value, json};
 
-use crate::edge::requests::until;
+use crate::support::edge::until;
 use crate::support::leaks::{Log, secret};
 use crate::support::{Home, PASSWORD, Running, bearer, client, hallpass, ok};
 

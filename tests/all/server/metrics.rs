@@ -69,10 +69,10 @@ async fn eventful(home: &Home) -> (Running, String) {
 
 /// The metrics of `hallpass edge` once it has answered.
 async fn edge_service(home: &Home, serve: &Running) -> String {
-    let edge = crate::edge::requests::edge(home, serve, &["--report-as", "shop-2"]);
+    let edge = crate::support::edge::edge(home, serve, &["--report-as", "shop-2"]);
     let token = format!("Bearer {}", bearer(&serve.url).await);
     for (token, status) in [(&*token, 200), (&*token, 200), ("Bearer nonsense", 401)] {
-        let answer = crate::edge::requests::verify(&edge, "GET", "/", &[("Authorization", token)]);
+        let answer = crate::support::edge::verify(&edge, "GET", "/", &[("Authorization", token)]);
         assert_eq!(answer.status, status, "{answer:?}");
     }
     let answer = client().get(format!("http://{}/metrics", edge.address())).send().await.unwrap();

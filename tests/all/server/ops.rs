@@ -9,8 +9,8 @@ use hallpass::revocation::sync::{EdgeName, FeedClient};
 use reqwest::Response;
 use serde_json::json;
 
-use crate::edge::proxies::exchange::exchange;
-use crate::server::browser::Browser;
+use crate::support::browser::Browser;
+use crate::support::exchange::exchange;
 use crate::support::{Home, PASSWORD, Running, bearer, client, misused, needs, ok};
 
 const ADMIN: &[&str] = &["--admin-listen", "127.0.0.1:0"];

@@ -9,7 +9,7 @@ use fantoccini::Locator;
 use fantoccini::wd::WindowHandle;
 use serde_json::json;
 
-use crate::server::browser::{Browser, Demo};
+use crate::support::browser::{Browser, Demo};
 use crate::support::{Home, needs};
 
 fn no_browser() -> bool {

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::edge::requests::{edge, until, verify};
 use crate::server::feed_floods::stall;
+use crate::support::edge::{edge, until, verify};
 use crate::support::{Home, Running, bearer, client};
 
 const PATIENCE: Duration = Duration::from_secs(60);

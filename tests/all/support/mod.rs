@@ -1,11 +1,21 @@
 //! What several tests need.
 
 #[cfg(feature = "server")]
+pub mod browser;
+#[cfg(feature = "server")]
+pub mod dpop;
+#[cfg(feature = "server")]
+pub mod edge;
+#[cfg(feature = "server")]
+pub mod exchange;
+#[cfg(feature = "server")]
 pub mod leaks;
 #[cfg(feature = "issuer")]
 pub mod ledger;
 #[cfg(feature = "server")]
 pub mod producer;
+#[cfg(all(feature = "issuer", feature = "proof"))]
+pub mod proof_client;
 pub mod raw;
 #[cfg(feature = "server")]
 pub mod service;

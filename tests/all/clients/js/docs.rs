@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Server, Site, deno, deno_command, issuer, output, root, workerd};
-use crate::server::browser::Browser;
+use crate::support::browser::Browser;
 use crate::support::{Home, Running, bearer, client, needs, ok};
 
 /// The page's programs, each in the file that its first line names, with the

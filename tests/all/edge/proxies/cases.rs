@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
 
 use super::app::TARGETED;
-use super::exchange::{Answer, exchange};
 use super::site::{Proxy, Site};
-use crate::proof::proofs::Client;
-use crate::server::dpop::proof;
+use crate::support::dpop::proof;
+use crate::support::exchange::{Answer, exchange};
+use crate::support::proof_client::Client;
 use crate::support::{PASSWORD, ok};
 
 /// The identity, in the spelling of the page.

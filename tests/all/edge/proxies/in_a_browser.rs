@@ -4,7 +4,7 @@
 use fantoccini::Locator;
 
 use super::site::{Proxy, Site};
-use crate::server::browser::Browser;
+use crate::support::browser::Browser;
 use crate::support::{PASSWORD, needs};
 
 fn goes_there_and_back(proxy: Proxy) {

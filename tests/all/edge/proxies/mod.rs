@@ -4,7 +4,6 @@
 
 mod app;
 mod cases;
-pub(crate) mod exchange;
 mod in_a_browser;
 mod page;
 mod site;

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::app::App;
-use super::exchange::{Answer, exchange, try_exchange};
 use super::page;
+use crate::support::exchange::{Answer, exchange, try_exchange};
 use crate::support::{Home, PASSWORD, Running, needs, ok};
 
 /// How long a process may take to start, and anything else that is waited for.
