@@ -104,7 +104,7 @@ pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
 /// What the fuzz targets need and nobody else may reach. Only `cargo fuzz` sets `fuzzing`.
-#[cfg(all(fuzzing, feature = "server"))]
+#[cfg(all(fuzzing, feature = "axum", feature = "sync"))]
 #[doc(hidden)]
 pub mod fuzzing {
     use crate::revocation::{FeedError, feed, sync};
@@ -116,7 +116,7 @@ pub mod fuzzing {
 
     /// The method, the host and the way back that a proxy's headers describe.
     pub fn forwarded(headers: &http::HeaderMap) -> Option<(String, Option<String>, String)> {
-        crate::edge::forwarded(headers)
+        crate::http::forwarded::forwarded(headers)
     }
 
     /// The data of all events before the stream's first error, and that error.

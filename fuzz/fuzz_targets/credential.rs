@@ -43,6 +43,7 @@ fn credential(headers: &HeaderMap) {
             Some(Credential::Cookie(_)) => panic!("the cookie was read beside Authorization"),
             Some(Credential::Bearer(token)) => assert!(is_of("bearer", token, line)),
             Some(Credential::Dpop(token)) => assert!(is_of("dpop", token, line)),
+            Some(other) => panic!("a new kind: {other:?}"),
         },
         _ => assert_eq!(found, Err(CredentialError::TwoAuthorizations)),
     }

@@ -66,6 +66,7 @@ fn entry(entry: Entry) -> Value {
         }
         Entry::Key { kid, .. } => vec![number(2), Value::Bytes(kid.as_bytes().to_vec()), ends],
         Entry::All { up_to, .. } => vec![number(3), number(up_to.as_secs()), ends],
+        other => panic!("a new kind: {other:?}"),
     })
 }
 

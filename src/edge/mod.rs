@@ -6,9 +6,6 @@
 
 mod anomalies;
 pub(crate) mod config;
-mod forwarded;
-#[cfg(fuzzing)]
-pub(crate) use forwarded::forwarded;
 mod hop;
 mod identity;
 mod issuer;

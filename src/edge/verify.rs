@@ -8,12 +8,12 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::forwarded::{Original, Unclear};
 use super::identity;
 use super::pages::Page;
 use super::state::Edge;
 use super::verdict::{LogIn, Verdict};
 use crate::event::{Event, EventKind, EventSink};
+use crate::http::forwarded::{Original, Unclear};
 use crate::http::navigation::is_navigation;
 use crate::http::problem::Problem;
 use crate::http::{Credential, cookie, csrf};

@@ -8,6 +8,9 @@ pub(crate) mod credential;
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod csrf;
 mod extract;
+#[cfg(any(feature = "server", fuzzing))]
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the edge does more with it"))]
+pub(crate) mod forwarded;
 #[cfg(any(feature = "server", feature = "proof"))]
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]
 pub(crate) mod host;

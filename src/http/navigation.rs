@@ -20,6 +20,20 @@ pub(crate) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Longest path with query that log-in leads back to, in bytes.
+#[cfg(any(feature = "server", fuzzing))]
+const MAX_PATH: usize = 2048;
+
+/// Whether this is a path of the host itself, to every browser.
+#[cfg(any(feature = "server", fuzzing))]
+pub(crate) fn is_own_path(target: &str) -> bool {
+    let mut bytes = target.bytes();
+    target.len() <= MAX_PATH
+        && bytes.next() == Some(b'/')
+        && bytes.next() != Some(b'/')
+        && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

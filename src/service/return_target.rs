@@ -3,18 +3,7 @@
 use url::Url;
 
 use crate::http::Origin;
-
-/// Longest path with query that log-in leads back to, in bytes.
-const MAX_PATH: usize = 2048;
-
-/// Whether this is a path of the host itself, to every browser.
-pub(crate) fn is_own_path(target: &str) -> bool {
-    let mut bytes = target.bytes();
-    target.len() <= MAX_PATH
-        && bytes.next() == Some(b'/')
-        && bytes.next() != Some(b'/')
-        && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-}
+use crate::http::navigation::is_own_path;
 
 /// Whether routes can be under it: nothing, or like `/.hallpass`.
 pub(crate) fn is_base_path(path: &str) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hallpass::proof::{ProofError, ServerNonces, wants_nonce};
+use hallpass::proof::{MAX_PROOF_CHARS, ProofError, ServerNonces, wants_nonce};
 use hallpass::replay::{NonceSettings, Purpose};
 use hallpass::*;
 use proptest::prelude::*;
@@ -160,6 +160,9 @@ fn check_2_a_well_formed_jwt() {
         ] {
             assert_eq!(world.check(&proofs(), &[&bad], 20), Err(ProofError::NotJwt), "{bad}");
         }
+        let (longest, longer) = ("a".repeat(MAX_PROOF_CHARS), "a".repeat(MAX_PROOF_CHARS + 1));
+        assert_eq!(world.check(&proofs(), &[&longest], 20), Err(ProofError::NotJwt), "looked at");
+        assert_eq!(world.check(&proofs(), &[&longer], 20), Err(ProofError::TooLong));
         let long = world.client.sign(&header, &with(&world.claims(20), "x", "y".repeat(4000)).to_string());
         assert_eq!(world.check(&proofs(), &[&long], 20), Err(ProofError::TooLong));
     }
@@ -191,6 +194,7 @@ fn check_3_every_claim() {
         for jti in [String::new(), "j".repeat(257)] {
             assert_eq!(world.verdict(&header, &with(&claims, "jti", jti)), Err(ProofError::ClaimType));
         }
+        assert_eq!(world.verdict(&header, &with(&claims, "jti", "j".repeat(256))), Ok(()));
         // What we don't know we pass over; parts of a second are dropped.
         assert_eq!(world.verdict(&header, &with(&claims, "x", json!({ "y": 1 }))), Ok(()));
         assert_eq!(world.verdict(&header, &with(&claims, "iat", json!(1_800_000_020.9))), Ok(()));
@@ -459,6 +463,8 @@ fn check_11_the_time() {
         assert!(proofs().window(max_age, leeway).is_err());
     }
     assert!(proofs().window(Duration::from_millis(1500), Duration::ZERO).is_err());
+    assert!(proofs().window(Duration::from_secs(60), Duration::from_millis(500)).is_err());
+    assert!(proofs().window(Duration::from_secs(300), Duration::from_secs(60)).is_ok());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Uri};
 
-use crate::service::return_target::is_own_path;
+use crate::http::navigation::is_own_path;
 
 static ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 static ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -16,8 +16,8 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A client's request as its proxy describes it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Original {
-    pub(super) method: Method,
+pub(crate) struct Original {
+    pub(crate) method: Method,
     /// Host and port as the client named them.
     host: Option<String>,
     /// Path and query, as the client sent them.
@@ -26,7 +26,7 @@ pub(super) struct Original {
 
 /// A proxy's description that could be read in two ways, or in none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unclear {
+pub(crate) enum Unclear {
     #[error("the proxy did not say the original method; see docs/proxies.md for its configuration")]
     NoMethod,
     #[error("{0} is no such thing, or two headers disagree on it; let the proxy overwrite what clients send")]
@@ -35,7 +35,7 @@ pub(super) enum Unclear {
 
 impl Original {
     /// What the headers of `GET /verify` say (nginx, Caddy, Traefik, HAProxy).
-    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
         let method = one(headers, [&ORIGINAL_METHOD, &FORWARDED_METHOD], "the method")?;
         let method = Method::from_bytes(method.ok_or(Unclear::NoMethod)?.as_bytes())
             .map_err(|_| Unclear::Ambiguous("the method"))?;
@@ -50,13 +50,13 @@ impl Original {
 
     /// What the request itself says, which kept its method, its host and, after
     /// a prefix, its path (Envoy). Here the headers are the client's own.
-    pub(super) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
+    pub(crate) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
         let host = one(headers, [&HOST], "the host")?;
         Ok(Self { method: method.clone(), host: host.map(str::to_owned), target: Some(target.to_owned()) })
     }
 
     /// The host asked, as a URI; an empty one if that is not known.
-    pub(super) fn authority(&self) -> Uri {
+    pub(crate) fn authority(&self) -> Uri {
         let uri = self.host.as_deref().map(|host| {
             Uri::builder().scheme("http").authority(host).path_and_query("/").build().unwrap_or_default()
         });
@@ -65,7 +65,7 @@ impl Original {
 
     /// Where a browser comes back to after log-in: the path that was asked
     /// for, or `/` for one that browsers would take for another host.
-    pub(super) fn return_to(&self) -> &str {
+    pub(crate) fn return_to(&self) -> &str {
         self.target.as_deref().filter(|target| is_own_path(target)).unwrap_or("/")
     }
 }
