@@ -1,4 +1,4 @@
-//! What `edge` is told, checked before anybody is served.
+//! Options of `edge`, checked before anything is served.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! The request that a proxy asks about, from what the proxy says of it.
+//! The original request, as described by the proxy that asks about it.
 //!
-//! Whoever may write these headers decides whether a request counts as safe,
-//! so they are read from trusted proxies alone, and what is unclear is refused.
+//! These headers decide whether a request counts as safe. So only those of
+//! trusted proxies are read, and anything ambiguous is refused.
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Uri};
@@ -18,13 +18,13 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Original {
     pub(super) method: Method,
-    /// Host and port as the client named them.
+    /// Host and port as the client sent them.
     host: Option<String>,
-    /// Path and query, as the client sent them.
+    /// Path and query as the client sent them.
     target: Option<String>,
 }
 
-/// A proxy's description that could be read in two ways, or in none.
+/// A proxy's description that is ambiguous or can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unclear {
     #[error("the proxy did not say the original method; see docs/proxies.md for its configuration")]
@@ -34,12 +34,12 @@ pub(super) enum Unclear {
 }
 
 impl Original {
-    /// What the headers of `GET /verify` say (nginx, Caddy, Traefik, HAProxy).
+    /// Reads the headers of `GET /verify` (nginx, Caddy, Traefik, HAProxy).
     pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
         let method = one(headers, [&ORIGINAL_METHOD, &FORWARDED_METHOD], "the method")?;
         let method = Method::from_bytes(method.ok_or(Unclear::NoMethod)?.as_bytes())
             .map_err(|_| Unclear::Ambiguous("the method"))?;
-        // Only a way back for the browser depends on it.
+        // Used only for the browser's way back after log-in.
         let target = one(headers, [&ORIGINAL_URI, &FORWARDED_URI], "the URI").unwrap_or_default();
         let host = match one(headers, [&FORWARDED_HOST], "the host")? {
             Some(host) => Some(host),
@@ -48,14 +48,14 @@ impl Original {
         Ok(Self { method, host: host.map(str::to_owned), target: target.map(str::to_owned) })
     }
 
-    /// What the request itself says, which kept its method, its host and, after
-    /// a prefix, its path (Envoy). Here the headers are the client's own.
+    /// Reads the request itself, which kept its method, its host and, after a
+    /// prefix, its path (Envoy). Here the headers are the client's own.
     pub(super) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
         let host = one(headers, [&HOST], "the host")?;
         Ok(Self { method: method.clone(), host: host.map(str::to_owned), target: Some(target.to_owned()) })
     }
 
-    /// The host asked, as a URI; an empty one if that is not known.
+    /// Returns the requested host as a URI, empty if it is not known.
     pub(super) fn authority(&self) -> Uri {
         let uri = self.host.as_deref().map(|host| {
             Uri::builder().scheme("http").authority(host).path_and_query("/").build().unwrap_or_default()
@@ -63,14 +63,14 @@ impl Original {
         uri.unwrap_or_default()
     }
 
-    /// Where a browser comes back to after log-in: the path that was asked
-    /// for, or `/` for one that browsers would take for another host.
+    /// Returns where a browser comes back to after log-in: the requested path,
+    /// or `/` for one that browsers would take for another host.
     pub(super) fn return_to(&self) -> &str {
         self.target.as_deref().filter(|target| is_own_path(target)).unwrap_or("/")
     }
 }
 
-/// The one value of these headers, if there is one.
+/// Returns the one value of these headers, if there is one.
 fn one<'a, const N: usize>(
     headers: &'a HeaderMap,
     names: [&HeaderName; N],
@@ -79,7 +79,7 @@ fn one<'a, const N: usize>(
     let mut found = None;
     for value in names.into_iter().flat_map(|name| headers.get_all(name)) {
         let value = value.to_str().map_err(|_| Unclear::Ambiguous(what))?;
-        // An empty one is how some proxies leave a header out.
+        // Some proxies send an empty header instead of none.
         if !value.is_empty() && found.replace(value).is_some_and(|other| other != value) {
             return Err(Unclear::Ambiguous(what));
         }
@@ -119,7 +119,7 @@ mod tests {
         ];
         assert_eq!(read(&nginx).as_ref(), Ok(&wanted));
         assert_eq!(read(&caddy).as_ref(), Ok(&wanted));
-        // Envoy's client can write what it likes into the others' headers.
+        // Envoy's client can set the other proxies' headers freely.
         let spoofed = headers(&[
             ("x-forwarded-method", "GET"),
             ("x-forwarded-host", "evil.example"),
@@ -140,7 +140,7 @@ mod tests {
         ] {
             assert!(matches!(read(pairs), Err(Unclear::Ambiguous(_))), "{pairs:?}");
         }
-        // But for what only a way back depends on.
+        // An unclear target is no error: only the way back depends on it.
         for target in [&["/a", "/b"][..], &["/caf\u{e9}"]] {
             let mut headers = headers(&[("x-original-method", "GET")]);
             for (name, target) in ["x-original-uri", "x-forwarded-uri"].into_iter().zip(target) {
