@@ -1,4 +1,4 @@
-//! Where browsers may be sent: paths of the host itself, listed origins.
+//! Allowed redirect targets: paths of the host itself, and listed origins.
 
 use url::Url;
 
@@ -7,7 +7,7 @@ use crate::http::Origin;
 /// Longest path with query that log-in leads back to, in bytes.
 const MAX_PATH: usize = 2048;
 
-/// Whether this is a path of the host itself, to every browser.
+/// Returns whether every browser reads this as a path of the host itself.
 pub(crate) fn is_own_path(target: &str) -> bool {
     let mut bytes = target.bytes();
     target.len() <= MAX_PATH
@@ -16,7 +16,7 @@ pub(crate) fn is_own_path(target: &str) -> bool {
         && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
-/// Whether routes can be under it: nothing, or like `/.hallpass`.
+/// Returns whether this is a valid base path: empty, or like `/.hallpass`.
 pub(crate) fn is_base_path(path: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
     path.is_empty() || (is_own_path(path) && !path.ends_with('/') && path.chars().all(plain))
@@ -32,18 +32,18 @@ impl ReturnTargets {
         Self(origins)
     }
 
-    /// The target if it is allowed, else `otherwise`.
+    /// Returns the target if it is allowed, else `otherwise`.
     pub(crate) fn or<'a>(&self, target: Option<&'a str>, otherwise: &'a str) -> &'a str {
         target.filter(|target| self.allows(target)).unwrap_or(otherwise)
     }
 
-    /// Whether this is one of them, and nothing that a person could take for
-    /// another: no user name in it.
+    /// Returns whether the target is allowed. A URL with a user name is not,
+    /// since a person could take it for another host.
     pub(crate) fn allows(&self, target: &str) -> bool {
         if is_own_path(target) {
             return true;
         }
-        // Not where browsers and servers read a URL differently.
+        // Refuse URLs that browsers and servers read differently.
         target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
             && Url::parse(target).is_ok_and(|url| {
                 let origin = url.origin().ascii_serialization();
