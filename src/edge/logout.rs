@@ -63,7 +63,7 @@ pub(super) async fn log_out(
 
 /// Returns whether the issuer could know a live session behind the token. This
 /// edge's keys, time and revocations may be out of date. So it rules out only
-/// tokens that none of its keys signed.
+/// malformed tokens and bad signatures.
 fn may_live(edge: &Edge, token: &str) -> bool {
     let verdict: Result<Session, Rejection> = edge.verifier.verify(token, edge.now());
     !matches!(

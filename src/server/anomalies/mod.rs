@@ -28,7 +28,7 @@ pub(crate) struct Responder<S> {
 }
 
 impl<S: Store> Responder<S> {
-    /// Runs for ever.
+    /// Runs until the watcher ends.
     pub(crate) async fn run(self, mut watcher: Watcher) {
         let mut suppressed = 0;
         while let Some(anomaly) = watcher.next().await {

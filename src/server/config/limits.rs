@@ -55,8 +55,7 @@ pub struct LimitsTable {
     /// Requests that wait for revocations, in all; three quarters of the
     /// connections at most.
     pub waiting: u32,
-    /// The same from one client address, as told by a trusted proxy if there is
-    /// one.
+    /// The same from one client address, as a trusted proxy reports it.
     pub waiting_per_address: u32,
     /// Shortest life of an event stream; a random part of up to a tenth is
     /// added.

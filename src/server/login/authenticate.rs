@@ -40,8 +40,8 @@ impl<S: Store> SessionService<S> {
         known.or_else(|| session.map(|session| *session.id().as_bytes()))
     }
 
-    /// Returns the user with this name and password. Checks every limit before
-    /// the password. An unknown name takes the same steps.
+    /// Returns the user with this name and password. Checks every limit on
+    /// attempts before the password. An unknown name takes the same steps.
     pub(crate) async fn authenticate(
         &self,
         name: &str,

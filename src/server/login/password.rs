@@ -129,7 +129,7 @@ pub(crate) struct PasswordLoad {
 const QUEUE: usize = 16;
 
 impl PasswordChecker {
-    /// Sets up a checker with one place per core.
+    /// Sets up a checker that hashes on every core.
     ///
     /// # Errors
     /// The message of argon2, only for lack of randomness or memory.

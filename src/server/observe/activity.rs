@@ -1,6 +1,6 @@
 //! Recent activity for the operators' page: counts by the minute, the latest
 //! log-ins and the latest anomalies. Bounded, in memory, and lost with the
-//! process; the audit trail is permanent.
+//! process; the audit trail is on disk.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

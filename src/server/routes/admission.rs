@@ -16,12 +16,12 @@ use crate::session::Session;
 use crate::verify::VerifiedToken;
 
 impl App {
-    /// Returns the client, as told by trusted proxies.
+    /// Returns the client, as trusted proxies report it.
     pub(crate) fn client(&self, context: &RequestContext) -> Client {
         Client::new(self.client_address(context), &context.headers)
     }
 
-    /// Returns the client's address, as told by trusted proxies.
+    /// Returns the client's address, as trusted proxies report it.
     pub(crate) fn client_address(&self, context: &RequestContext) -> IpAddr {
         self.settings.trusted_proxies.client(context.peer(), &context.headers)
     }

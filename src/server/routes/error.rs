@@ -102,7 +102,7 @@ fn log_in(error: &LogInError) -> Response {
     response
 }
 
-/// The latest time until a session's oldest unused ticket expires, in seconds.
+/// When to retry, in seconds: after the default lifetime of a ticket.
 const TICKET_RETRY: HeaderValue = HeaderValue::from_static("30");
 
 /// Makes the response for a ticket that could not be issued.

@@ -1,5 +1,5 @@
-//! Limits on clients: attempts to log in, new sessions and live sessions. All
-//! are checked before any password.
+//! Limits on clients: attempts to log in, new sessions and live sessions.
+//! Limits on attempts are checked before the password.
 //!
 //! Failures of an account and live sessions are counted in the store. So they
 //! outlive a restart and hold for every process on it. Rates are counted in
@@ -41,7 +41,7 @@ impl Limited {
     }
 }
 
-/// The limits in force.
+/// The configured limits.
 pub(crate) struct Limits {
     attempts: Rate<IpAddr, DefaultClock>,
     sessions_of_address: Rate<IpAddr, DefaultClock>,
