@@ -53,6 +53,8 @@ struct Redeemed {
 }
 
 impl IssuerClient {
+    /// Sets up calls to the issuer at this URL.
+    ///
     /// # Errors
     /// [`ConfigError::Builder`] for an invalid URL, or one over which tokens
     /// would travel in the clear.

@@ -26,6 +26,8 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
+    /// Loads the certificate and its key.
+    ///
     /// # Errors
     /// [`ConfigError::File`] for files that can't be read, or that hold no
     /// certificate, no key, or the key of another certificate.

@@ -74,6 +74,8 @@ impl Actions {
 }
 
 impl AnomaliesTable {
+    /// Returns the detectors' rules.
+    ///
     /// # Errors
     /// [`ConfigError::Builder`] for invalid bounds.
     pub fn rules(&self) -> Result<Rules, ConfigError> {
@@ -92,6 +94,8 @@ impl AnomaliesTable {
         Ok(rules)
     }
 
+    /// Returns the action for each kind.
+    ///
     /// # Errors
     /// [`ConfigError::Builder`] for an unknown kind, or for an action on
     /// something that the kind doesn't name.

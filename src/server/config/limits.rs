@@ -102,6 +102,8 @@ impl Default for LimitsTable {
 }
 
 impl LimitsTable {
+    /// Checks every key against its bounds.
+    ///
     /// # Errors
     /// A message that names the first key out of its bounds.
     pub(crate) fn check(&self) -> Result<(), String> {

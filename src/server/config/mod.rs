@@ -118,6 +118,8 @@ pub struct CacheTable {
 }
 
 impl CacheTable {
+    /// Sets the verifier's token cache.
+    ///
     /// # Errors
     /// [`ConfigError::Builder`] for more memory than a machine has.
     pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
@@ -131,6 +133,8 @@ impl CacheTable {
 }
 
 impl Config {
+    /// Reads and checks the file.
+    ///
     /// # Errors
     /// [`ConfigError::File`] with the invalid line.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
@@ -178,12 +182,16 @@ impl Config {
         self.limits.check()
     }
 
+    /// Returns the session cookie.
+    ///
     /// # Errors
     /// [`ConfigError::Builder`] for an invalid `cookie_domain`.
     pub fn cookie(&self) -> Result<SessionCookie, ConfigError> {
         self.cookie_domain.as_deref().map_or(Ok(SessionCookie::host_only()), SessionCookie::of_domain)
     }
 
+    /// Returns the lifetimes, with defaults for missing keys.
+    ///
     /// # Errors
     /// [`ConfigError::Lifetimes`] that names the duration and its bounds.
     pub fn lifetimes(&self) -> Result<Lifetimes, ConfigError> {
@@ -197,6 +205,8 @@ impl Config {
         })
     }
 
+    /// Returns the minter of tokens.
+    ///
     /// # Errors
     /// As [`Config::lifetimes`], and [`ConfigError::Builder`] for a
     /// `max_characters` over 4,000.

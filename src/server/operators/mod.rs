@@ -38,6 +38,8 @@ pub(crate) struct Operators<S> {
 }
 
 impl<S: Store> Operators<S> {
+    /// Sets up operator log-in.
+    ///
     /// # Errors
     /// [`ConfigError::Builder`] if ordinary tokens have the operators'
     /// audience.

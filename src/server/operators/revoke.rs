@@ -24,6 +24,8 @@ pub(crate) enum Revoke {
 }
 
 impl Revoke {
+    /// Returns what to revoke.
+    ///
     /// # Errors
     /// [`ConfigError`] for an invalid id or subject.
     pub(crate) fn target(&self) -> Result<Target, ConfigError> {

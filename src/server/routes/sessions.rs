@@ -1,6 +1,6 @@
-//! A user's own sessions: `GET /session`, `GET /sessions`, `DELETE
-//! /sessions/{id}`, `POST /sessions/revoke-others`. And `POST /sessions`, with
-//! which another log-in starts a session.
+//! A user's own sessions: `GET /session`, `GET /sessions`,
+//! `DELETE /sessions/{id}`, `POST /sessions/revoke-others`. And
+//! `POST /sessions`, with which another log-in starts a session.
 
 use std::sync::Arc;
 use std::time::Duration;

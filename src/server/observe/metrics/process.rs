@@ -39,8 +39,8 @@ impl Families {
     }
 }
 
-/// Returns a number in `/proc/self/status`, the one after `name`. See `man 5
-/// proc_pid_status`.
+/// Returns a number in `/proc/self/status`, the one after `name`. See
+/// `man 5 proc_pid_status`.
 fn number(status: &str, name: &str) -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("");
     line.split_whitespace().next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
