@@ -11,16 +11,16 @@
 mod common;
 #[path = "common/flood.rs"]
 mod flood;
+#[path = "common/serving.rs"]
+mod serving;
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{machine, publish, table};
 use flood::{Flood, HONEST, Honest, MALLORY, Outcome, Service, Size};
+use serving::{Edge, PASSWORD, Serving};
 
-const PASSWORD: &str = "correct horse battery";
 const SIZE: Size = Size { time: Duration::from_secs(10), clients: 32, connections: 10_000 };
 
 const FLOODS: [(Flood, &str, u32); 6] = [
@@ -45,15 +45,16 @@ fn main() {
     for (flood, name, entries) in FLOODS {
         // A service of its own each, so that its memory is this flood's.
         let folder = tempfile::tempdir().unwrap();
-        let mut serving = Serving::start(folder.path(), |data| {
+        let serving = Serving::start(folder.path(), HONEST.iter().copied().chain([MALLORY]), "", |data| {
             if entries > 0 {
                 runtime.block_on(revoke_many(data, entries));
             }
         });
-        let edge = (flood == Flood::Feed).then(|| Edge::start(&serving.service.url, folder.path()));
-        serving.service.edge = edge.as_ref().map(|edge| edge.url.clone());
+        let edge = (flood == Flood::Feed).then(|| Edge::start(&serving.url, folder.path()));
+        let mut service = Service::new(serving.url.clone(), serving.process.id(), PASSWORD.to_owned());
+        service.edge = edge.as_ref().map(|edge| edge.url.clone());
         let clients = if edge.is_some() { FEED_CLIENTS } else { SIZE.clients };
-        let outcome = runtime.block_on(serving.service.run(flood, Size { clients, ..SIZE }));
+        let outcome = runtime.block_on(service.run(flood, Size { clients, ..SIZE }));
         if edge.is_some() {
             let most = |seen: &Honest| format!("{:.0} ms", quantile(&seen.log_outs, 100).as_secs_f64() * 1e3);
             log_outs.push(vec![name.to_owned(), most(&outcome.before), most(&outcome.during)]);
@@ -131,80 +132,6 @@ fn quantile(times: &[Duration], hundredths: usize) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
     times.get((times.len() * hundredths / 100).min(times.len() - 1)).copied().unwrap()
-}
-
-/// `serve` with its defaults, in a process of its own.
-struct Serving {
-    process: Child,
-    service: Service,
-}
-
-impl Serving {
-    /// `prepare` is given the data directory, before it serves.
-    fn start(folder: &Path, prepare: impl FnOnce(&Path)) -> Self {
-        let (data, keys) = (folder.join("data"), folder.join("keys"));
-        let hallpass = || Command::new(env!("CARGO_BIN_EXE_hallpass"));
-        let made = hallpass().args(["key", "init", "--dir"]).arg(&keys).stdout(Stdio::null()).status();
-        assert!(made.unwrap().success());
-        for name in HONEST.iter().chain([&MALLORY]) {
-            let mut add = hallpass();
-            add.args(["user", "add", name, "--data"]).arg(&data).stdin(Stdio::piped());
-            let mut adding = add.spawn().unwrap();
-            adding.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
-            assert!(adding.wait().unwrap().success());
-        }
-        prepare(&data);
-        let mut serve = hallpass();
-        serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).arg("--keys").arg(keys);
-        let serve = serve.env("HALLPASS_LOG", "error").stdout(Stdio::piped());
-        let mut process = serve.spawn().unwrap();
-        let url = listening(&mut process);
-        let service = Service::new(url, process.id(), PASSWORD.to_owned());
-        Self { process, service }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Where it says that it listens.
-fn listening(process: &mut Child) -> String {
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let said: serde_json::Value = serde_json::from_str(&line).expect("it says where it listens");
-    said["listening"].as_str().unwrap().to_owned()
-}
-
-/// `edge`, in a process of its own.
-struct Edge {
-    process: Child,
-    url: String,
-}
-
-impl Edge {
-    fn start(issuer: &str, folder: &Path) -> Self {
-        let hallpass = || Command::new(env!("CARGO_BIN_EXE_hallpass"));
-        let keys =
-            hallpass().args(["key", "export", "--use", "feed", "--dir"]).arg(folder.join("keys")).output();
-        let trusted = folder.join("feed-keys.cbor");
-        std::fs::write(&trusted, keys.unwrap().stdout).unwrap();
-        let mut edge = hallpass();
-        edge.args(["edge", "--listen", "127.0.0.1:0", "--issuer", issuer, "--trust"]).arg(trusted);
-        let mut process = edge.env("HALLPASS_LOG", "error").stdout(Stdio::piped()).spawn().unwrap();
-        let url = listening(&mut process);
-        Self { process, url }
-    }
-}
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// Writes so many revoked sessions into the database, faster than by revoking.

@@ -1,4 +1,4 @@
-//! `hallpass bench`: what this machine can do.
+//! `hallpass bench`: measures this machine's verification rate.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,7 +58,7 @@ impl BenchArgs {
     }
 }
 
-/// How often `threads` threads together do `work` in a second.
+/// Returns how many times a second `threads` threads together do `work`.
 fn rate(threads: usize, time: Duration, work: &(impl Fn(usize) -> bool + Sync)) -> Result<f64, Failure> {
     let (stop, done, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicBool::new(false));
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! `hallpass edge`
+//! `hallpass edge`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::http::{Origin, SessionCookie};
 use crate::revocation::sync::EdgeName;
 use crate::service::listen::{TlsMode, stop_on_signal};
 
-/// What the issuer knows edges by.
+/// The environment variable with the edge credential.
 const EDGE_TOKEN: &str = "HALLPASS_EDGE_TOKEN";
 
 #[derive(Args)]
@@ -125,7 +125,7 @@ impl EdgeArgs {
     }
 }
 
-/// The name with the secret that goes with it.
+/// Pairs the edge's name with the edge credential.
 fn report_as(name: String) -> Result<(EdgeName, String), Failure> {
     let secret = std::env::var(EDGE_TOKEN).ok().filter(|secret| !secret.is_empty());
     let secret = secret.ok_or_else(|| {

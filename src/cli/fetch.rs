@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Failure;
 
-/// A URL that nobody in between reads or changes: HTTPS, or on loopback HTTP.
-/// Keys over plain HTTP could be anybody's, and a secret everybody's.
+/// Parses a URL that nobody on the way can read or change: HTTPS, or HTTP on
+/// loopback. Over plain HTTP, keys could be forged and secrets read.
 pub(super) fn private_url(url: &str) -> Result<url::Url, Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::Setup(format!("{url}: {why}"));
     let parsed = url::Url::parse(url).map_err(|error| fail(&error))?;
@@ -22,7 +22,7 @@ pub(super) fn private_url(url: &str) -> Result<url::Url, Failure> {
     }
 }
 
-/// The body at `url`, at most `most` bytes of it.
+/// Fetches the body at `url`, at most `most` bytes.
 pub(super) fn bytes(url: &str, most: usize) -> Result<Vec<u8>, Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::Setup(format!("{url}: {why}"));
     let parsed = private_url(url)?;

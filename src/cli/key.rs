@@ -1,4 +1,4 @@
-//! `hallpass key …`
+//! `hallpass key …`.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Tokens in, one a line; verdicts out, one a line, in the same order, on every
-//! core, in constant memory.
+//! Verifies tokens, one a line, and writes verdicts, one a line, in the same
+//! order. Uses every core and constant memory.
 
 use std::io::{self, BufRead, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,11 +14,11 @@ use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
 use crate::wire::text::MAX_TOKEN_CHARS;
 
-/// How many tokens are verified together; more share no more.
+/// How many tokens are verified together. Larger batches gain nothing.
 const BATCH: usize = 64;
 
-/// How many batches may lie before a worker, and as many answers behind it: some
-/// 20 ms of work, so that a worker whose core is taken away for a while does not
+/// How many batches may wait for a worker, and as many answers after it. That
+/// is some 20 ms of work, so a worker that loses its core for a while does not
 /// stop the others.
 const AHEAD: usize = 16;
 
@@ -50,26 +50,26 @@ fn answer(tokens: &[Vec<u8>], verifier: &Verifier, at: Option<UnixTime>) -> Answ
             Err(rejection) => LineVerdict::Refused { rejection },
         };
         answer.all_accepted &= result.is_ok();
-        // A Vec takes every byte, and a verdict is always JSON.
+        // Writing to a Vec can't fail, and a verdict is always valid JSON.
         let _ = serde_json::to_writer(&mut answer.text, &verdict);
         answer.text.push(b'\n');
     }
     answer
 }
 
-/// Answers for one token.
+/// Verifies one token.
 pub(super) fn judge_one(token: &[u8], verifier: &Verifier, at: Option<UnixTime>) -> Result<(), Failure> {
     let Answer { text, all_accepted } = answer(&[token.to_vec()], verifier, at);
     io::stdout().write_all(&text)?;
     if all_accepted { Ok(()) } else { Err(Failure::Refused) }
 }
 
-/// Answers for every line of stdin.
+/// Verifies every line of stdin.
 pub(super) fn judge_all(verifier: &Verifier, at: Option<UnixTime>) -> Result<(), Failure> {
     let workers = thread::available_parallelism()?.get();
     thread::scope(|scope| {
-        // Batch n goes to worker n mod workers, and its answer is fetched there:
-        // so the order is kept, and at most a few batches are in memory.
+        // Batch n goes to worker n mod workers, and its answer is fetched from
+        // there. This keeps the order and bounds the batches in memory.
         let mut questions = Vec::new();
         let mut answers = Vec::new();
         for _ in 0..workers {
@@ -87,7 +87,7 @@ pub(super) fn judge_all(verifier: &Verifier, at: Option<UnixTime>) -> Result<(),
         }
         let reader = scope.spawn(move || read_batches(&questions));
         let all_accepted = write_answers(&answers);
-        // The writer has hung up: a reader that waits for a worker is let go.
+        // The writer has stopped: unblock a reader that waits for a worker.
         drop(answers);
         match (all_accepted?, reader.join()) {
             (_, Ok(Err(error))) => Err(error.into()),
@@ -110,7 +110,8 @@ fn read_batches(questions: &[SyncSender<Vec<Vec<u8>>>]) -> io::Result<()> {
                 break;
             }
             batch.push(line);
-            // Whoever asks line by line gets each answer before the next question.
+            // A client that sends line by line gets each answer before it sends
+            // the next token.
             if input.buffer().is_empty() {
                 break;
             }
@@ -134,8 +135,8 @@ fn write_answers(answers: &[Receiver<Answer>]) -> Result<bool, Failure> {
     Ok(all_accepted)
 }
 
-/// Reads a line without its end into `line`; false at the end of the input. Of
-/// a line that is too long for a token only so much is kept that it shows.
+/// Reads a line without its end into `line`; returns false at the end of the
+/// input. Of a line too long for a token, it keeps just enough to show that.
 pub(super) fn read(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;

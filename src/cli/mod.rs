@@ -1,7 +1,7 @@
-//! The command line. Machine output is JSON on stdout, one object a line;
-//! errors go to stderr and say what to do.
+//! The command line. Machine output is JSON on stdout, one object a line.
+//! Errors go to stderr and say what to do.
 //!
-//! Exit codes: 0 yes, 1 refused, 2 usage or configuration.
+//! Exit codes: 0 success, 1 refused, 2 usage or configuration error.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -61,12 +61,12 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
-/// How a command ended when it did not say yes.
+/// How a command ended when it did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The answer is no, and has been given: exit 1.
+    /// The token or request was refused, and this was already printed: exit 1.
     Refused,
-    /// Usage or configuration: the message on stderr, exit 2.
+    /// Usage or configuration error, with the message for stderr: exit 2.
     Setup(String),
 }
 
@@ -84,7 +84,7 @@ impl From<SubjectError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        // Whoever reads our output has enough of it, and wants no message.
+        // The reader closed the pipe on purpose and needs no message.
         if error.kind() == io::ErrorKind::BrokenPipe { Self::Refused } else { Self::Setup(error.to_string()) }
     }
 }
@@ -92,7 +92,7 @@ impl From<io::Error> for Failure {
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Usage errors leave here with exit code 2, --help with 0.
+    // Usage errors exit here with code 2, --help with 0.
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Demo(args) => args.run(),
@@ -116,14 +116,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The async runtime, for commands that need one.
+/// Starts the async runtime, for commands that need one.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    // Both rustls users take the process's provider; set twice, the first stays.
+    // Both users of rustls take the process-wide provider. If it is set twice,
+    // the first stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// The store in a directory that has one: a mistyped name makes no new one.
+/// Opens a store that exists, so that a mistyped directory creates none.
 async fn existing_store(data: &Path) -> Result<SqliteStore, Failure> {
     if !data.join(SqliteStore::FILE).is_file() {
         return Err(Failure::Setup(format!(
@@ -134,13 +135,13 @@ async fn existing_store(data: &Path) -> Result<SqliteStore, Failure> {
     Ok(SqliteStore::open(data).await?)
 }
 
-/// One JSON object, one line, on stdout.
+/// Prints one JSON object on one line of stdout.
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value).map_err(|error| Failure::Setup(error.to_string()))?;
     writeln!(io::stdout(), "{line}").map_err(Failure::from)
 }
 
-/// "15m", "90s", "12h": whole seconds.
+/// Parses whole seconds like "15m", "90s" or "12h".
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it like \"15m\" or \"90s\""))?;

@@ -61,7 +61,7 @@ impl RevokeCommand {
             Self::Key { kid, at } => (Revoke::Key(kid), at),
             Self::All { at } => (Revoke::All(true), at),
         };
-        // What can be wrong with it is said before anything is opened.
+        // Validate the arguments before anything is opened.
         let target = what.target()?;
         runtime()?.block_on(async {
             match at {

@@ -103,7 +103,7 @@ impl DemoArgs {
 
 fn explain(demo: &Demo) -> std::io::Result<()> {
     let Demo { issuer_url, app_url, user, password, .. } = demo;
-    // Whoever starts it by cargo has no hallpass on the PATH.
+    // With `cargo run`, hallpass is not on the PATH.
     let hallpass = std::env::current_exe()?;
     let hallpass = hallpass.display();
     let mut out = std::io::stdout().lock();

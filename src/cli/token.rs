@@ -1,4 +1,4 @@
-//! `hallpass token …`
+//! `hallpass token …`.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::revocation::{FeedError, FeedKeys, RevocationList, feed};
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verifier::Verifier;
 
-/// Largest file of revocations, in bytes: some ten million of them.
+/// Largest file of revocations, in bytes: some ten million entries.
 const MAX_FEED_BYTES: usize = 512 * 1024 * 1024;
 
 #[derive(Subcommand)]
@@ -159,12 +159,12 @@ impl VerifyArgs {
         }
         let verifier = match &self.revocations {
             None => builder.without_revocations(),
-            // How old the file is, is for whoever audits with it to judge.
+            // An audit may use an old file, so it never counts as stale.
             Some(path) => builder
                 .revocations(load_revocations(path, self.trust.as_deref())?)
                 .stale_policy(StalePolicy::NeverStale),
         };
-        // Each token is seen once here.
+        // Each token is verified once here, so a cache would not help.
         let verifier = verifier.without_token_cache().build()?;
         match self.token {
             Some(token) if token != "-" => lines::judge_one(token.as_bytes(), &verifier, self.at),
@@ -200,7 +200,7 @@ fn load_revocations(path: &Path, trust: Option<&Path>) -> Result<RevocationList,
     };
     let (list, keys) = (RevocationList::new(), LiveKeys::awaiting());
     for feed in &feeds {
-        // An audit takes the feed at its own word on the time.
+        // An audit takes the feed's own time as the current time.
         feed.apply(&list, &keys, feed.issued_at()).map_err(fail)?;
     }
     if list.position().is_none() {
@@ -213,7 +213,7 @@ fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, ConfigError> {
     let fail = |why: io::Error| ConfigError::File { path: path.to_owned(), source: why.into() };
     let file = std::fs::File::open(path).map_err(fail)?;
     let mut bytes = Vec::new();
-    // One byte more than is allowed, so that too long a file shows.
+    // One byte over the limit, so that too long a file is detected.
     file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
     Ok(bytes)
 }

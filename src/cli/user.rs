@@ -1,4 +1,4 @@
-//! `hallpass user …`
+//! `hallpass user …`.
 
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -142,7 +142,7 @@ impl Data {
         super::existing_store(&self.data).await
     }
 
-    /// Made if it isn't there.
+    /// Opens the store and creates it if it doesn't exist.
     async fn open(&self) -> Result<SqliteStore, Failure> {
         Ok(SqliteStore::open(&self.data).await?)
     }
@@ -153,8 +153,8 @@ fn refused(error: crate::issuer::store::StoreError) -> Failure {
     Failure::Setup(error.to_string())
 }
 
-/// A new password: typed twice at a terminal, else the first line of stdin.
-/// Never an argument, which every process on the machine can read.
+/// Reads a new password: typed twice at a terminal, else the first line of
+/// stdin. Never an argument, which every process on the machine can read.
 fn new_password() -> Result<Password, Failure> {
     let text = if std::io::stdin().is_terminal() {
         let first = rpassword::prompt_password("Password: ")?;

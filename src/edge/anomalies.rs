@@ -1,5 +1,5 @@
-//! What this edge sees that an operator should: logged and counted here, and told
-//! to the issuer if this edge reports.
+//! Anomalies that this edge detects: logged and counted here, and sent to the
+//! issuer if this edge reports.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::state::Edge;
 use crate::anomaly::Watcher;
 use crate::service::anomaly_log::log_anomaly;
 
-/// Passes on what is found, for as long as something is watched.
+/// Handles each anomaly for as long as the watcher has a source.
 pub(super) async fn tell(mut watcher: Watcher, edge: Arc<Edge>) {
     while let Some(anomaly) = watcher.next().await {
         edge.metrics.count_anomaly(anomaly.kind);

@@ -1,4 +1,4 @@
-//! What `edge` is told, checked before anybody is served.
+//! Options of `edge`, checked before anything is served.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,14 +10,14 @@ use crate::revocation::sync::EdgeName;
 use crate::service::listen::TlsMode;
 use crate::service::return_target::is_base_path;
 
-/// What `edge` is told.
+/// Options of `edge`.
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
-    /// The issuer for this process, its base path included.
+    /// The issuer's URL for this process, its base path included.
     pub(crate) issuer: String,
-    /// The issuer for browsers, where that is another URL.
+    /// The issuer's URL for browsers, if it is another one.
     pub(crate) public_issuer: Option<String>,
-    /// Feed keys that are pinned; on first use otherwise.
+    /// The file with pinned feed keys; without it, the first ones are trusted.
     pub(crate) trust: Option<PathBuf>,
     pub(crate) audience: Option<String>,
     pub(crate) token_issuer: Option<String>,
@@ -28,17 +28,18 @@ pub(crate) struct Options {
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) public_origin: Option<Origin>,
     pub(crate) return_origins: Vec<Origin>,
-    /// Other origins whose pages may use the cookie for what changes something.
+    /// Other origins whose pages may make requests with the cookie that change
+    /// something.
     pub(crate) allowed_origins: Vec<Origin>,
     pub(crate) stale_after: Duration,
-    /// Bytes; none for no cache.
+    /// In bytes; `None` for no cache.
     pub(crate) token_cache: Option<usize>,
-    /// What the issuer knows this edge by, and the secret for saying so.
+    /// This edge's name at the issuer, and the edge credential.
     pub(crate) report_as: Option<(EdgeName, String)>,
     pub(crate) transport: TlsMode,
 }
 
-/// Who is believed unless `--trusted-proxy` says so: this machine.
+/// Proxies trusted without `--trusted-proxy`: this machine.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 
 impl Options {
@@ -51,7 +52,7 @@ impl Options {
     }
 }
 
-/// A base path like `/.hallpass`, or nothing.
+/// Parses a base path like `/.hallpass`, or an empty one.
 pub(crate) fn base_path(text: &str) -> Result<String, &'static str> {
     is_base_path(text).then(|| text.to_owned()).ok_or("write it like /.hallpass")
 }

@@ -1,9 +1,9 @@
-//! Log-in on a host that is not the issuer's: to the issuer's page, and back
-//! with a ticket for a session of this host's own.
+//! Log-in on a host that is not the issuer's. The browser goes to the issuer's
+//! page and comes back with a ticket for a session of this host's own.
 //!
-//! The state cookie ties the way back to the browser that was sent away. Else a
-//! page elsewhere could log its visitor in as somebody else, by a ticket of its
-//! own (log-in CSRF). Whatever fails ends in a page, never in another redirect.
+//! The state cookie ties the callback to the browser that started the log-in.
+//! Without it, another site could log its visitor in with a ticket of its own
+//! (log-in CSRF). Every failure ends in a page, never in another redirect.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::id::hex;
 const STATE_COOKIE: &str = "__Host-hallpass-state";
 /// How long a log-in may take.
 const STATE_AGE: time::Duration = time::Duration::minutes(15);
-/// Longest ticket or state that is looked at, in characters.
+/// Longest ticket or state that is accepted, in characters.
 const MAX_LENGTH: usize = 4096;
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ pub(super) struct Callback {
     state: String,
 }
 
-/// Sends the browser to the issuer.
+/// Redirects the browser to the issuer.
 pub(super) async fn start(State(edge): State<Arc<Edge>>, Query(query): Query<Start>) -> Response {
     let Some(hop) = &edge.hop else { return not_here() };
     let Some(state) = random_state() else {
@@ -57,7 +57,7 @@ pub(super) async fn start(State(edge): State<Arc<Edge>>, Query(query): Query<Sta
     with_state(private(Redirect::to(&target)), &value, STATE_AGE)
 }
 
-/// Takes the browser back from the issuer.
+/// Handles the browser's return from the issuer.
 pub(super) async fn callback(
     State(edge): State<Arc<Edge>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -109,7 +109,8 @@ async fn arrive(
     if query.ticket.len() > MAX_LENGTH || !bool::from(state.as_bytes().ct_eq(query.state.as_bytes())) {
         return Err(wrong_state);
     }
-    // The cookie is the browser's; what it says is checked like a parameter.
+    // The client controls the cookie, so its target is checked like a
+    // parameter.
     let return_to = edge.return_targets.or(Some(&return_to), "/").to_owned();
     let client = edge.trusted_proxies.client(peer.ip(), headers);
     let token = edge.issuer.redeem(&query.ticket, &hop.audience, client).await.map_err(|why| {
@@ -132,7 +133,7 @@ async fn arrive(
         }
     })?;
     let now = edge.now();
-    // A cookie that this edge itself refuses would send the browser round again.
+    // A cookie that this edge itself refuses would cause a redirect loop.
     let session: crate::session::Session = edge.verifier.verify(&token, now).map_err(|rejection| {
         tracing::error!(%rejection, "the issuer's own token is refused here");
         Refused {
@@ -146,9 +147,9 @@ async fn arrive(
     Ok(response)
 }
 
-/// State and target as the browser kept them.
+/// Returns the state and target from the browser's cookie.
 fn kept(headers: &HeaderMap) -> Option<(String, String)> {
-    // Two of them: one was planted.
+    // If there are two, one was planted.
     let value = credential::cookie(headers, STATE_COOKIE).ok()??;
     let (state, target) = value.split_once('.')?;
     if state.is_empty() || target.len() > MAX_LENGTH {
@@ -179,7 +180,8 @@ fn with_state(mut response: Response, value: &str, age: time::Duration) -> Respo
     response
 }
 
-/// A redirect that nobody keeps, whose address goes nowhere else.
+/// Makes a redirect private: it is not cached, and its URL is not sent as a
+/// referrer.
 fn private(redirect: Redirect) -> Response {
     let mut response = redirect.into_response();
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Who is asking, in headers for the service behind the proxy.
+//! The user's identity, in headers for the service behind the proxy.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -11,12 +11,11 @@ static AUTH_TIME: HeaderName = HeaderName::from_static("x-hallpass-auth-time");
 static CLAIMS: HeaderName = HeaderName::from_static("x-hallpass-claims");
 static TOKEN: HeaderName = HeaderName::from_static("x-hallpass-token");
 
-/// Writes every identity header, empty where there is nothing to say: a proxy
-/// that copies what it gets then overwrites whatever the client sent under
-/// these names.
+/// Writes every identity header, empty if there is no value. A proxy that
+/// copies them then overwrites whatever the client sent under these names.
 pub(super) fn write(headers: &mut HeaderMap, identity: Option<(&Session, &str)>) {
     let mut say = |name: &HeaderName, value: String| {
-        // All of them are visible ASCII by construction.
+        // All of these are visible ASCII by construction.
         headers.insert(name, HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("")));
     };
     let session = identity.map(|(session, _)| session);
@@ -31,9 +30,9 @@ pub(super) fn write(headers: &mut HeaderMap, identity: Option<(&Session, &str)>)
     headers.insert(&TOKEN, token);
 }
 
-/// Percent-encodes whatever is not visible ASCII, and `%` itself: no subject
-/// can end a header or be two different ones, and a usual name or mail address
-/// stays as it is.
+/// Percent-encodes `%` and whatever is not visible ASCII. So no subject can end
+/// a header, no two subjects collide, and a usual name or mail address stays as
+/// it is.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -47,7 +46,7 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-/// The application's claims as JSON in ASCII; nothing if there are none.
+/// Returns the application's claims as ASCII JSON, empty if there are none.
 fn claims(session: &Session) -> String {
     match session.claims_json() {
         serde_json::Value::Null => String::new(),
@@ -55,8 +54,8 @@ fn claims(session: &Session) -> String {
     }
 }
 
-/// JSON with what is not ASCII escaped (RFC 8259 §7). Outside strings JSON has
-/// nothing else, and its control characters are escaped already.
+/// Escapes what is not ASCII in JSON (RFC 8259 §7). It occurs only inside
+/// strings, where control characters are escaped already.
 fn ascii(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {

@@ -1,5 +1,4 @@
-//! What the edge asks of the issuer on behalf of one person: redeem a ticket,
-//! end a session.
+//! Calls to the issuer on behalf of one user: redeem a ticket, end a session.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,22 +16,23 @@ use crate::outbound::{self, BodyError, Outbound};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest answer that is read, in bytes: a token and its session fit often.
+/// Largest answer that is read, in bytes: several times a token and its
+/// session.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Tickets that are redeemed at once. Anybody can bring one that is none, and
+/// Most tickets that are redeemed at once. Anybody can send an invalid one, and
 /// each waits for the issuer.
 const MAX_REDEEMING: usize = 64;
-/// Log-outs that are handed on at once. Anybody can bring a token of a key that
-/// this edge does not know, and the issuer decides about it.
+/// Most log-outs that are forwarded at once. Anybody can send a token with a
+/// key that this edge does not know, and only the issuer can decide about it.
 const MAX_LOGGING_OUT: usize = 64;
 
-/// Why the issuer did not do it.
+/// Why a call to the issuer failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum IssuerError {
-    /// It said no.
+    /// The issuer refused.
     #[error("the issuer refused with status {0}")]
     Refused(StatusCode),
-    /// It was not asked, because too many wait for it already.
+    /// Not sent: too many calls already wait for the issuer.
     #[error("too many wait for the issuer")]
     Busy,
     #[error("the issuer can't be reached: {0}")]
@@ -53,8 +53,10 @@ struct Redeemed {
 }
 
 impl IssuerClient {
+    /// Sets up calls to the issuer at this URL.
+    ///
     /// # Errors
-    /// [`ConfigError::Builder`] for a URL that is none, or over which tokens
+    /// [`ConfigError::Builder`] for an invalid URL, or one over which tokens
     /// would travel in the clear.
     pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
         let outbound = Outbound::new(issuer, Vec::new(), TIMEOUT)?;
@@ -71,8 +73,8 @@ impl IssuerClient {
         }
     }
 
-    /// The token of the child session that a ticket opens, which the browser
-    /// at `client` brought.
+    /// Redeems the ticket that the browser at `client` brought. Returns the
+    /// token of the child session.
     pub(super) async fn redeem(
         &self,
         ticket: &str,
@@ -94,7 +96,7 @@ impl IssuerClient {
         Ok(redeemed.token)
     }
 
-    /// The keys that the issuer publishes at `path`.
+    /// Fetches the keys that the issuer publishes at `path`.
     pub(super) async fn keys(&self, path: &str) -> Result<Vec<VerifyingKey>, IssuerError> {
         let request = self.outbound.client().get(self.outbound.at(path)).timeout(TIMEOUT);
         let answer = request.send().await.map_err(unreachable)?;
@@ -116,7 +118,8 @@ impl IssuerClient {
         if answer.status().is_success() { Ok(()) } else { Err(IssuerError::Refused(answer.status())) }
     }
 
-    /// The issuer limits and records by the browser's address, not by ours.
+    /// Starts a POST that names the browser's address. The issuer limits and
+    /// records by that address, not by the edge's.
     fn post(&self, path: &str, client: IpAddr) -> RequestBuilder {
         let request = self.outbound.client().post(self.outbound.at(path)).timeout(TIMEOUT);
         request.header("x-forwarded-for", client.to_string())
@@ -137,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_wait_for_the_issuer_than_may() {
-        // It takes connections and never answers.
+        // It accepts connections and never answers.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = silent.local_addr().unwrap();
         let issuer = Arc::new(IssuerClient::new(&format!("http://{address}")).unwrap());
@@ -153,7 +156,7 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_mins(1), all_wait).await.unwrap();
         assert!(matches!(issuer.redeem("x", "b", CLIENT).await, Err(IssuerError::Busy)));
-        // Who gives up makes room.
+        // A call that is cancelled frees its place.
         waiting.shutdown().await;
         assert_eq!(issuer.redeeming.available_permits(), MAX_REDEEMING);
     }

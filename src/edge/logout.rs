@@ -15,8 +15,8 @@ use crate::http::problem::Problem;
 use crate::http::{Credential, csrf};
 use crate::session::Session;
 
-/// Ends the session at the issuer, with its parent and that one's children, and
-/// makes the browser forget it.
+/// Ends the session at the issuer, with its parent and all the parent's
+/// children, and deletes the browser's cookie.
 pub(super) async fn log_out(
     State(edge): State<Arc<Edge>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -45,7 +45,7 @@ pub(super) async fn log_out(
         if matches!(why, IssuerError::Refused(StatusCode::UNAUTHORIZED)) {
             return Problem::unauthorized().into_response();
         }
-        // Not "logged out" while a copy of the token may still work.
+        // Don't report success while a copy of the token may still work.
         tracing::error!(%why, "log-out could not be recorded");
         return unavailable("Log-out could not be recorded. Try again.");
     }
@@ -61,9 +61,9 @@ pub(super) async fn log_out(
     response
 }
 
-/// Whether the issuer could know a live session behind the token. What this edge
-/// has of keys, time and revocations may be old, so only what no key of ours
-/// signed is decided here.
+/// Returns whether the issuer could know a live session behind the token. This
+/// edge's keys, time and revocations may be out of date. So it rules out only
+/// malformed tokens and bad signatures.
 fn may_live(edge: &Edge, token: &str) -> bool {
     let verdict: Result<Session, Rejection> = edge.verifier.verify(token, edge.now());
     !matches!(

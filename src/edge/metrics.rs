@@ -1,4 +1,4 @@
-//! What `/metrics` tells.
+//! The metrics of `/metrics`.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use super::verdict::Verdict;
 use crate::anomaly::AnomalyKind;
 use crate::error::ConfigError;
 
-/// In seconds: from a cached token to the renewal client's patience and beyond.
+/// Bucket bounds in seconds, from a cached token to past the renewal client's
+/// timeout.
 const BUCKETS: [f64; 12] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
 
@@ -25,7 +26,7 @@ pub(super) struct Metrics {
     pub(super) list: List,
     pub(super) feed: Feed,
     pub(super) cache: Cache,
-    /// One scrape at a time brings what is counted elsewhere up to date.
+    /// Only one scrape at a time updates counters that are kept elsewhere.
     pub(super) scrape: Mutex<()>,
 }
 
@@ -72,7 +73,7 @@ impl Metrics {
         };
         let verdicts = counters("verdicts_total", "Requests that a proxy asked about.", "verdict")?;
         for verdict in Verdict::all() {
-            // Alerts on what has never happened yet need the zero.
+            // Alerts on verdicts that have not happened yet need the zero.
             verdicts.with_label_values(&[verdict.name()]);
         }
         let hops = counters("hops_total", "Log-ins by a hop from the issuer's host.", "outcome")?;
@@ -122,7 +123,7 @@ impl Metrics {
         })
     }
 
-    /// Counts what became of a request, and how long that took.
+    /// Counts a verdict and how long it took.
     pub(super) fn count(&self, verdict: Verdict, took: Duration) {
         self.verdicts.with_label_values(&[verdict.name()]).inc();
         self.verify_duration.observe(took.as_secs_f64());

@@ -1,8 +1,8 @@
-//! The forward-auth service: a proxy asks it of every request whether it may
-//! pass and who makes it.
+//! The forward-auth service: for every request, a proxy asks it whether the
+//! request may pass and who makes it.
 //!
-//! It has the public keys and the revocation list, as every edge has, and asks
-//! the issuer nothing that a request waits for but a renewal.
+//! It has the public keys and the revocation list, as every edge has. The only
+//! call to the issuer that a request waits for is a renewal.
 
 mod anomalies;
 pub(crate) mod config;
@@ -59,7 +59,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// No route reads a body.
 const MAX_BODY: usize = 1024;
 
-/// The forward-auth service, set up and not serving yet.
+/// The forward-auth service, set up but not serving yet.
 pub(crate) struct EdgeService {
     edge: Arc<Edge>,
     listener: Listener,
@@ -70,7 +70,7 @@ pub(crate) struct EdgeService {
 }
 
 impl EdgeService {
-    /// Opens everything that can be wrong before anybody is served.
+    /// Opens and checks everything, before anything is served.
     pub(crate) fn open(options: Options) -> Result<Self, ConfigError> {
         let trusted_proxies = options.trusted_proxies()?;
         let mut origins = csrf::Origins::default();
@@ -136,15 +136,15 @@ impl EdgeService {
             watch,
             stale_after: options.stale_after,
         };
-        // All that its proxies ask comes from their addresses.
+        // All requests from its proxies come from the proxies' addresses.
         let limiter = ConnectionLimiter::new(ConnectionLimits::default(), edge.trusted_proxies.clone());
         let listener = Listener::bind(options.listen, options.transport)?.limited(limiter);
         Ok(Self { edge: Arc::new(edge), listener, trusted, feed, watcher })
     }
 
-    /// Refuses feed keys that are the issuer's session keys: a key set does not
-    /// say its use, and no feed would ever verify. An issuer that is away decides
-    /// nothing.
+    /// Refuses feed keys that are the issuer's session keys. A key set does not
+    /// name its use, and with session keys no feed would ever verify. If the
+    /// issuer can't be reached, the check is skipped.
     ///
     /// # Errors
     /// [`ConfigError::Key`].
@@ -165,12 +165,12 @@ impl EdgeService {
         Ok(())
     }
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.address()
     }
 
-    /// Serves until `handle` says stop.
+    /// Serves until `handle` stops it.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let anomalies = tokio::spawn(anomalies::tell(self.watcher, Arc::clone(&self.edge)));
         let feed = tokio::spawn(self.feed.run());
@@ -217,7 +217,7 @@ fn router(edge: Arc<Edge>) -> Router {
     guarded(routes.with_state(edge))
 }
 
-/// What holds for every route.
+/// Adds the layers that every route needs.
 pub(crate) fn guarded(routes: Router) -> Router {
     routes
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -225,8 +225,8 @@ pub(crate) fn guarded(routes: Router) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
 }
 
-/// Ready once a feed has come, and while it is not stale: before and after,
-/// every token is refused.
+/// Ready once a feed has come and while it is not stale. Otherwise every token
+/// is refused.
 async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     match edge.feed.status().age(edge.now()) {
         Some(age) if age <= edge.stale_after => "ready\n".into_response(),

@@ -14,12 +14,12 @@ pub(super) struct Page<'a> {
     pub(super) message: &'a str,
     pub(super) link: &'a str,
     pub(super) link_text: &'a str,
-    /// The browser follows the link by itself.
+    /// Whether the browser follows the link by itself.
     pub(super) at_once: bool,
 }
 
 impl Page<'_> {
-    /// The page as an answer of this status, which nobody may keep.
+    /// Returns the page as a response with this status, not to be cached.
     pub(super) fn answer(&self, status: StatusCode) -> Response {
         let Ok(html) = self.render() else {
             return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made.")

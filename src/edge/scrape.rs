@@ -1,4 +1,4 @@
-//! The text of `/metrics`, with what is counted elsewhere.
+//! The text of `/metrics`, with the counters that are kept elsewhere.
 
 use std::sync::PoisonError;
 
@@ -9,7 +9,7 @@ use super::state::Edge;
 use crate::time::UnixTime;
 
 impl Metrics {
-    /// The text format, with what is counted elsewhere.
+    /// Returns the text format, with the counters that are kept elsewhere.
     pub(super) fn text(&self, edge: &Edge, now: UnixTime) -> Result<String, prometheus::Error> {
         let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         let status = edge.feed.status();
@@ -42,7 +42,7 @@ impl Metrics {
     }
 }
 
-/// Counters are counted elsewhere, and only grow.
+/// Raises a counter to a total that is kept elsewhere and only grows.
 fn bring(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

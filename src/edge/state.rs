@@ -1,4 +1,4 @@
-//! What every route of the edge shares.
+//! The state that every route of the edge shares.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::service::return_target::ReturnTargets;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 use crate::verifier::Verifier;
 
-/// What every route shares.
+/// The state that every route shares.
 pub(super) struct Edge {
     pub(super) verifier: Verifier,
     pub(super) feed: FeedHandle,
@@ -21,12 +21,12 @@ pub(super) struct Edge {
     pub(super) issuer: IssuerClient,
     pub(super) renewal: RenewClient,
     pub(super) trusted_proxies: TrustedProxies,
-    /// Whose pages may make requests that change something.
+    /// Origins whose pages may make requests that change something.
     pub(super) origins: csrf::Origins,
     pub(super) base_path: String,
     pub(super) cookie: SessionCookie,
     pub(super) return_targets: ReturnTargets,
-    /// There if the issuer is on another host.
+    /// Set if the issuer is on another host.
     pub(super) hop: Option<CrossHost>,
     pub(super) metrics: Metrics,
     pub(super) watch: Watch,
@@ -40,12 +40,12 @@ impl Edge {
     }
 }
 
-/// What cross-host log-in needs to know.
+/// The settings of cross-host log-in.
 pub(super) struct CrossHost {
     /// This host's own origin.
     pub(super) origin: Origin,
     /// The issuer as browsers reach it.
     pub(super) public_issuer: String,
-    /// Whom its sessions are for: this host alone.
+    /// The audience of its sessions: this host alone.
     pub(super) audience: String,
 }

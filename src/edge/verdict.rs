@@ -1,4 +1,4 @@
-//! What became of a request that a proxy asked about.
+//! The verdict on a request that a proxy asked about.
 
 use crate::error::Reason;
 
@@ -6,14 +6,14 @@ use crate::error::Reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Accepted,
-    /// Without a session, where none is needed.
+    /// No session, where none is needed.
     Anonymous,
     NoToken,
     TwoTokens,
     CrossSite,
-    /// Asked by somebody who is no trusted proxy.
+    /// The peer is not a trusted proxy.
     UntrustedProxy,
-    /// The proxy's description can't be read.
+    /// The proxy's description is ambiguous or unreadable.
     UnclearRequest,
     Refused(Reason),
 }
@@ -46,14 +46,14 @@ impl Verdict {
         own.into_iter().chain(Reason::ALL.iter().copied().map(Self::Refused))
     }
 
-    /// Refused whether a session is needed or not: it came with the cookie of
-    /// somebody who did not mean it, or nobody knows what it is.
+    /// Returns whether the request is refused even where no session is needed:
+    /// another site's page made it, its proxy is not trusted, or it is unclear.
     pub(super) const fn is_forbidden(self) -> bool {
         matches!(self, Self::CrossSite | Self::UntrustedProxy | Self::UnclearRequest)
     }
 
-    /// Whether a log-in mends it. Sending a browser to the issuer for what the
-    /// issuer sees otherwise would send it back and forth.
+    /// Returns whether a log-in would help. If the issuer accepts what this
+    /// edge refuses, sending the browser there would cause a loop.
     pub(super) const fn log_in(self) -> LogIn {
         match self {
             Self::NoToken
@@ -65,8 +65,8 @@ impl Verdict {
                 | Reason::Expired
                 | Reason::Revoked,
             ) => LogIn::AtOnce,
-            // Of a key from before, or of one so new that this edge has yet to
-            // hear of it: the person decides.
+            // The key is an old one, or so new that this edge has not received
+            // it yet. The user decides.
             Self::TwoTokens | Self::Refused(Reason::UnknownKey) => LogIn::Offered,
             _ => LogIn::Useless,
         }
@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(names.len(), 7 + Reason::ALL.len());
     }
 
-    /// What this edge and the issuer may see differently never sends a browser
-    /// to the log-in page by itself: the issuer would send it back.
+    /// Where this edge and the issuer may disagree, the browser is never
+    /// redirected automatically: the issuer would send it back.
     #[test]
     fn only_what_a_log_in_mends_leads_to_one() {
         for reason in [

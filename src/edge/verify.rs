@@ -1,4 +1,4 @@
-//! `GET /verify`: may this request pass, and who makes it?
+//! `GET /verify`: decides whether a request may pass and who makes it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::http::{Credential, cookie, csrf};
 use crate::renew::Successor;
 use crate::session::Session;
 
-/// Where the proxy sends a browser to log in. Not `Location`, which some
-/// proxies drop from a 401 and others rewrite.
+/// Where the proxy sends a browser to log in. Not `Location`: some proxies drop
+/// it from a 401, and others rewrite it.
 static LOG_IN: HeaderName = HeaderName::from_static("x-hallpass-login");
 
-/// Where the proxies ask. Not a query: some proxies add the client's own to it.
+/// The path that proxies ask. Not a query: some proxies add the client's own.
 pub(super) const VERIFY: &str = "/verify";
-/// The same for places that strangers may see too. Nothing that a proxy appends
-/// to the other leads here.
+/// The same for pages that are public too. Nothing that a proxy appends to the
+/// other path leads here.
 pub(super) const VERIFY_OPTIONAL: &str = "/optional";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ enum Demand {
     Optional,
 }
 
-/// A request that is not let through, or only as nobody's.
+/// A request that is refused, or passed only as anonymous.
 struct RefusedRequest {
     verdict: Verdict,
     original: Option<Original>,
@@ -95,7 +95,7 @@ async fn answer(edge: &Edge, peer: SocketAddr, request: &http::request::Parts, d
     response
 }
 
-/// The request as its proxy describes it, if that may be believed.
+/// Reads the request as its proxy describes it, if the proxy is trusted.
 fn original(edge: &Edge, peer: SocketAddr, request: &http::request::Parts) -> Result<Original, Verdict> {
     if !edge.trusted_proxies.contains(peer.ip()) {
         tracing::warn!(
@@ -203,8 +203,8 @@ fn refuse(edge: &Edge, refusal: &RefusedRequest, headers: &HeaderMap) -> Respons
 }
 
 impl Edge {
-    /// The session with its newest token, where it came in a cookie and is due.
-    /// Whoever holds a bearer token renews it.
+    /// Returns the session with its newest token, renewed if it came in a
+    /// cookie and is due. A bearer token is renewed by its holder.
     async fn with_renewal(&self, session: Session, credential: Credential<'_>, client: IpAddr) -> Passed {
         let token = credential.token();
         if matches!(credential, Credential::Cookie(_))
@@ -216,8 +216,8 @@ impl Edge {
         Passed { session, token: token.to_owned(), renewed: false }
     }
 
-    /// Where a person logs in who wants to see `return_to` of this host: here
-    /// if the issuer is on another host, else on the issuer's page.
+    /// Returns where a user logs in to come back to `return_to`: on this host
+    /// if the issuer is on another, else on the issuer's page.
     fn log_in_link(&self, return_to: &str) -> String {
         let page = if self.hop.is_some() { "start" } else { "" };
         let return_to: String = url::form_urlencoded::byte_serialize(return_to.as_bytes()).collect();

@@ -1,7 +1,7 @@
-//! The request that a proxy asks about, from what the proxy says of it.
+//! The original request, as described by the proxy that asks about it.
 //!
-//! Whoever may write these headers decides whether a request counts as safe,
-//! so they are read from trusted proxies alone, and what is unclear is refused.
+//! These headers decide whether a request counts as safe. So only those of
+//! trusted proxies are read, and anything ambiguous is refused.
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Uri};
@@ -16,15 +16,21 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A client's request as its proxy describes it.
 #[derive(Debug, PartialEq, Eq)]
+<<<<<<< HEAD:src/http/forwarded.rs
 pub(crate) struct Original {
     pub(crate) method: Method,
     /// Host and port as the client named them.
+=======
+pub(super) struct Original {
+    pub(super) method: Method,
+    /// Host and port as the client sent them.
+>>>>>>> langserver:src/edge/forwarded.rs
     host: Option<String>,
-    /// Path and query, as the client sent them.
+    /// Path and query as the client sent them.
     target: Option<String>,
 }
 
-/// A proxy's description that could be read in two ways, or in none.
+/// A proxy's description that is ambiguous or can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unclear {
     #[error("the proxy did not say the original method; see docs/proxies.md for its configuration")]
@@ -34,12 +40,17 @@ pub(crate) enum Unclear {
 }
 
 impl Original {
+<<<<<<< HEAD:src/http/forwarded.rs
     /// What the headers of `GET /verify` say (nginx, Caddy, Traefik, HAProxy).
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
+=======
+    /// Reads the headers of `GET /verify` (nginx, Caddy, Traefik, HAProxy).
+    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
+>>>>>>> langserver:src/edge/forwarded.rs
         let method = one(headers, [&ORIGINAL_METHOD, &FORWARDED_METHOD], "the method")?;
         let method = Method::from_bytes(method.ok_or(Unclear::NoMethod)?.as_bytes())
             .map_err(|_| Unclear::Ambiguous("the method"))?;
-        // Only a way back for the browser depends on it.
+        // Used only for the browser's way back after log-in.
         let target = one(headers, [&ORIGINAL_URI, &FORWARDED_URI], "the URI").unwrap_or_default();
         let host = match one(headers, [&FORWARDED_HOST], "the host")? {
             Some(host) => Some(host),
@@ -48,28 +59,46 @@ impl Original {
         Ok(Self { method, host: host.map(str::to_owned), target: target.map(str::to_owned) })
     }
 
+<<<<<<< HEAD:src/http/forwarded.rs
     /// What the request itself says, which kept its method, its host and, after
     /// a prefix, its path (Envoy). Here the headers are the client's own.
     pub(crate) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
+=======
+    /// Reads the request itself, which kept its method, its host and, after a
+    /// prefix, its path (Envoy). Here the headers are the client's own.
+    pub(super) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
+>>>>>>> langserver:src/edge/forwarded.rs
         let host = one(headers, [&HOST], "the host")?;
         Ok(Self { method: method.clone(), host: host.map(str::to_owned), target: Some(target.to_owned()) })
     }
 
+<<<<<<< HEAD:src/http/forwarded.rs
     /// The host asked, as a URI; an empty one if that is not known.
     pub(crate) fn authority(&self) -> Uri {
+=======
+    /// Returns the requested host as a URI, empty if it is not known.
+    pub(super) fn authority(&self) -> Uri {
+>>>>>>> langserver:src/edge/forwarded.rs
         let uri = self.host.as_deref().map(|host| {
             Uri::builder().scheme("http").authority(host).path_and_query("/").build().unwrap_or_default()
         });
         uri.unwrap_or_default()
     }
 
+<<<<<<< HEAD:src/http/forwarded.rs
     /// Where a browser comes back to after log-in: the path that was asked
     /// for, or `/` for one that browsers would take for another host.
     pub(crate) fn return_to(&self) -> &str {
+=======
+    /// Returns where a browser comes back to after log-in: the requested path,
+    /// or `/` for one that browsers would take for another host.
+    pub(super) fn return_to(&self) -> &str {
+>>>>>>> langserver:src/edge/forwarded.rs
         self.target.as_deref().filter(|target| is_own_path(target)).unwrap_or("/")
     }
 }
 
+<<<<<<< HEAD:src/http/forwarded.rs
 /// What is read, for the fuzz target.
 #[cfg(fuzzing)]
 pub(crate) fn forwarded(headers: &HeaderMap) -> Option<(String, Option<String>, String)> {
@@ -79,6 +108,9 @@ pub(crate) fn forwarded(headers: &HeaderMap) -> Option<(String, Option<String>, 
 }
 
 /// The one value of these headers, if there is one.
+=======
+/// Returns the one value of these headers, if there is one.
+>>>>>>> langserver:src/edge/forwarded.rs
 fn one<'a, const N: usize>(
     headers: &'a HeaderMap,
     names: [&HeaderName; N],
@@ -87,7 +119,7 @@ fn one<'a, const N: usize>(
     let mut found = None;
     for value in names.into_iter().flat_map(|name| headers.get_all(name)) {
         let value = value.to_str().map_err(|_| Unclear::Ambiguous(what))?;
-        // An empty one is how some proxies leave a header out.
+        // Some proxies send an empty header instead of none.
         if !value.is_empty() && found.replace(value).is_some_and(|other| other != value) {
             return Err(Unclear::Ambiguous(what));
         }
@@ -127,7 +159,7 @@ mod tests {
         ];
         assert_eq!(read(&nginx).as_ref(), Ok(&wanted));
         assert_eq!(read(&caddy).as_ref(), Ok(&wanted));
-        // Envoy's client can write what it likes into the others' headers.
+        // Envoy's client can set the other proxies' headers freely.
         let spoofed = headers(&[
             ("x-forwarded-method", "GET"),
             ("x-forwarded-host", "evil.example"),
@@ -148,7 +180,7 @@ mod tests {
         ] {
             assert!(matches!(read(pairs), Err(Unclear::Ambiguous(_))), "{pairs:?}");
         }
-        // But for what only a way back depends on.
+        // An unclear target is no error: only the way back depends on it.
         for target in [&["/a", "/b"][..], &["/caf\u{e9}"]] {
             let mut headers = headers(&[("x-original-method", "GET")]);
             for (name, target) in ["x-original-uri", "x-forwarded-uri"].into_iter().zip(target) {

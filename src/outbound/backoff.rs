@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-/// Doubling waits with jitter, so that the edges of a whole fleet do not come
-/// back to a restarted issuer in step.
+/// Doubling waits with jitter, so that the edges of a fleet do not all
+/// reconnect to a restarted issuer at the same moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -18,7 +18,8 @@ impl Backoff {
         Self { first, longest: longest.max(first), next: first }
     }
 
-    /// Between half of the step and all of it; the next step is twice as long.
+    /// Returns a wait between half the step and all of it, and doubles the
+    /// step.
     pub(crate) fn next(&mut self) -> Duration {
         let step = self.next;
         self.next = step.saturating_mul(2).min(self.longest);

@@ -1,5 +1,5 @@
 //! Requests to the issuer: one address, no redirects, TLS by rustls, and
-//! everything that comes back bounded in size.
+//! bounded answers.
 
 mod backoff;
 
@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 
 pub(crate) use self::backoff::Backoff;
 
-/// Where one issuer is, and the connections to it.
+/// One issuer's address, and the connections to it.
 #[derive(Clone)]
 pub(crate) struct Outbound {
     client: Client,
@@ -20,8 +20,8 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// The issuer at this URL, its base path included, which `roots` vouch for
-    /// besides those of the system.
+    /// Sets up requests to the issuer at this URL, which includes its base
+    /// path. `roots` are trusted besides those of the system.
     pub(crate) fn new(
         issuer: &str,
         roots: Vec<Certificate>,
@@ -37,12 +37,12 @@ impl Outbound {
         if !usable {
             return Err(NO_URL);
         }
-        // Set twice, the first stays.
+        // If it is set twice, the first stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = Client::builder()
             .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(connect_timeout)
-            // The issuer has one address. A redirect leads to another.
+            // The issuer has one address, and a redirect would lead to another.
             .redirect(reqwest::redirect::Policy::none());
         if !roots.is_empty() {
             client = client.tls_certs_merge(roots);
@@ -55,15 +55,15 @@ impl Outbound {
         &self.client
     }
 
-    /// The issuer's address for `path`, which starts with a slash.
+    /// Returns the issuer's URL for `path`, which starts with a slash.
     pub(crate) fn at(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url
     }
 
-    /// Whether nobody between here and the issuer can read or change what is
-    /// said.
+    /// Returns whether nobody on the way to the issuer can read or change the
+    /// traffic.
     pub(crate) fn is_private(&self) -> bool {
         let loopback = match self.base.host_str() {
             Some("localhost") => true,
@@ -76,7 +76,7 @@ impl Outbound {
     }
 }
 
-/// A certificate authority in PEM.
+/// Parses a certificate authority in PEM.
 pub(crate) fn root_certificate(pem: &[u8]) -> Result<Certificate, ConfigError> {
     Certificate::from_pem(pem).map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))
 }
@@ -87,7 +87,7 @@ pub(crate) enum BodyError {
     TooLarge,
 }
 
-/// The body, if it has at most `most` bytes.
+/// Reads the body, at most `most` bytes.
 pub(crate) async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
@@ -99,7 +99,7 @@ pub(crate) async fn body(mut response: Response, most: usize) -> Result<Vec<u8>,
     Ok(body)
 }
 
-/// The innermost reason, which is the one that says something.
+/// Returns the innermost cause, which is the informative one.
 pub(crate) fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut reason: &dyn std::error::Error = &error;

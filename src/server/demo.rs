@@ -1,5 +1,5 @@
-//! The demo: issuer, an edge and a small protected app in one process, with
-//! keys and a user made at start and gone at the end.
+//! The demo: issuer, an edge and a small protected app in one process. Its keys
+//! and user are made at the start and deleted at the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,15 +33,15 @@ use crate::session::Session;
 use crate::time::{Clock, SystemClock};
 use crate::verifier::Verifier;
 
-/// Whom tokens of the demo are for.
+/// The audience of the demo's tokens.
 const AUDIENCE: &str = "demo";
 const USER: &str = "demo";
 
 /// The demo, listening.
 pub(crate) struct Demo {
-    /// The log-in page.
+    /// The log-in page's URL.
     pub(crate) issuer_url: String,
-    /// The protected app.
+    /// The protected app's URL.
     pub(crate) app_url: String,
     /// The demo user's name.
     pub(crate) user: &'static str,
@@ -50,7 +50,7 @@ pub(crate) struct Demo {
     issuer: IssuerService,
     app_listener: Listener,
     app: Router,
-    /// Keeps the edge current.
+    /// Keeps the edge's keys and revocations up to date.
     feed: FeedClient,
     /// Keys and database; removed when the demo ends.
     _folder: TempDir,
@@ -88,8 +88,8 @@ impl Demo {
         let issuer = IssuerService::open(options).await?;
         let issuer_url = url(&issuer.listener).map_err(|why| ConfigError::Serve(why.into()))? + &base_path;
 
-        // All that this edge has of the issuer is the public key of its feed,
-        // which brings it the session keys and what was revoked.
+        // This edge knows only the public key of the issuer's feed. The feed
+        // brings it the session keys and the revocations.
         let feed_keys = FeedKeys::new(dir.key_set(KeyUse::Feed, now)?.iter().cloned())?;
         let feed = FeedClient::builder(&issuer_url).trust(feed_keys).build()?;
         let verifier = Verifier::builder(feed.keys().clone())
@@ -118,7 +118,7 @@ impl Demo {
         })
     }
 
-    /// Serves both until `handle` says stop.
+    /// Serves both until `handle` stops them.
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let app_handle = Handle::new();
         let app = tokio::spawn(self.app_listener.serve(self.app, app_handle.clone()));
@@ -148,8 +148,8 @@ async fn add_user(data: &std::path::Path, password: &str) -> Result<(), ConfigEr
     Ok(())
 }
 
-/// `http://localhost:PORT`: the one name for which browsers keep Secure cookies
-/// without TLS.
+/// Returns `http://localhost:PORT`. For this name alone, browsers keep Secure
+/// cookies without TLS.
 fn url(listener: &Listener) -> std::io::Result<String> {
     Ok(format!("http://localhost:{}", listener.address()?.port()))
 }

@@ -1,4 +1,4 @@
-//! Deleting what has ended, and nothing sooner whatever the clock says.
+//! Deletes what has ended, and never earlier, even if the clock jumps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::issuer::store::{Store, StoreError};
 use crate::time::{Clock, ExpiryClock, UnixTime};
 
-/// How often what has ended is deleted, and how much at a time.
+/// How often ended entries are deleted, and how many at a time.
 const EVERY: Duration = Duration::from_secs(30);
 const BATCH: u32 = 500;
 /// How long the audit trail is kept.
@@ -24,7 +24,7 @@ pub(super) async fn keep_tidy(store: Arc<impl Store>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// In batches so small that no log-in waits for one.
+/// Deletes in batches so small that no log-in has to wait for one.
 async fn delete(
     store: &impl Store,
     expiry: &mut ExpiryClock,
@@ -45,7 +45,7 @@ mod tests {
     use crate::issuer::store::{SqliteStore, Target};
     use crate::time::SystemClock;
 
-    /// A clock that jumps forward, and is set back, has not made a revoked
+    /// A clock that jumps forward and is set back must not make a revoked
     /// session live again.
     #[tokio::test]
     async fn a_jump_of_the_clock_deletes_no_revocation() {
@@ -69,7 +69,7 @@ mod tests {
             delete(&store, &mut expiry, wall, running).await.unwrap();
             assert_eq!(entries().await, 1, "deleted at {wall}");
         }
-        // Over by every clock, and by the margin besides.
+        // Over by every clock, with the margin added.
         delete(&store, &mut expiry, after(18 * hour), 18 * hour).await.unwrap();
         assert_eq!(entries().await, 0);
     }

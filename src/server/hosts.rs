@@ -1,8 +1,8 @@
-//! The edges on other hosts, and whom a presented token is for.
+//! The edges on other hosts, and the audience of a presented token.
 //!
-//! The issuer's own audience comes first. A token for a configured host is
-//! admitted where an edge presents it on its user's behalf (renewal, log-out,
-//! looking at it) and nowhere else.
+//! The issuer's own audience is tried first. A token for a configured host is
+//! admitted only where an edge presents it on its user's behalf: for renewal,
+//! log-out and showing the session.
 
 use std::time::Duration;
 
@@ -30,12 +30,12 @@ pub(crate) struct Hosts {
     nonces: NonceCache,
 }
 
-/// Whose tokens a route takes.
+/// Which audiences a route accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audiences {
     /// The issuer's own.
     Own,
-    /// Also those of the hosts, from edges that ask for their users.
+    /// Also those of the hosts, from edges that act for their users.
     AnyHost,
 }
 
@@ -62,7 +62,7 @@ impl Hosts {
             let builder = Verifier::builder(keys.clone())
                 .leeway(lifetimes.leeway())
                 .revocations(list.clone())
-                // Filled by this very process.
+                // This process fills the list itself.
                 .stale_policy(StalePolicy::NeverStale);
             match &config.tokens.issuer {
                 Some(issuer) => builder.issuer(issuer.clone()),
@@ -74,12 +74,11 @@ impl Hosts {
             Some(audience) => own.audience(audience.clone()).build()?,
             None => own.build()?,
         };
-        // Only this process knows what it redeemed, so it redeems nothing that
-        // was issued before it started. The start is set back by the leeway
-        // that the ticket verifier adds to it: the clock that issues is the one
-        // that redeems, and users must not have to wait. Were the clock set
-        // back across a restart, the store would refuse the second child of one
-        // ticket.
+        // Used tickets are known only in memory, so this process redeems none
+        // issued before it started. The start is set back by the leeway that
+        // the ticket verifier adds: the same clock issues and redeems, and
+        // users must not have to wait. If the clock is set back across a
+        // restart, the store refuses the second child of one ticket.
         let started = now.saturating_sub(lifetimes.leeway()).saturating_sub(Duration::from_secs(1));
         let nonces =
             NonceCache::with_settings(NonceSettings { proofs: 1, ..NonceSettings::default() }, started)?;
@@ -100,22 +99,22 @@ impl Hosts {
         Ok(Self { own, own_audience: config.tokens.audience.clone(), others, proofs, nonces })
     }
 
-    /// Admits tokens for the issuer's own audience.
+    /// Returns the verifier for the issuer's own audience.
     pub(crate) const fn own(&self) -> &Verifier {
         &self.own
     }
 
-    /// The host of this origin.
+    /// Returns the host with this origin.
     pub(crate) fn at(&self, origin: &str) -> Option<&Host> {
         self.others.iter().find(|host| host.origin.as_str() == origin)
     }
 
-    /// The host of this audience.
+    /// Returns the host with this audience.
     pub(crate) fn of(&self, audience: &str) -> Option<&Host> {
         self.others.iter().find(|host| &*host.audience == audience)
     }
 
-    /// What was used up here, for metrics.
+    /// Returns the state of the used tickets or proofs, for metrics.
     pub(crate) fn nonces(&self, purpose: Purpose) -> NonceStats {
         match purpose {
             Purpose::Ticket => self.nonces.stats(purpose),
@@ -123,17 +122,17 @@ impl Hosts {
         }
     }
 
-    /// The proofs of clients with keys.
+    /// Returns the verifier of proofs by clients with keys.
     pub(crate) const fn proofs(&self) -> &RequestProofs {
         &self.proofs
     }
 
-    /// Whether an edge of this audience redeems tickets of this issuer.
+    /// Returns whether an edge of this audience redeems this issuer's tickets.
     pub(crate) fn takes_tickets(&self, audience: &str) -> bool {
         self.own_audience.as_deref() == Some(audience) || self.of(audience).is_some()
     }
 
-    /// Admits a request's token; one that is bound to a key with its proof.
+    /// Admits a request's token, and its proof if the token is bound to a key.
     pub(crate) fn admit(
         &self,
         shown: Credential<'_>,
@@ -147,7 +146,7 @@ impl Hosts {
         })
     }
 
-    /// The same of a token to be renewed, which may have expired.
+    /// Admits a token to be renewed, which may have expired.
     pub(crate) fn admit_for_renewal(
         &self,
         shown: Credential<'_>,
@@ -157,8 +156,8 @@ impl Hosts {
         self.genuine(shown, head, RevokedTokens::Refused, now)
     }
 
-    /// The same of a token to log out with: its signature, issuer and audience,
-    /// and its proof if it is bound. Neither time nor revocation is asked for.
+    /// Admits a token to log out with: checks its signature, issuer and
+    /// audience, and its proof if it is bound. Ignores time and revocation.
     pub(crate) fn admit_for_log_out(
         &self,
         shown: Credential<'_>,
@@ -183,8 +182,8 @@ impl Hosts {
         })
     }
 
-    /// The verdict of the issuer's own verifier, or that of the host that a
-    /// token names. No browser has that host's cookie here.
+    /// Returns the verdict of the issuer's own verifier, or of the verifier for
+    /// the host that the token names. Cookies of that host never arrive here.
     fn judge<T>(
         &self,
         shown: Credential<'_>,
@@ -200,12 +199,12 @@ impl Hosts {
     }
 }
 
-/// Checks proofs where clients see this service.
+/// Sets up the check of proofs, for the origin where clients see this service.
 fn proofs(config: &Config, encrypted: bool, leeway: Duration) -> Result<RequestProofs, ConfigError> {
     let settings = NonceSettings { tickets: 1, ..NonceSettings::default() };
-    // A proof needs a nonce of this very process, whose secret is new: none
-    // that another process has seen is current here, so there is no start
-    // before which one could have been used.
+    // A proof needs a nonce from this process, whose secret is new. A proof
+    // used in another process carries no nonce that is current here. So there
+    // is no start time before which a proof could have been used.
     let nonces = NonceCache::with_settings(settings, UnixTime::EPOCH)?;
     let nonces_of = config.public_origin.as_ref().map_or("hallpass", Origin::as_str);
     let proofs = ProofVerifier::new(nonces, ServerNonces::generate(nonces_of)?)
@@ -219,7 +218,7 @@ fn proofs(config: &Config, encrypted: bool, leeway: Duration) -> Result<RequestP
 }
 
 impl Host {
-    /// The path on that host that takes a hop's ticket.
+    /// Returns the path on that host that takes a hop's ticket.
     pub(crate) fn callback(&self) -> &str {
         &self.callback
     }

@@ -45,7 +45,7 @@ use crate::service::connections::ConnectionLimiter;
 use crate::service::listen::{Listener, TlsMode};
 use crate::time::{Clock, SystemClock};
 
-/// What `serve` is told.
+/// Options of `serve`.
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) data: PathBuf,
@@ -55,7 +55,7 @@ pub(crate) struct Options {
     pub(crate) admin_listen: Option<SocketAddr>,
 }
 
-/// A login service that is set up, and not serving yet.
+/// A login service that is set up but not serving yet.
 pub(crate) struct IssuerService {
     app: Arc<App>,
     listener: Listener,
@@ -64,12 +64,12 @@ pub(crate) struct IssuerService {
 }
 
 impl IssuerService {
-    /// Opens everything that can be wrong before anybody is served.
+    /// Opens and checks everything, before anything is served.
     pub(crate) async fn open(options: Options) -> Result<Self, ConfigError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        // First what costs nothing to check.
+        // The cheap checks come first.
         let listener = Listener::bind(options.listen, options.transport.clone())?;
-        // Operators come through a tunnel or from the machine itself.
+        // Operators connect through a tunnel or from the machine itself.
         let admin =
             options.admin_listen.map(|address| Listener::bind(address, TlsMode::Plain)).transpose()?;
         let keyring = Keyring::open(options.keys, clock.now())?;
@@ -159,17 +159,17 @@ impl IssuerService {
         Ok(Self { app, listener, admin, tasks })
     }
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.address()
     }
 
-    /// Where operators reach it.
+    /// Returns the operators' address.
     pub(crate) fn admin_address(&self) -> std::io::Result<Option<SocketAddr>> {
         self.admin.as_ref().map(Listener::address).transpose()
     }
 
-    /// Serves until `handle` says stop.
+    /// Serves until `handle` stops it.
     pub(crate) async fn serve(mut self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         if let Some(admin) = self.admin {
             let (routes, handle) = (routes::admin::router(&self.app), handle.clone());

@@ -1,4 +1,4 @@
-//! What every route of the issuer shares.
+//! The state that every route of the issuer shares.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +26,10 @@ use crate::service::return_target::ReturnTargets;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 
-/// The store that the program is built with.
+/// The store that the program uses.
 pub(crate) type Engine = Timed<SqliteStore>;
 
-/// The issuer while it runs.
+/// The running issuer.
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) events: Events,
@@ -41,28 +41,29 @@ pub(crate) struct App {
     pub(crate) webhook: Option<Webhook>,
     pub(crate) edge_anomalies: EdgeAnomalies,
     pub(crate) edges: Edges,
-    /// For requests that wait.
+    /// Permits for requests that wait.
     pub(crate) waiting: Permits,
-    /// How long a stream of events lasts at least; a tenth more at most.
+    /// Shortest life of an event stream; a random part of up to a tenth is
+    /// added.
     pub(crate) stream_life: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// The part of the configuration that pages and answers depend on.
+/// The configuration that pages and responses depend on.
 pub(crate) struct Settings {
     pub(crate) base_path: String,
     pub(crate) cookie: SessionCookie,
     return_targets: ReturnTargets,
     pub(crate) trusted_proxies: TrustedProxies,
-    /// TLS is ended here or by a proxy in front.
+    /// TLS is terminated here or by a proxy in front.
     pub(crate) secure_transport: bool,
     /// Host names that the operators' address answers to, besides loopback.
     pub(crate) admin_hosts: Arc<[Box<str>]>,
-    /// What a service shows in order to start sessions.
+    /// The credential of services that start sessions.
     pub(crate) service_credential: SharedCredential,
-    /// What an operator shows in order to revoke.
+    /// The credential of operators who revoke.
     pub(crate) operator_credential: SharedCredential,
-    /// What an edge shows in order to report.
+    /// The credential of edges that report.
     pub(crate) edge_credential: SharedCredential,
     /// Content-Security-Policy of the pages.
     pub(crate) page_policy: HeaderValue,
@@ -70,7 +71,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(config: &Config, secure_transport: bool) -> Result<Self, ConfigError> {
-        // Browsers hold the redirect after a form to form-action too.
+        // Browsers apply form-action to the redirect after a form too.
         let hosts = config.hosts.iter().map(|host| &host.origin);
         let targets: Vec<_> = config.return_origins.iter().chain(hosts).map(Origin::as_str).collect();
         let targets = targets.join(" ");
@@ -93,14 +94,14 @@ impl Settings {
         })
     }
 
-    /// Where a browser goes after log-in: where it came from if that is
-    /// allowed, else the account page.
+    /// Returns where a browser goes after log-in: back to where it came from if
+    /// that is allowed, else to the account page.
     pub(crate) fn return_target(&self, return_to: Option<&str>) -> String {
         let account = format!("{}/account", self.base_path);
         self.return_targets.or(return_to, &account).to_owned()
     }
 
-    /// Whether log-in may lead there.
+    /// Returns whether log-in may lead there.
     pub(crate) fn may_return_to(&self, target: &str) -> bool {
         self.return_targets.allows(target)
     }
@@ -111,7 +112,7 @@ impl App {
         self.clock.now()
     }
 
-    /// A user's live sessions, the newest first.
+    /// Returns a user's live sessions, the newest first.
     pub(crate) async fn sessions_of(&self, session: &Session) -> Result<Vec<SessionRecord>, LogInError> {
         let subject = Subject::new(session.subject())?;
         Ok(self.service.store.live_sessions(&subject, self.now()).await?)

@@ -2,8 +2,8 @@
 
 use crate::anomaly::Anomaly;
 
-/// Logs one line at level WARN. `done` says what was done about the anomaly;
-/// an edge, which only reports, has nothing to say there.
+/// Logs one line at level WARN. `done` is the action taken; an edge only
+/// reports, so it has none.
 pub(crate) fn log_anomaly(anomaly: &Anomaly, done: Option<&'static str>) {
     let network = anomaly.network.map(tracing::field::display);
     let session = anomaly.session.map(|id| id.short_hash());

@@ -1,5 +1,5 @@
-//! The certificate of a TLS listener, taken up when its files change: whatever
-//! renews certificates need not know of this process.
+//! The certificate of a TLS listener, reloaded when its files change. The tool
+//! that renews it need not notify this process.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,15 +20,17 @@ pub(crate) struct Certificate {
     cert: PathBuf,
     key: PathBuf,
     config: RustlsConfig,
-    /// Of the files that were tried last: they are not tried again until they
-    /// change, and what is wrong with them is said once.
+    /// Hash of the files that were tried last. They are not tried again until
+    /// they change, so an error is logged once.
     tried: Option<[u8; 32]>,
 }
 
 impl Certificate {
+    /// Loads the certificate and its key.
+    ///
     /// # Errors
-    /// [`ConfigError::File`] for files that can't be read, or hold no
-    /// certificate, no key, or a key of another certificate.
+    /// [`ConfigError::File`] for files that can't be read, or that hold no
+    /// certificate, no key, or the key of another certificate.
     pub(crate) async fn open(cert: PathBuf, key: PathBuf) -> Result<Self, ConfigError> {
         let (chain, secret) = (read(&cert).await?, read(&key).await?);
         let tried = Some(digest(&chain, &secret));
@@ -36,7 +38,7 @@ impl Certificate {
         Ok(Self { cert, key, config, tried })
     }
 
-    /// What new connections get; clones see the certificates to come.
+    /// Returns the configuration for new connections. Clones follow reloads.
     pub(crate) fn config(&self) -> RustlsConfig {
         self.config.clone()
     }
@@ -67,13 +69,13 @@ impl Certificate {
         }
     }
 
-    /// Whether there is another one now. Read once and used as read, so that
-    /// no change falls in between.
+    /// Reloads changed files. Returns whether there is a new certificate. The
+    /// files are read once, so that no change falls between check and use.
     async fn reload(&mut self) -> Result<bool, ConfigError> {
         let both = async { Ok::<_, ConfigError>((read(&self.cert).await?, read(&self.key).await?)) };
         let (chain, secret) = match both.await {
             Ok(both) => both,
-            // A file that is gone is said once too.
+            // An unreadable file is logged once too.
             Err(_) if self.tried == Some(GONE) => return Ok(false),
             Err(error) => {
                 self.tried = Some(GONE);
@@ -89,7 +91,7 @@ impl Certificate {
     }
 }
 
-/// No SHA-256 that anybody knows the input of.
+/// Stands for unreadable files. No known input has this SHA-256.
 const GONE: [u8; 32] = [0; 32];
 
 async fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -1,6 +1,6 @@
-//! Open connections: so many of all, and so many from one address, so that who
-//! opens thousands and says nothing keeps nobody else out. A connection whose
-//! peer takes nothing of what is sent is closed.
+//! Limits on open connections, in all and from one address, so that a client
+//! with thousands of idle connections keeps nobody else out. A connection whose
+//! peer reads nothing is closed.
 
 use std::future::Future as _;
 use std::io;
@@ -19,19 +19,20 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::http::TrustedProxies;
 use crate::service::permits::{Full, Permit, Permits};
 
-/// Largest head of a request, in bytes.
+/// Largest request head, in bytes.
 const MAX_HEAD: u32 = 64 * 1024;
-/// Requests at once on one HTTP/2 connection.
+/// Most concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 16;
 
-/// Smallest write that is an answer, in bytes. An HTTP/2 peer can have smaller
-/// frames sent for ever: a PING's answer has 17, one byte of a stream 10.
+/// Smallest write that counts as an answer, in bytes. An HTTP/2 peer can cause
+/// smaller frames for ever: a PING's answer has 17, one byte of a stream 10.
 const ANSWER: usize = 64;
-/// A connection without an answer is closed after so many times `stalled_after`.
-/// An HTTP/2 peer that stalls by flow control leaves nothing to be written.
+/// A connection without an answer for this many times `stalled_after` is
+/// closed. An HTTP/2 peer that stalls by flow control leaves nothing to write,
+/// so no write fails.
 const SILENT: u32 = 10;
 
-/// Bounds what one connection can make the process remember.
+/// Bounds the memory that one connection can use.
 pub(crate) fn bound(builder: &mut Builder<TokioExecutor>) {
     builder.http1().max_buf_size(MAX_HEAD as usize);
     builder
@@ -42,8 +43,8 @@ pub(crate) fn bound(builder: &mut Builder<TokioExecutor>) {
         .initial_connection_window_size(2 * MAX_HEAD);
 }
 
-/// Files that are not connections: the database, its log, the key files, the
-/// sockets themselves.
+/// Open files that are not connections: the database, its log, the key files,
+/// the listening sockets.
 const OTHER_FILES: u32 = 128;
 
 /// How many connections may be open at once.
@@ -51,9 +52,9 @@ const OTHER_FILES: u32 = 128;
 pub(crate) struct ConnectionLimits {
     /// In all.
     pub(crate) all: u32,
-    /// From each address that is no trusted proxy's.
+    /// From each address that is not a trusted proxy's.
     pub(crate) per_address: u32,
-    /// How long one may have bytes to send of which the peer takes none.
+    /// How long a connection may have bytes to send while the peer reads none.
     pub(crate) stalled_after: Duration,
 }
 
@@ -63,17 +64,17 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Lets connections in, and counts them out. Clones share the count.
+/// Admits and counts connections. Clones share the count.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionLimiter {
     permits: Permits,
-    /// Many clients come from these.
+    /// Not limited per address, since many clients come from these.
     proxies: TrustedProxies,
     stalled_after: Duration,
 }
 
 impl ConnectionLimiter {
-    /// Fewer than `limits.all` if the process may not open as many files.
+    /// Allows fewer than `limits.all` if the process may not open enough files.
     pub(crate) fn new(limits: ConnectionLimits, proxies: TrustedProxies) -> Self {
         let ConnectionLimits { all: most, per_address, stalled_after } = limits;
         let possible = open_files().map_or(u32::MAX, |files| files.saturating_sub(OTHER_FILES).max(16));
@@ -87,26 +88,26 @@ impl ConnectionLimiter {
         Self { permits: Permits::new(most.min(possible), per_address), proxies, stalled_after }
     }
 
-    /// Permits for requests that wait: at most `all`, and at most three quarters
-    /// of the connections, so that the rest is left for requests that end.
+    /// Returns permits for requests that wait: at most `all`, and at most three
+    /// quarters of the connections. The rest stays free for other requests.
     pub(crate) fn waiting(&self, all: u32, per_address: u32) -> Permits {
         Permits::new(all.min(self.permits.most() / 4 * 3), per_address)
     }
 
-    /// A permit for a connection from here, until it is dropped.
+    /// Takes a permit for a connection from `peer`, until it is dropped.
     pub(crate) fn enter(&self, peer: IpAddr) -> Result<Permit, Full> {
         self.permits.enter((!self.proxies.contains(peer)).then_some(peer))
     }
 }
 
 impl Default for ConnectionLimiter {
-    /// With the defaults of `[limits]`.
+    /// Uses the defaults of `[limits]`.
     fn default() -> Self {
         Self::new(ConnectionLimits::default(), TrustedProxies::none())
     }
 }
 
-/// The soft limit of open files, where the system tells.
+/// Returns the soft limit of open files, if the system tells.
 fn open_files() -> Option<u32> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
@@ -142,17 +143,17 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
 pub(crate) struct Admitted {
     stream: TcpStream,
     stalled_after: Duration,
-    /// Runs while the peer takes nothing of what is to be sent.
+    /// Runs while bytes are to be sent and the peer reads none.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// When an answer, or a part of one, was last sent.
+    /// When an answer, or part of one, was last sent.
     answered: Instant,
-    /// Looks whether that was long ago.
+    /// Fires when that may be too long ago.
     silent: Pin<Box<Sleep>>,
     _permit: Permit,
 }
 
 impl Admitted {
-    /// What became of a write, which fails if none succeeds for too long.
+    /// Passes on a write's result; fails if no write succeeds for too long.
     fn progress(
         &mut self,
         cx: &mut Context<'_>,
@@ -237,7 +238,7 @@ mod tests {
         held.extend((1..=3).map(|n| limiter.enter(ip(&format!("2001:db8::{n}"))).unwrap()));
         assert!(limiter.enter(ip("2001:db8::9")).is_err());
         held.push(limiter.enter(ip("2001:db8:0:1::9")).unwrap());
-        // A trusted proxy brings many.
+        // A trusted proxy opens many.
         held.extend((0..9).map(|_| limiter.enter(ip("10.0.0.1")).unwrap()));
         assert_eq!(limiter.permits.stats(), (16, 3));
         assert!(limiter.enter(ip("10.0.0.1")).is_err() && limiter.enter(ip("192.0.2.9")).is_err());
@@ -278,7 +279,8 @@ mod tests {
                     })
                 })
                 .collect();
-            // Kept until all have tried: a permit that is given back is free.
+            // Kept until all threads have tried: a dropped permit is free
+            // again.
             threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect::<Vec<_>>()
         });
         assert_eq!(entered.len(), 10);

@@ -1,4 +1,4 @@
-//! Sockets: loopback or TLS, slow clients timed out, an orderly end.
+//! Sockets: loopback or TLS, timeouts for slow clients, graceful shutdown.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -17,29 +17,31 @@ use crate::service::connections::{self, ConnectionLimiter};
 /// How long a client may take to send a request's head, and how long a
 /// connection may stay silent before its first request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long requests that are being served may take to end after SIGTERM.
+/// How long requests in progress may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Who ends TLS.
+/// Where TLS is terminated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Nobody; for loopback only.
+    /// Nowhere; for loopback only.
     Plain,
-    /// A proxy in front, which the operator vouches for.
+    /// At a proxy in front, as the operator confirms.
     BehindTlsProxy,
-    /// This process.
+    /// In this process.
     Tls {
-        /// PEM, the certificate first.
+        /// The certificate chain in PEM, the server's certificate first.
         cert: PathBuf,
-        /// PEM.
+        /// The private key in PEM.
         key: PathBuf,
     },
 }
 
 impl TlsMode {
+    /// Checks that the mode is safe on this address.
+    ///
     /// # Errors
-    /// [`ConfigError::Builder`] for plain HTTP on an address that others reach:
-    /// cookies and passwords would travel in the clear.
+    /// [`ConfigError::Builder`] for plain HTTP on an address that others can
+    /// reach: cookies and passwords would travel in the clear.
     pub fn check(&self, address: IpAddr) -> Result<(), ConfigError> {
         if *self == Self::Plain && !address.is_loopback() {
             return Err(ConfigError::Builder(
@@ -60,11 +62,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds; port 0 takes a free one.
+    /// Binds a socket; port 0 takes a free port.
     ///
     /// # Errors
-    /// [`ConfigError::Builder`] as [`TlsMode::check`], [`ConfigError::File`]
-    /// if the address can't be had.
+    /// [`ConfigError::Builder`] as in [`TlsMode::check`], [`ConfigError::File`]
+    /// if the address can't be bound.
     pub fn bind(address: SocketAddr, transport: TlsMode) -> Result<Self, ConfigError> {
         transport.check(address.ip())?;
         let fail = |why: std::io::Error| ConfigError::Listen { address, source: why };
@@ -73,12 +75,12 @@ impl Listener {
         Ok(Self { socket, transport, limiter: ConnectionLimiter::default() })
     }
 
-    /// With these bounds on connections.
+    /// Sets the bounds on connections.
     pub(crate) fn limited(self, limiter: ConnectionLimiter) -> Self {
         Self { limiter, ..self }
     }
 
-    /// The address it is bound to.
+    /// Returns the address it is bound to.
     ///
     /// # Errors
     /// If the system doesn't tell.
@@ -86,10 +88,12 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves until `handle` is told to stop and what was being served has ended.
+    /// Serves until `handle` is stopped and the requests in progress have
+    /// ended.
     ///
     /// # Errors
-    /// [`ConfigError`] for certificates that can't be used, or if the socket fails.
+    /// [`ConfigError`] for certificates that can't be used, or if the socket
+    /// fails.
     pub async fn serve(self, app: Router, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let fail = |why: std::io::Error| ConfigError::Serve(why.into());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -103,7 +107,8 @@ impl Listener {
             server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIMEOUT));
             connections::bound(server.http_builder());
-            // Ends with the set, and so with this.
+            // This task ends when the set is dropped, at the end of this
+            // function.
             let mut follower = JoinSet::new();
             follower.spawn(certificate.keep_current());
             server.serve(service).await.map_err(fail)

@@ -1,5 +1,5 @@
-//! What any listening process needs: sockets, TLS, bounds on connections, and
-//! where browsers may be sent. The login service and the edge service stand on it.
+//! Shared parts of the listening services: sockets, TLS, bounds on connections,
+//! and allowed redirect targets. The login service and the edge service use it.
 
 pub(crate) mod anomaly_log;
 pub(crate) mod certificate;

@@ -1,4 +1,4 @@
-//! The answer to a request that panicked.
+//! The response to a request that panicked.
 
 use core::any::Any;
 
@@ -7,12 +7,12 @@ use http::StatusCode;
 
 use crate::http::problem::Problem;
 
-/// A request that panicked, in its response's extensions.
+/// Marks the response of a request that panicked, in its extensions.
 #[derive(Clone, Copy)]
 pub(crate) struct Panicked;
 
-/// For `CatchPanicLayer::custom`. What the panic says is not logged here: it may
-/// quote a value. Where it happened is, by the panic hook.
+/// Handles panics for `CatchPanicLayer::custom`. The message is not logged
+/// here, since it may quote a value. The panic hook logs the location.
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     let mut response =
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something is wrong here.").into_response();

@@ -1,5 +1,5 @@
-//! Permits that are taken for a while: so many in all, and so many for each
-//! network (IPv6 by /64, an IPv4-mapped IPv6 address as IPv4).
+//! Permits with limits in all and for each network (IPv6 by /64, an IPv4-mapped
+//! IPv6 address as IPv4).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,20 +18,20 @@ struct Counts {
     taken: Mutex<Taken>,
 }
 
-/// Never more networks than permits.
+/// Never has more networks than permits.
 #[derive(Debug, Default)]
 struct Taken {
     all: u32,
     by_network: HashMap<IpAddr, u32>,
 }
 
-/// Why there is no permit.
+/// Why no permit was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
-    /// For anybody.
+    /// The limit in all is reached.
     #[error("too many at once")]
     All,
-    /// For this network.
+    /// This network's limit is reached.
     #[error("too many at once from this address")]
     Address,
 }
@@ -41,7 +41,8 @@ impl Permits {
         Self(Arc::new(Counts { most, most_of_network, taken: Mutex::default() }))
     }
 
-    /// A permit, until it is dropped. Without an address it counts for no network.
+    /// Takes a permit, until it is dropped. Without an address it counts for no
+    /// network.
     pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Permit, Full> {
         let network = address.map(network_of);
         let mut taken = self.0.taken();
@@ -64,14 +65,14 @@ impl Permits {
         self.0.most
     }
 
-    /// Permits taken, and the networks that took them.
+    /// Returns the permits taken and the number of networks that took them.
     #[cfg(test)]
     pub(crate) fn stats(&self) -> (u32, usize) {
         let taken = self.0.taken();
         (taken.all, taken.by_network.len())
     }
 
-    /// Networks that the table has room for.
+    /// Returns how many networks the table has room for.
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.0.taken().by_network.capacity()
@@ -80,12 +81,12 @@ impl Permits {
 
 impl Counts {
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        // Nothing panics with the lock held.
+        // No code panics while it holds the lock.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One place.
+/// One permit.
 #[derive(Debug)]
 pub(crate) struct Permit {
     shared: Arc<Counts>,
@@ -102,7 +103,7 @@ impl Drop for Permit {
             *count -= 1;
             if *count == 0 {
                 taken.by_network.remove(&network);
-                // A flood's table doesn't stay.
+                // Shrink the table after a flood.
                 if taken.by_network.capacity() > 64 + 4 * taken.by_network.len() {
                     taken.by_network.shrink_to_fit();
                 }

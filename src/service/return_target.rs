@@ -1,11 +1,11 @@
-//! Where browsers may be sent: paths of the host itself, listed origins.
+//! Allowed redirect targets: paths of the host itself, and listed origins.
 
 use url::Url;
 
 use crate::http::Origin;
 use crate::http::navigation::is_own_path;
 
-/// Whether routes can be under it: nothing, or like `/.hallpass`.
+/// Returns whether this is a valid base path: empty, or like `/.hallpass`.
 pub(crate) fn is_base_path(path: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
     path.is_empty() || (is_own_path(path) && !path.ends_with('/') && path.chars().all(plain))
@@ -21,18 +21,18 @@ impl ReturnTargets {
         Self(origins)
     }
 
-    /// The target if it is allowed, else `otherwise`.
+    /// Returns the target if it is allowed, else `otherwise`.
     pub(crate) fn or<'a>(&self, target: Option<&'a str>, otherwise: &'a str) -> &'a str {
         target.filter(|target| self.allows(target)).unwrap_or(otherwise)
     }
 
-    /// Whether this is one of them, and nothing that a person could take for
-    /// another: no user name in it.
+    /// Returns whether the target is allowed. A URL with a user name is not,
+    /// since a person could take it for another host.
     pub(crate) fn allows(&self, target: &str) -> bool {
         if is_own_path(target) {
             return true;
         }
-        // Not where browsers and servers read a URL differently.
+        // Refuse URLs that browsers and servers read differently.
         target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
             && Url::parse(target).is_ok_and(|url| {
                 let origin = url.origin().ascii_serialization();

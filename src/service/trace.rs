@@ -1,5 +1,5 @@
-//! A request's span as OpenTelemetry's conventions for HTTP have it. Nobody
-//! hears of it unless an exporter is set up.
+//! A request's span, after OpenTelemetry's HTTP conventions. It has no effect
+//! unless an exporter is set up.
 
 use axum::extract::Request;
 use http::{Method, StatusCode};
@@ -10,9 +10,9 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Names the span, and makes it part of the trace that a trusted proxy began
-/// (W3C Trace Context, `traceparent`): from others it is not read, since it
-/// would put their requests into other people's traces.
+/// Names the span and joins it to the trace of a trusted proxy (W3C Trace
+/// Context, `traceparent`). Other clients' headers are ignored: they could put
+/// their requests into other people's traces.
 pub(crate) fn begin(span: &Span, request: &Request, route: &str, believed: bool) {
     let method = match request.method() {
         method @ (&Method::GET
@@ -31,12 +31,12 @@ pub(crate) fn begin(span: &Span, request: &Request, route: &str, believed: bool)
     span.set_attribute("http.route", route.to_owned());
     if believed {
         let parent = TraceContextPropagator::new().extract(&HeaderExtractor(request.headers()));
-        // Without an exporter there is no span to hang anywhere.
+        // Without an exporter there is no span to attach.
         let _ = span.set_parent(parent);
     }
 }
 
-/// What became of it: only the server's own errors are errors of its span.
+/// Records the outcome: only server errors are errors of the span.
 pub(crate) fn end(span: &Span, status: StatusCode) {
     span.set_attribute("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {

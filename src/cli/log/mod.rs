@@ -1,4 +1,4 @@
-//! What is logged, how, and what a panic says.
+//! Logging: what is logged, in which format, and what is logged of a panic.
 
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
@@ -12,15 +12,15 @@ mod otel;
 #[cfg(test)]
 mod tests;
 
-/// Text for a terminal, JSON for everything else. `HALLPASS_LOG` chooses what,
-/// like `debug` or `hallpass=debug`. Panics go there too, and spans to a
-/// collector if one is named.
+/// Sets up logging: text for a terminal, JSON otherwise. `HALLPASS_LOG` sets
+/// the filter, like `debug` or `hallpass=debug`. Panics are logged too. Spans
+/// go to a collector if the environment names one.
 pub(super) fn to_stderr() {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if std::io::stderr().is_terminal() {
         lines.boxed()
     } else {
-        // The request is the only span there is: once a line is enough.
+        // The request is the only span, so naming it once a line is enough.
         lines.json().with_span_list(false).boxed()
     };
     let registry = tracing_subscriber::registry().with(lines.with_filter(filter()));
@@ -31,7 +31,7 @@ pub(super) fn to_stderr() {
     };
     #[cfg(feature = "otel")]
     let registry = registry.with(spans);
-    // Set once; a second call in one process (tests) keeps the first.
+    // Set once. A second call in one process (tests) keeps the first.
     if registry.try_init().is_err() {
         return;
     }
@@ -46,7 +46,7 @@ pub(super) fn to_stderr() {
     }
 }
 
-/// Sends what has not been sent. The last thing before the end.
+/// Flushes the spans that are left. Call it last before exit.
 pub(super) fn finish() {
     #[cfg(feature = "otel")]
     otel::finish();
@@ -54,8 +54,8 @@ pub(super) fn finish() {
 
 fn filter() -> EnvFilter {
     let filter = EnvFilter::try_from_env("HALLPASS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // At debug the exporter logs a collector's answers, and those may quote the
-    // credentials that it was shown.
+    // At debug level the exporter logs a collector's answers, which may quote
+    // the credentials it received.
     #[cfg(feature = "otel")]
     let filter = match "opentelemetry=info".parse() {
         Ok(directive) => filter.add_directive(directive),
@@ -71,8 +71,8 @@ fn collector_is_named() -> bool {
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// Where, and what a programmer wrote about it. A message that was put together
-/// may quote a value, which may be a secret: it is left out.
+/// Logs the place and the message if it is a literal. A formatted message may
+/// quote a secret, so it is left out.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(tracing::field::display);
     let message = panic.payload().downcast_ref::<&'static str>().copied();

@@ -1,5 +1,5 @@
-//! Spans to an OpenTelemetry collector: OTLP over HTTP, protobuf. Switched on
-//! and set up by the standard environment variables (`OTEL_EXPORTER_OTLP_*`,
+//! Spans to an OpenTelemetry collector: OTLP over HTTP, protobuf. The standard
+//! environment variables enable and configure it (`OTEL_EXPORTER_OTLP_*`,
 //! `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`).
 
 use std::sync::OnceLock;
@@ -13,14 +13,14 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Flushed when the program ends. Never dropped: its HTTP client may not be
-/// inside an async runtime.
+/// Flushed when the program ends. Never dropped: its HTTP client must not be
+/// dropped inside an async runtime.
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
-/// The layer that sends this program's spans, if a collector is named.
+/// Returns the layer that sends this program's spans, if a collector is named.
 ///
 /// # Errors
-/// A sentence for the log, if one is named and can't be used.
+/// A message for the log, if the named collector can't be used.
 pub(super) fn layer<S>() -> Option<Result<impl Layer<S>, String>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -34,14 +34,14 @@ where
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false);
-        // The exporter's own requests must not make spans that it then sends.
-        // A span holds what the log's lines hold, so the same is left out.
+        // The exporter's own requests must not create spans to export. A span
+        // holds the same fields as the log lines, so the same filter applies.
         Ok(spans.with_filter(Targets::new().with_target("hallpass", LevelFilter::INFO)))
     })
 }
 
 fn provider() -> Result<SdkTracerProvider, String> {
-    // The exporter's HTTP client takes the process's provider.
+    // The exporter's HTTP client uses the process-wide provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let exporter = SpanExporter::builder()
         .with_http()
@@ -55,7 +55,8 @@ fn provider() -> Result<SdkTracerProvider, String> {
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
 }
 
-/// Sends what is left. Waits for the collector, a few seconds at most.
+/// Flushes the spans that are left. Waits for the collector a few seconds at
+/// most.
 pub(super) fn finish() {
     if let Some(provider) = PROVIDER.get() {
         let _ = provider.shutdown_with_timeout(core::time::Duration::from_secs(3));

@@ -6,11 +6,11 @@ use axum::routing::get;
 use tower::Service as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// What must not be logged, whatever it gets into.
+/// A value that must never be logged.
 const SECRET: &str = "a-token-that-nobody-may-read";
 
-/// Wherever a panic happens, the log says where and nothing of the values that
-/// it quotes. In a process of its own, since the hook is the process's.
+/// The log of a panic names the place but none of the values it quotes. This
+/// runs in a process of its own, since the panic hook is process-wide.
 #[test]
 fn a_panic_says_where_and_quotes_nothing() {
     let output = Command::new(std::env::current_exe().unwrap())
@@ -35,7 +35,7 @@ fn a_panic_says_where_and_quotes_nothing() {
 #[ignore = "run by the test above, in a process of its own"]
 fn panics_everywhere() {
     super::to_stderr();
-    // As in a request, a task, the password checker, and a thread.
+    // Panics as in a request, a task, the password checker and a thread.
     let quoting = || -> &str { SECRET.parse::<u64>().map_err(|_| SECRET).map(|_| "").unwrap() };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let panicking = || Router::new().route("/", get(async move || quoting()));

@@ -1,4 +1,4 @@
-//! Edges: those that fall behind, and the anomalies that they report.
+//! Edges that fall behind, and the anomalies that edges report.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,19 +9,20 @@ use crate::revocation::sync::EdgeReport;
 use crate::server::feed::edges::{Edges, MAX_EDGES};
 use crate::time::{Clock, UnixTime};
 
-/// Most anomalies that are taken from one edge in a minute. Those of the same
-/// kind and key are one; a person reads the first few.
+/// Most anomalies accepted from one edge in a minute. Those of the same kind
+/// and key count once, and a person reads only the first few.
 const MOST_A_MINUTE: u32 = 60;
-/// How often the edges are looked over.
+/// How often the edges are checked.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What edges report, of those that showed the edge credential. Bounded in a
-/// minute for each edge, and in edges.
+/// Anomalies reported by edges that showed the edge credential. Bounded per
+/// edge and minute, and in the number of edges.
 #[derive(Debug, Default)]
 pub(crate) struct EdgeAnomalies(Mutex<(u64, BTreeMap<Box<str>, u32>)>);
 
 impl EdgeAnomalies {
-    /// The anomalies of a report, with the edge's name and no later than now.
+    /// Returns the report's anomalies to accept, with the edge's name added and
+    /// no time later than now.
     pub(crate) fn admit(&self, report: &EdgeReport, now: UnixTime) -> Vec<Anomaly> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (minute, by_edge) = &mut *taken;
@@ -40,7 +41,7 @@ impl EdgeAnomalies {
     }
 }
 
-/// Tells the detector how far behind each edge is, for ever.
+/// Reports each edge's lag to the detector, for ever.
 pub(crate) async fn watch_edges(edges: Edges, watch: Watch, clock: Arc<dyn Clock>) {
     let started = clock.now();
     let mut ticks = tokio::time::interval(EVERY);
@@ -48,7 +49,7 @@ pub(crate) async fn watch_edges(edges: Edges, watch: Watch, clock: Arc<dyn Clock
         ticks.tick().await;
         let now = clock.now();
         for edge in edges.list(now) {
-            // One that is silent may be well, but nobody knows.
+            // A silent edge may be well, but nobody can tell.
             let heard = edge.as_of.unwrap_or(started).min(edge.reported_at);
             watch.edge(&edge.name, now.since(heard), now);
         }

@@ -1,6 +1,6 @@
-//! What becomes of an anomaly: a line in the log, one in the audit trail, a
-//! place on the operators' page, a webhook, and what the configuration says is
-//! to be done about it. All of it off the request path.
+//! Responses to an anomaly: a log line, an audit event, a place on the
+//! operators' page, a webhook, and the configured action. All of it runs off
+//! the request path.
 
 pub(crate) mod edges;
 pub(crate) mod webhook;
@@ -18,7 +18,7 @@ use crate::server::observe::activity::RecentActivity;
 use crate::service::anomaly_log::log_anomaly;
 use crate::time::{Clock, UnixTime};
 
-/// Hears of anomalies, one after the other.
+/// Handles anomalies one after the other.
 pub(crate) struct Responder<S> {
     pub(crate) service: Arc<SessionService<S>>,
     pub(crate) actions: Actions,
@@ -28,7 +28,7 @@ pub(crate) struct Responder<S> {
 }
 
 impl<S: Store> Responder<S> {
-    /// For ever.
+    /// Runs until the watcher ends.
     pub(crate) async fn run(self, mut watcher: Watcher) {
         let mut suppressed = 0;
         while let Some(anomaly) = watcher.next().await {
@@ -63,7 +63,8 @@ impl<S: Store> Responder<S> {
         }
     }
 
-    /// What was done, which may be less than was asked for.
+    /// Performs the action. Returns what was done, which may be less than was
+    /// configured.
     async fn act(&self, action: Action, anomaly: &Anomaly, now: UnixTime) -> &'static str {
         match (action, anomaly.network) {
             (Action::Log, _) | (Action::Throttle, None) => "none",
@@ -82,7 +83,8 @@ impl<S: Store> Responder<S> {
         }
     }
 
-    /// Ends the session that it names, or all of the user whom it names.
+    /// Ends the session that the anomaly names, or else all sessions of the
+    /// user.
     async fn revoke(
         &self,
         anomaly: &Anomaly,
@@ -90,7 +92,8 @@ impl<S: Store> Responder<S> {
     ) -> Result<bool, crate::issuer::store::StoreError> {
         let target = match (anomaly.session, &anomaly.subject) {
             (Some(id), _) => {
-                // An edge may name what never was; that is not to fill the feed.
+                // An edge may name a session that never existed. Such a session
+                // must not fill the feed.
                 let Some(record) = self.service.store.find_session(id).await? else { return Ok(false) };
                 Target::Session { id, ends: Some(record.ends) }
             }
@@ -101,7 +104,7 @@ impl<S: Store> Responder<S> {
     }
 }
 
-/// `anomaly_` and the kind, so that the trail can be searched for them.
+/// Named `anomaly_` and the kind, so that one can search the audit trail.
 fn audit_event(anomaly: &Anomaly, done: &'static str) -> AuditEvent {
     AuditEvent {
         kind: format!("anomaly_{}", anomaly.kind.name()),

@@ -2,9 +2,9 @@
 //! `webhook-timestamp`, and `webhook-signature: v1,` with the base64 of
 //! HMAC-SHA256 over `id.timestamp.body`.
 //!
-//! One after the other, each until it is taken or has failed too often; what
-//! waits is bounded, and what doesn't fit is counted and lost. The audit trail
-//! has them all.
+//! Messages are sent one at a time, each until it is accepted or has failed too
+//! often. The queue is bounded; what doesn't fit is counted and dropped. The
+//! audit trail has all anomalies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,18 +30,18 @@ use crate::time::{Clock, UnixTime};
 
 /// The environment variable with the secret.
 pub(crate) const SECRET: &str = "HALLPASS_WEBHOOK_SECRET";
-/// How many messages wait.
+/// How many messages may wait.
 const QUEUE: usize = 256;
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How often one is tried: over some three minutes.
+/// Attempts for each message: over some three minutes.
 const ATTEMPTS: u32 = 10;
-/// The wait after the first failure, which doubles, and the longest.
+/// The wait after the first failure, which doubles, and the longest wait.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
-/// Shortest secret: 192 bits, as the standard has it.
+/// Shortest secret, in bytes: 192 bits, as the standard requires.
 const MIN_BYTES: usize = 24;
 
-/// Where messages go in. Clones share the queue.
+/// Queues messages. Clones share the queue.
 #[derive(Clone)]
 pub(crate) struct Webhook {
     queue: mpsc::Sender<Message>,
@@ -53,7 +53,7 @@ struct Message {
     body: Vec<u8>,
 }
 
-/// Where they go out.
+/// Sends the queued messages.
 pub(crate) struct Courier {
     queue: mpsc::Receiver<Message>,
     client: Client,
@@ -63,8 +63,8 @@ pub(crate) struct Courier {
 }
 
 impl Webhook {
-    /// What the configuration says, with the secret of the environment; `None`
-    /// if there is to be none.
+    /// Sets up the configured webhook with the secret from the environment;
+    /// `None` if none is configured.
     pub(crate) fn open(
         table: &WebhookTable,
         clock: Arc<dyn Clock>,
@@ -74,12 +74,13 @@ impl Webhook {
             "[webhook]: url is an https URL, or http on this machine; what is sent names people",
         ))?;
         let secret = secret(std::env::var(SECRET).ok().map(Zeroizing::new))?;
-        // Set twice, the first stays.
+        // If it is set twice, the first stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
-            // Signed for one receiver; a redirect leads to another.
+            // The message is signed for one receiver, and a redirect would lead
+            // to another.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|why| ConfigError::HttpClient(why.into()))?;
@@ -88,7 +89,7 @@ impl Webhook {
         Ok(Some((Self { queue: send, dropped: Arc::default() }, courier)))
     }
 
-    /// Sends in a while. Returns at once.
+    /// Queues a message and returns at once.
     pub(crate) fn send(&self, kind: &str, now: UnixTime, data: &serde_json::Value) {
         let mut id = [0; 16];
         if let Err(error) = rand::rngs::SysRng.try_fill_bytes(&mut id) {
@@ -104,14 +105,14 @@ impl Webhook {
         }
     }
 
-    /// How many were lost since too many waited.
+    /// Returns how many messages were dropped because the queue was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 impl Courier {
-    /// For as long as there is something to send.
+    /// Sends messages until the last [`Webhook`] is dropped.
     pub(crate) async fn run(mut self) {
         while let Some(message) = self.queue.recv().await {
             self.deliver(&message).await;
@@ -137,7 +138,8 @@ impl Courier {
     }
 
     async fn post(&self, message: &Message) -> reqwest::Result<reqwest::StatusCode> {
-        // Each attempt has its own time, so that receivers can refuse old ones.
+        // Each attempt has its own timestamp, so that receivers can refuse old
+        // ones.
         let timestamp = self.clock.now().as_secs().to_string();
         let request = self
             .client
@@ -154,7 +156,7 @@ impl Courier {
 /// "The content to sign is the id, the timestamp and the payload, joined by a
 /// full stop."
 fn sign(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
-    // HMAC takes a key of any length.
+    // HMAC takes a key of any length, so this never fails.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
     for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
         mac.update(part);
@@ -162,7 +164,8 @@ fn sign(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// `whsec_` and base64, as the standard writes it; else the text itself.
+/// Decodes `whsec_` and base64, as the standard writes it; else takes the text
+/// itself.
 fn secret(text: Option<Zeroizing<String>>) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     const BASE64: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
@@ -183,7 +186,7 @@ fn secret(text: Option<Zeroizing<String>>) -> Result<Zeroizing<Vec<u8>>, ConfigE
     Ok(secret)
 }
 
-/// Whether nobody on the way reads what is sent.
+/// Returns whether nobody on the way can read what is sent.
 fn is_private(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -198,8 +201,7 @@ fn is_private(url: &Url) -> bool {
 mod tests {
     use super::*;
 
-    /// The example of the Standard Webhooks specification's reference
-    /// libraries.
+    /// The example from the Standard Webhooks reference libraries.
     #[test]
     fn the_signature_is_the_standards() {
         let key = secret(Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned().into())).unwrap();

@@ -9,19 +9,19 @@ use crate::anomaly::{AnomalyKind, Rule, Rules};
 use crate::error::ConfigError;
 use crate::server::config::duration::optional_duration;
 
-/// `[anomalies]`: how much is kept in mind, and a table for each kind.
+/// `[anomalies]`: the detectors' bounds, and a table for each kind.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct AnomaliesTable {
-    /// Networks, users and sessions that each detector keeps in mind.
+    /// Networks, users and sessions that each detector tracks.
     pub keys: Option<usize>,
-    /// By how much a clock may be set without anybody being told.
+    /// Largest step of the clock that is not reported.
     #[serde(deserialize_with = "optional_duration")]
     pub clock_step: Option<Duration>,
     /// How long a throttled network is refused log-in.
     #[serde(deserialize_with = "optional_duration")]
     pub throttle_for: Option<Duration>,
-    /// By the kind's name. Unknown ones are refused by [`Self::actions`].
+    /// By the kind's name. [`Self::actions`] refuses unknown ones.
     #[serde(flatten)]
     pub kinds: BTreeMap<String, KindTable>,
 }
@@ -30,25 +30,25 @@ pub struct AnomaliesTable {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KindTable {
-    /// From how many on.
+    /// The count from which it is an anomaly.
     pub threshold: Option<u32>,
-    /// Within how long.
+    /// The time within which to count.
     #[serde(deserialize_with = "optional_duration")]
     pub window: Option<Duration>,
-    /// What to do besides telling.
+    /// The action besides reporting.
     pub action: Action,
 }
 
-/// What to do about an anomaly besides telling.
+/// The action on an anomaly besides reporting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Nothing.
+    /// None.
     #[default]
     Log,
     /// Refuse log-ins from the network for a while.
     Throttle,
-    /// End the session, or all of the user.
+    /// End the session, or all of the user's.
     Revoke,
 }
 
@@ -60,7 +60,7 @@ pub struct WebhookTable {
     pub url: Option<String>,
 }
 
-/// What to do about each kind.
+/// The action for each kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Actions {
     by_kind: [Action; AnomalyKind::COUNT],
@@ -74,8 +74,10 @@ impl Actions {
 }
 
 impl AnomaliesTable {
+    /// Returns the detectors' rules.
+    ///
     /// # Errors
-    /// [`ConfigError::Builder`] for bounds that are none.
+    /// [`ConfigError::Builder`] for invalid bounds.
     pub fn rules(&self) -> Result<Rules, ConfigError> {
         let mut rules = Rules::default();
         if let Some(keys) = self.keys {
@@ -92,9 +94,11 @@ impl AnomaliesTable {
         Ok(rules)
     }
 
+    /// Returns the action for each kind.
+    ///
     /// # Errors
-    /// [`ConfigError::Builder`] for an unknown kind, or for an action on what
-    /// the kind doesn't name.
+    /// [`ConfigError::Builder`] for an unknown kind, or for an action on
+    /// something that the kind doesn't name.
     pub(crate) fn actions(&self) -> Result<Actions, ConfigError> {
         let mut by_kind = [Action::Log; AnomalyKind::COUNT];
         for (kind, table) in self.kinds()? {

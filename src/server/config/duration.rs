@@ -1,4 +1,4 @@
-//! Durations as people write them: `"15m"`, `"90s"`.
+//! Durations as text, like `"15m"` or `"90s"`.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use crate::service::connections::ConnectionLimits;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsTable {
-    /// Wrong passwords of an account until there is a first wait.
+    /// Wrong passwords for an account before the first wait.
     pub failures_before_wait: u32,
     /// The first wait; each further failure doubles it.
     #[serde(deserialize_with = "duration")]
@@ -20,44 +20,45 @@ pub struct LimitsTable {
     /// The longest wait.
     #[serde(deserialize_with = "duration")]
     pub longest_wait: Duration,
-    /// Consecutive failures after which an account's password is not looked at
+    /// Consecutive failures after which an account's password is not checked
     /// any more.
     pub most_failures: u32,
-    /// How many names that nobody has are remembered with their failures.
+    /// How many unknown names are tracked with their failures.
     pub names_of_nobody: u32,
     /// Passwords tried from one address.
     pub attempts_per_address: RateTable,
     /// Sessions started from one address.
     pub new_sessions_per_address: RateTable,
-    /// Sessions started of one account.
+    /// Sessions started for one account.
     pub new_sessions_per_account: RateTable,
     /// Requests for the feed from one address.
     pub feed_requests_per_address: RateTable,
     /// Snapshots of the feed sent to one address.
     pub feed_snapshots_per_address: RateTable,
-    /// How many addresses, or accounts, each table of rates has room for.
+    /// How many addresses, or accounts, each rate table has room for.
     pub entries: u32,
     /// Live sessions of one account.
     pub sessions_per_account: u32,
-    /// What happens to one more.
+    /// What happens to one session more.
     pub when_account_is_full: WhenFull,
     /// Live sessions started from one address.
     pub sessions_per_address: u32,
-    /// What happens to one more.
+    /// What happens to one session more.
     pub when_address_is_full: WhenFull,
-    /// Open connections, of all.
+    /// Open connections in all.
     pub connections: u32,
-    /// Open connections from one address that is no trusted proxy's.
+    /// Open connections from one address that is not a trusted proxy's.
     pub connections_per_address: u32,
-    /// How long a connection may have bytes to send of which the peer takes none.
+    /// How long a connection may have bytes to send while the peer reads none.
     #[serde(deserialize_with = "duration")]
     pub stalled_after: Duration,
-    /// Requests that wait for revocations, of all; three quarters of the
+    /// Requests that wait for revocations, in all; three quarters of the
     /// connections at most.
     pub waiting: u32,
-    /// The same from one address, which a trusted proxy may have told.
+    /// The same from one client address, as a trusted proxy reports it.
     pub waiting_per_address: u32,
-    /// How long a stream of events lasts at least; a tenth more at most.
+    /// Shortest life of an event stream; a random part of up to a tenth is
+    /// added.
     #[serde(deserialize_with = "duration")]
     pub stream_life: Duration,
 }
@@ -66,9 +67,9 @@ pub struct LimitsTable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateTable {
-    /// As many at once.
+    /// How many at once.
     pub burst: u32,
-    /// As many in the long run.
+    /// How many in the long run.
     pub per_minute: u32,
 }
 
@@ -101,8 +102,10 @@ impl Default for LimitsTable {
 }
 
 impl LimitsTable {
+    /// Checks every key against its bounds.
+    ///
     /// # Errors
-    /// A sentence that names the first key that is out of its bounds.
+    /// A message that names the first key out of its bounds.
     pub(crate) fn check(&self) -> Result<(), String> {
         const MILLION: u64 = 1_000_000;
         let least_of_failures = u64::from(AttemptRule::KEPT_FOR_DEVICES) + 2;

@@ -21,17 +21,17 @@ use crate::server::config::limits::LimitsTable;
 use crate::service::return_target::is_base_path;
 use crate::verifier::VerifierBuilder;
 
-/// What `serve --config F` reads.
+/// The file that `serve --config F` reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the issuer's paths start, like `/.hallpass`; empty for the root.
+    /// Prefix of the issuer's paths, like `/.hallpass`; empty for the root.
     pub base_path: String,
-    /// The domain to whose hosts the session cookie goes, like `example.com`;
-    /// none for the issuer's own host alone.
+    /// The domain whose hosts get the session cookie, like `example.com`. If
+    /// unset, only the issuer's own host gets it.
     pub cookie_domain: Option<String>,
-    /// Where clients see the issuer, like `https://login.example`: what the
-    /// proofs of clients with keys name. Where they ask unless given.
+    /// Where clients see the issuer, like `https://login.example`. Proofs of
+    /// clients with keys name this origin. The request's own origin if unset.
     pub public_origin: Option<Origin>,
     /// Origins besides the issuer's own that log-in may lead back to, like
     /// `https://app.example`.
@@ -44,17 +44,17 @@ pub struct Config {
     pub admin_hosts: Vec<String>,
     /// How long tokens and sessions live.
     pub lifetimes: LifetimesTable,
-    /// What tokens say.
+    /// What tokens contain.
     pub tokens: TokensTable,
-    /// How much anybody may ask for.
+    /// Bounds on what clients may ask for.
     pub limits: LimitsTable,
-    /// From when on something is an anomaly, and what is done then.
+    /// Thresholds of the anomalies and the actions on them.
     pub anomalies: AnomaliesTable,
     /// Where anomalies are posted.
     pub webhook: WebhookTable,
-    /// Edges on other hosts that log-in leads on to.
+    /// Edges on other hosts that have cross-host log-in.
     pub hosts: Vec<HostTable>,
-    /// What is remembered for speed.
+    /// What is cached for speed.
     pub cache: CacheTable,
 }
 
@@ -65,13 +65,13 @@ pub struct LifetimesTable {
     /// A token's max age.
     #[serde(deserialize_with = "optional_duration")]
     pub idle_timeout: Option<Duration>,
-    /// Age from which a token is renewed.
+    /// Age at which a token is due for renewal.
     #[serde(deserialize_with = "optional_duration")]
     pub renew_after: Option<Duration>,
     /// From log-in to the end.
     #[serde(deserialize_with = "optional_duration")]
     pub absolute_lifetime: Option<Duration>,
-    /// Clock skew forgiven.
+    /// Tolerated clock skew.
     #[serde(deserialize_with = "optional_duration")]
     pub leeway: Option<Duration>,
     /// How long an old token may still be renewed.
@@ -91,16 +91,16 @@ pub struct TokensTable {
     pub max_characters: Option<usize>,
 }
 
-/// `[[hosts]]`: an edge on another host, which a `__Host-` cookie of this one
+/// `[[hosts]]`: an edge on another host, which a `__Host-` cookie of this host
 /// does not reach.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostTable {
     /// Its origin, like `https://b.example`.
     pub origin: Origin,
-    /// `aud` of its tokens, which no other host's have.
+    /// `aud` of its tokens, different from every other host's.
     pub audience: Box<str>,
-    /// Where the edge's own paths start on it.
+    /// Prefix of the edge's own paths on it.
     #[serde(default = "edge_base_path")]
     pub base_path: String,
 }
@@ -118,8 +118,10 @@ pub struct CacheTable {
 }
 
 impl CacheTable {
+    /// Sets the verifier's token cache.
+    ///
     /// # Errors
-    /// [`ConfigError::Builder`] for more than a machine has.
+    /// [`ConfigError::Builder`] for more memory than a machine has.
     pub(crate) fn apply(self, verifier: VerifierBuilder) -> Result<VerifierBuilder, ConfigError> {
         match self.tokens_mib {
             None => Ok(verifier),
@@ -131,8 +133,10 @@ impl CacheTable {
 }
 
 impl Config {
+    /// Reads and checks the file.
+    ///
     /// # Errors
-    /// [`ConfigError::File`] with the line that is wrong.
+    /// [`ConfigError::File`] with the invalid line.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|why| files::error(path, why))?;
         let config: Self = toml::from_str(&text).map_err(|why| files::error(path, why))?;
@@ -161,7 +165,8 @@ impl Config {
             if audience.is_empty() || audience.len() > 255 || audience.contains(char::is_control) {
                 return Err(format!("the audience of {} has 1 to 255 bytes", host.origin));
             }
-            // Its tokens would be tokens of this issuer, or of the other host.
+            // Otherwise its tokens would be valid at this issuer or at the
+            // other host.
             let taken = self.tokens.audience.as_ref() == Some(audience)
                 || self.hosts[..at].iter().any(|other| other.audience == *audience);
             if taken {
@@ -177,12 +182,16 @@ impl Config {
         self.limits.check()
     }
 
+    /// Returns the session cookie.
+    ///
     /// # Errors
-    /// [`ConfigError::Builder`] for a `cookie_domain` that is none.
+    /// [`ConfigError::Builder`] for an invalid `cookie_domain`.
     pub fn cookie(&self) -> Result<SessionCookie, ConfigError> {
         self.cookie_domain.as_deref().map_or(Ok(SessionCookie::host_only()), SessionCookie::of_domain)
     }
 
+    /// Returns the lifetimes, with defaults for missing keys.
+    ///
     /// # Errors
     /// [`ConfigError::Lifetimes`] that names the duration and its bounds.
     pub fn lifetimes(&self) -> Result<Lifetimes, ConfigError> {
@@ -196,6 +205,8 @@ impl Config {
         })
     }
 
+    /// Returns the minter of tokens.
+    ///
     /// # Errors
     /// As [`Config::lifetimes`], and [`ConfigError::Builder`] for a
     /// `max_characters` over 4,000.

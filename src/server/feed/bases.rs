@@ -1,4 +1,4 @@
-//! The positions that a delta may start from, with what was revoked since.
+//! The positions that a delta may start from, with the revocations since each.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,15 @@ use crate::revocation::Entry;
 
 /// Most bases, and so most deltas that lead to one position.
 const MOST_BASES: usize = 32;
-/// Most entries in memory. A delta of so many is one part and is signed in
+/// Most entries in memory. A delta of this size is one part and is signed in
 /// milliseconds.
 const MOST_ENTRIES: usize = 16_384;
-/// Snapshots whose readers get a delta next, while newer bases come.
+/// How many snapshots keep a base while newer bases come: their readers ask for
+/// a delta next.
 const PINNED: usize = 2;
 
-/// Only positions that were published: an edge that follows the feed is at one
-/// of them. What a stranger makes up is none.
+/// Holds only positions that were published. An edge that follows the feed is
+/// at one of them; a made-up position is not.
 #[derive(Debug, Default)]
 pub(super) struct Bases {
     /// Each leads to the next.
@@ -25,24 +26,25 @@ pub(super) struct Bases {
 #[derive(Debug)]
 struct Link {
     base: u64,
-    /// What was revoked from here to the next link's base, or a little before.
+    /// Revocations from here to the next link's base, or from a little earlier.
     entries: Vec<Entry>,
 }
 
 impl Bases {
-    /// Forgets all.
+    /// Forgets all bases.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// The newest position was `base` and is `newest` now, with `entries`.
+    /// Adds the step from position `base` to `newest`, with its `entries`.
     pub(super) fn extend(&mut self, base: u64, newest: u64, entries: Vec<Entry>) {
         self.links.push_back(Link { base, entries });
         self.insert_pinned(newest);
         self.trim();
     }
 
-    /// A snapshot leads to `base`, which may be past the newest position.
+    /// Makes `base`, a snapshot's position, a base. It may be past the newest
+    /// position.
     pub(super) fn pin(&mut self, base: u64, newest: u64) {
         if !self.pinned.contains(&base) {
             if self.pinned.len() == PINNED {
@@ -54,15 +56,16 @@ impl Bases {
         self.trim();
     }
 
-    /// What a list lacks that is at `base`. It may repeat a little that the list
-    /// has: that changes nothing.
+    /// Returns the entries that a list at `base` lacks. It may repeat some that
+    /// the list has, which is harmless.
     pub(super) fn since(&self, base: u64) -> Option<Vec<Entry>> {
         let from = self.links.iter().position(|link| link.base == base)?;
         Some(self.links.iter().skip(from).flat_map(|link| link.entries.iter().copied()).collect())
     }
 
-    /// Makes bases of snapshots' positions between two others. One is put before
-    /// the link that leads past it, so that it gets that link's entries too.
+    /// Adds bases for snapshots' positions between two others. Such a base
+    /// comes before the link that leads past it, so that it gets that link's
+    /// entries too.
     fn insert_pinned(&mut self, newest: u64) {
         for &base in self.pinned.iter().filter(|base| **base < newest) {
             if self.links.iter().any(|link| link.base == base) {
@@ -103,7 +106,7 @@ mod tests {
         (from + 1..=to).map(one).collect()
     }
 
-    /// Whether the delta has all that comes after its base.
+    /// Returns whether the delta has everything after its base.
     fn leads_on(bases: &Bases, base: u64, newest: u64) -> bool {
         bases.since(base).is_some_and(|delta| entries(base, newest).iter().all(|one| delta.contains(one)))
     }

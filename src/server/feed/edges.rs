@@ -1,5 +1,6 @@
-//! The edges that tell how they are: a bounded table, and who is silent for
-//! long is forgotten. In it are only edges that showed the edge credential.
+//! The edges that report their state: a bounded table. Edges that are silent
+//! for long are forgotten. Only edges that showed the edge credential are in
+//! it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,12 +11,13 @@ use crate::revocation::Position;
 use crate::revocation::sync::EdgeReport;
 use crate::time::UnixTime;
 
-/// Most edges that are known by name.
+/// Most edges in the table.
 pub(crate) const MAX_EDGES: usize = 256;
-/// An edge that reported so long ago or less is connected: three reports.
+/// An edge whose last report is at most this old counts as connected: three
+/// reports.
 pub(crate) const CONNECTED: Duration = Duration::from_secs(30);
-/// A silent edge is shown, growing older, for this long: somebody should see
-/// that it is gone.
+/// How long a silent edge is still shown, with its age, so that an operator
+/// notices that it is gone.
 pub(crate) const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// An edge, as it last reported.
@@ -24,22 +26,23 @@ pub(crate) struct Edge {
     pub(crate) name: Box<str>,
     pub(crate) address: IpAddr,
     pub(crate) reported_at: UnixTime,
-    /// When the feed that it applied last was signed.
+    /// When the feed that it last applied was signed.
     pub(crate) as_of: Option<UnixTime>,
     pub(crate) position: Option<Position>,
 }
 
-/// All of them. Clones share one table.
+/// The table of edges. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Edges(Arc<Mutex<BTreeMap<Box<str>, Edge>>>);
 
 impl Edges {
-    /// Takes a report; false if there are too many edges.
+    /// Takes a report; returns false if there are too many edges.
     pub(crate) fn report(&self, report: &EdgeReport, address: IpAddr, now: UnixTime) -> bool {
         let mut edges = self.current(now);
         let name = report.edge.as_str();
         if edges.len() >= MAX_EDGES && !edges.contains_key(name) {
-            // The one that is silent longest makes room, unless it is there.
+            // The edge that is silent longest makes room, unless it still
+            // counts as connected.
             let silent = edges.values().min_by_key(|edge| edge.reported_at);
             match silent.filter(|edge| now.since(edge.reported_at) > CONNECTED).map(|edge| edge.name.clone())
             {
@@ -58,7 +61,7 @@ impl Edges {
         true
     }
 
-    /// Every edge, by name.
+    /// Returns every edge, by name.
     pub(crate) fn list(&self, now: UnixTime) -> Vec<Edge> {
         self.current(now).values().cloned().collect()
     }

@@ -1,11 +1,11 @@
-//! Work that is done once for all who want its result at the same time.
+//! Work that is done once for all callers who want its result at the same time.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-/// At most one run of a piece of work at a time.
+/// Runs a piece of work at most once at a time.
 pub(super) struct Flight<T>(Mutex<Option<watch::Receiver<Option<T>>>>);
 
 impl<T> Default for Flight<T> {
@@ -15,9 +15,10 @@ impl<T> Default for Flight<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
-    /// The result of the run under way, or of one that begins now. The run is a
-    /// task of its own: it goes on when those who wait are cancelled. `None` if
-    /// it panicked or the runtime stops; the next call begins another.
+    /// Returns the result of the current run, or of one that starts now. The
+    /// run is a task of its own and goes on when its callers are cancelled.
+    /// Returns `None` if it panicked or the runtime stops; the next call starts
+    /// another.
     pub(super) async fn join<F>(&self, work: impl FnOnce() -> F) -> Option<T>
     where
         F: Future<Output = T> + Send + 'static,
@@ -31,7 +32,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         F: Future<Output = T> + Send + 'static,
     {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // An error says that the task is gone.
+        // An error means that the task is gone.
         let runs =
             |result: &&watch::Receiver<Option<T>>| result.borrow().is_none() && result.has_changed().is_ok();
         if let Some(result) = current.as_ref().filter(runs) {

@@ -11,17 +11,18 @@ use crate::issuer::store::{Changes, Store, StoreError};
 use crate::revocation::{Entry, Position, RevocationList};
 use crate::time::{Clock, UnixTime};
 
-/// How soon after a failure the store is read again.
+/// How soon the store is read again after a failure.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Takes what other processes and other requests revoked into the list that
-/// this process's requests are admitted by.
+/// Adds revocations by other processes and requests to the list that this
+/// process checks its own requests against.
 pub(crate) struct Follower<S> {
     store: Arc<S>,
     list: RevocationList,
     revoked_keys: Arc<ArcSwap<Vec<KeyId>>>,
-    /// One reads and applies at a time: a delta fits the list that it was read
-    /// for, and what did not fit would be missing until the next.
+    /// Only one task reads and applies at a time. A delta fits the list that it
+    /// was read for; if it did not fit, its entries would be missing until the
+    /// next.
     following: Arc<Mutex<()>>,
 }
 
@@ -37,7 +38,7 @@ impl<S> Clone for Follower<S> {
 }
 
 impl<S: Store> Follower<S> {
-    /// A list that knows everything revoked so far.
+    /// Starts with a list that has everything revoked so far.
     pub(crate) async fn start(store: Arc<S>, now: UnixTime) -> Result<Self, StoreError> {
         let follower = Self {
             list: RevocationList::new(),
@@ -50,17 +51,17 @@ impl<S: Store> Follower<S> {
         Ok(follower)
     }
 
-    /// The list it fills.
+    /// Returns the list it fills.
     pub(crate) const fn list(&self) -> &RevocationList {
         &self.list
     }
 
-    /// Keys that must sign nothing more.
+    /// Returns the keys that must not sign any more.
     pub(crate) fn revoked_keys(&self) -> Arc<Vec<KeyId>> {
         self.revoked_keys.load_full()
     }
 
-    /// Takes in what is new in the store.
+    /// Adds what is new in the store.
     pub(crate) async fn catch_up(&self, now: UnixTime) -> Result<(), StoreError> {
         self.catch_up_by(|known| self.store.revocations_after(known), now).await
     }
@@ -110,8 +111,8 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::time::timeout;
 
-    /// A delta that was read for an earlier list does not fit a later one, and
-    /// what it says would be missing until somebody revoked again.
+    /// A delta that was read for an earlier list does not fit a later one. Its
+    /// entries would be missing until the next revocation.
     #[tokio::test]
     async fn of_two_that_read_at_once_neither_is_lost() {
         let folder = tempfile::tempdir().unwrap();
@@ -123,7 +124,7 @@ mod tests {
             let target = Target::Session { id: SessionId::from_bytes([n; 16]), ends };
             store.revoke(target, None, now).await.unwrap();
         };
-        // Reads, says so, and goes on when it is told.
+        // Reads, reports that, and goes on when told.
         let reader = || {
             let (has_read, reads) = oneshot::channel();
             let (go_on, told) = oneshot::channel::<()>();

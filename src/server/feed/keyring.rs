@@ -1,5 +1,5 @@
-//! The issuer's keys while it runs: read again now and then, so that a rotation
-//! takes effect without a restart.
+//! The issuer's keys at run time. They are read again every few seconds, so
+//! that a rotation takes effect without a restart.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::time::{Clock, UnixTime};
 /// How often the directory is read again.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// When a new key is known to every process on the directory.
+/// Time until every process on the directory knows a new key.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// The keys in a directory. Clones share them.
@@ -30,7 +30,7 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// Reads the directory and makes sure that a key of each use can sign.
+    /// Reads the directory and checks that a key of each use can sign.
     pub(crate) fn open(path: PathBuf, now: UnixTime) -> Result<Self, ConfigError> {
         let dir = KeyDir::open(&path)?;
         let session_keys = usable(&dir, now)?;
@@ -41,8 +41,8 @@ impl Keyring {
         })
     }
 
-    /// The keys that sign and signed tokens, the newest first, without those
-    /// that were revoked.
+    /// Returns the keys that sign or have signed tokens, newest first, without
+    /// revoked ones.
     pub(crate) fn signing_keys(&self, revoked: &[KeyId], now: UnixTime) -> Result<SigningKeys, ConfigError> {
         let dir = self.dir.load();
         let mut entries: Vec<_> = dir
@@ -50,9 +50,9 @@ impl Keyring {
             .filter(|entry| entry.key.usage() == KeyUse::Session && !revoked.contains(&entry.key.id()))
             .filter(|entry| matches!(dir.state(entry, now), KeyState::Active | KeyState::Superseded))
             .collect();
-        // A key that was just made may not be known yet to another process on
-        // the same directory, which would then make a token of its own for the
-        // same generation. So it comes first only after a while, or if it must.
+        // Another process on the same directory may not know a new key yet. It
+        // would then make a different token for the same generation. So a new
+        // key comes first only after a while, or if there is no other.
         let settled = |entry: &&KeyEntry| entry.created.saturating_add(SETTLE) <= now;
         entries.sort_by_key(|entry| core::cmp::Reverse((settled(entry), entry.age())));
         let mut keys = entries.into_iter().map(|entry| entry.key.clone());
@@ -66,22 +66,22 @@ impl Keyring {
         SigningKeys::new(newest, keys)
     }
 
-    /// The key that signs the feed.
+    /// Returns the key that signs the feed.
     pub(crate) fn feed_key(&self, now: UnixTime) -> Result<SigningKey, ConfigError> {
         Ok(self.dir.load().signing_key(KeyUse::Feed, now)?.key.clone())
     }
 
-    /// Since when the key signs that signs now; `None` if none does.
+    /// Returns since when the current key has signed; `None` if no key signs.
     pub(crate) fn signs_since(&self, usage: KeyUse, now: UnixTime) -> Option<UnixTime> {
         self.dir.load().signing_key(usage, now).ok().map(|entry| entry.activates)
     }
 
-    /// The public halves of the feed keys, for an edge that trusts on first use.
+    /// Returns the public feed keys, for an edge that trusts on first use.
     pub(crate) fn feed_keys(&self, now: UnixTime) -> Result<FeedKeys, ConfigError> {
         FeedKeys::new(self.dir.load().key_set(KeyUse::Feed, now)?.iter().cloned())
     }
 
-    /// The session keys as the feed carries them, with those that will sign.
+    /// Returns the session keys as the feed carries them, future ones included.
     pub(crate) fn published(&self, now: UnixTime) -> Vec<SessionKey> {
         let dir = self.dir.load();
         dir.entries()
@@ -91,7 +91,7 @@ impl Keyring {
             .collect()
     }
 
-    /// Every key with what it does now: those that sign first, then by age.
+    /// Returns every key with its state: those that sign first, then by age.
     pub(crate) fn listing(&self, now: UnixTime) -> Vec<(KeyEntry, KeyState)> {
         let dir = self.dir.load();
         let mut keys: Vec<_> = dir.entries().map(|entry| (entry.clone(), dir.state(entry, now))).collect();
@@ -101,7 +101,7 @@ impl Keyring {
         keys
     }
 
-    /// The public halves of the session keys.
+    /// Returns the public session keys.
     pub(crate) const fn session_keys(&self) -> &LiveKeys {
         &self.session_keys
     }
@@ -130,8 +130,8 @@ impl Keyring {
     }
 }
 
-/// The published session keys, if a key of each use signs and none is known to
-/// everybody.
+/// Returns the published session keys. Requires that a key of each use signs
+/// and that no key is a published test key.
 fn usable(dir: &KeyDir, now: UnixTime) -> Result<KeySet, ConfigError> {
     if let Some(entry) = dir.entries().find(|entry| entry.key.id().is_published_test_key()) {
         return Err(ConfigError::Key(format!(

@@ -1,4 +1,4 @@
-//! The signed feed: the keys that sign it, what is published, the issuer's own
+//! The signed feed: its keys, its publication, the issuer's own revocation
 //! list, and the edges that report.
 
 mod bases;

@@ -1,9 +1,9 @@
-//! The signed feed as edges fetch it. Whatever is asked for, and however often:
-//! of one position there are signed, every few seconds, one snapshot, one
-//! re-signing and a delta from each of a few bases.
+//! The signed feed as edges fetch it. The work is bounded whatever clients ask
+//! for. For one position and every few seconds, it signs at most one snapshot,
+//! one re-signing, and one delta from each of a few bases.
 //!
-//! Nobody waits for a snapshot who did not ask for one. What is read and signed
-//! for all is read and signed once, in a task that outlives whoever began it.
+//! Only requests for a snapshot wait for one. Shared work is read and signed
+//! once, in a task that outlives the request that started it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,16 +24,16 @@ use crate::server::feed::signed::Signed;
 use crate::server::observe::metrics::Metrics;
 use crate::time::{Clock, UnixTime};
 
-/// Signed again after this long, so that an edge's list is hardly older.
+/// The feed is signed again after this long, which bounds the age of an edge's
+/// list.
 pub(crate) const RESIGN: Duration = Duration::from_secs(5);
-/// How long a signed feed may be on its way to an edge.
+/// How long a signed feed may take to reach an edge.
 const IN_TRANSIT: Duration = Duration::from_mins(5);
-/// Between two readings of the newest position, so that many revocations in a
-/// row make few positions, and an edge that is a moment behind is at one of
-/// the last.
+/// Time between two reads of the newest position. Many revocations in a row
+/// then make few positions, and an edge slightly behind is at a recent one.
 const PACE: Duration = Duration::from_millis(25);
-/// After a snapshot the next waits this many times as long as it took, so that
-/// snapshots can't take a core. At most [`LONGEST_REST`].
+/// After a snapshot, the next waits this many times as long as it took, so that
+/// snapshots can't use up a core. At most [`LONGEST_REST`].
 const REST: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
@@ -60,10 +60,10 @@ impl From<ConfigError> for PublishError {
     }
 }
 
-/// What all get who want the same.
+/// The result that all requests for the same feed share.
 type Published = Result<Arc<Signed>, PublishError>;
 
-/// Signs what is in the store.
+/// Signs the store's revocations.
 pub(crate) struct Publisher<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
@@ -71,7 +71,7 @@ struct Inner<S> {
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    /// Held for look-ups alone, never over the store or a signature.
+    /// Held for look-ups only, never during a store call or a signature.
     state: Mutex<State>,
     heads: Flight<Result<(), PublishError>>,
     snapshots: Flight<Result<(), PublishError>>,
@@ -105,11 +105,11 @@ impl State {
     }
 }
 
-/// The newest position, when it was read, and what has been signed of it.
+/// The newest position, when it was read, and what has been signed for it.
 struct Head {
     position: Position,
-    /// Read before the position was: the feed says that nothing acknowledged
-    /// before this second is missing.
+    /// Read before the position was. So the feed can claim that nothing
+    /// acknowledged before this second is missing.
     issued_at: UnixTime,
     read: Instant,
     keys: Arc<[SessionKey]>,
@@ -122,12 +122,12 @@ impl<S: Store + 'static> Publisher<S> {
         Self(Arc::new(Inner { store, keyring, clock, metrics, state, heads, snapshots }))
     }
 
-    /// Is told of new revocations.
+    /// Returns a receiver that changes with each new revocation.
     pub(crate) fn watch(&self) -> watch::Receiver<Position> {
         self.0.store.watch()
     }
 
-    /// What an edge needs that is at `after`, or that knows nothing.
+    /// Returns the feed for an edge at `after`, or for one with no list.
     pub(crate) async fn feed(&self, after: Option<Position>) -> Published {
         let feed = self.0.feed(after).await;
         if feed.is_err() {
@@ -147,9 +147,10 @@ impl<S: Store + 'static> Inner<S> {
         }
     }
 
-    /// Sees to it that the newest position is known: `known` or a later one.
+    /// Makes sure that the head is at `known` or later.
     async fn read_head(self: &Arc<Self>, known: Position) -> Result<(), PublishError> {
-        // Who joins a reading that began before `known` was there needs the next.
+        // A read that began before `known` existed may miss it, so join a
+        // second one.
         for _ in 0..2 {
             let is_fresh = |head: &Arc<Head>| self.is_fresh(head.position, head.issued_at, &head.keys, known);
             if self.state().head.as_ref().is_some_and(is_fresh) {
@@ -190,7 +191,7 @@ impl<S: Store + 'static> Inner<S> {
         Ok(())
     }
 
-    /// The delta from `after` on; `None` if that is no base.
+    /// Returns the delta from `after` on; `None` if that is not a base.
     fn delta(&self, after: Position) -> Option<Published> {
         let state = self.state();
         let head = Arc::clone(state.head.as_ref()?);
@@ -207,7 +208,7 @@ impl<S: Store + 'static> Inner<S> {
         let sign = || self.sign(Some(base), head.position, head.issued_at, &head.keys, entries);
         let signed = delta.get_or_init(sign).clone();
         if signed.is_err() {
-            // The next who asks tries again.
+            // The next caller tries again.
             lock(&head.deltas).remove(&base);
         }
         Some(signed)
@@ -221,7 +222,7 @@ impl<S: Store + 'static> Inner<S> {
             }
             self.snapshots.join(|| Arc::clone(self).next_snapshot()).await.ok_or(PublishError::Ended)??;
         }
-        // It was begun after this was asked, however long it took.
+        // However long it took, it began after this call.
         self.state().snapshot.clone().ok_or(PublishError::Ended)
     }
 
@@ -233,12 +234,13 @@ impl<S: Store + 'static> Inner<S> {
         let (started, now) = (Instant::now(), self.clock.now());
         let changes = self.store.snapshot().await?;
         let position = changes.position;
-        // Who is sent this snapshot asks for a delta from its position next.
+        // A client that gets this snapshot asks for a delta from its position
+        // next.
         self.state().pin(position);
         self.read_head(position).await?;
         let keys: Arc<[SessionKey]> = self.keyring.published(now).into();
         let this = Arc::clone(&self);
-        // A million entries take a while.
+        // Signing a million entries takes a while.
         let signing =
             tokio::task::spawn_blocking(move || this.sign(None, position, now, &keys, changes.entries));
         let signed = signing.await.map_err(|_| PublishError::Ended)?;

@@ -1,4 +1,4 @@
-//! A signed feed as it is sent. All who are sent it share its bytes.
+//! A signed feed as it is sent. All its receivers share its bytes.
 
 use core::convert::Infallible;
 use core::pin::Pin;
@@ -12,12 +12,12 @@ use crate::revocation::Position;
 use crate::revocation::feed::{SessionKey, part_to_text};
 use crate::time::UnixTime;
 
-/// Bytes of a frame. A transport may copy what it has not written yet.
+/// Bytes in a frame. A transport may copy what it has not written yet.
 const FRAME: usize = 16 * 1024;
 
 /// A feed, signed.
 pub(crate) struct Signed {
-    /// Not a delta: the whole list.
+    /// Whether it is the whole list and not a delta.
     pub(crate) is_snapshot: bool,
     pub(crate) position: Position,
     pub(crate) issued_at: UnixTime,
@@ -28,7 +28,7 @@ pub(crate) struct Signed {
 
 struct Part {
     bytes: Bytes,
-    /// Made when the first reader of events is sent it.
+    /// Made when the first reader of events needs it.
     event: OnceLock<Bytes>,
 }
 
@@ -44,12 +44,12 @@ impl Signed {
         Self { is_snapshot, position, issued_at, keys, parts: parts.into_iter().map(part).collect() }
     }
 
-    /// The server-sent event of each part, in frames.
+    /// Returns the server-sent event of each part, in frames.
     pub(crate) fn events(&self) -> impl Iterator<Item = Bytes> {
         self.parts.iter().flat_map(|part| frames(part.event()))
     }
 
-    /// All parts after each other: a CBOR sequence.
+    /// Returns all parts in sequence: a CBOR sequence.
     pub(crate) fn body(self: Arc<Self>) -> SignedBody {
         let left = self.parts.iter().map(|part| part.bytes.len() as u64).sum();
         SignedBody { signed: self, part: 0, at: 0, left }
@@ -66,7 +66,7 @@ fn frames(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
     (0..bytes.len()).step_by(FRAME).map(|at| bytes.slice(at..bytes.len().min(at + FRAME)))
 }
 
-/// The body of an answer, of a known length.
+/// The body of a response, with a known length.
 pub(crate) struct SignedBody {
     signed: Arc<Signed>,
     part: usize,

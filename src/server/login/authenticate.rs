@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::time::UnixTime;
 
 impl<S: Store> SessionService<S> {
-    /// Whether this is the password of the session's user.
+    /// Returns whether this is the password of the session's user.
     pub(crate) async fn confirm(
         &self,
         session: &Session,
@@ -26,7 +26,7 @@ impl<S: Store> SessionService<S> {
         self.authenticate(session.subject(), password, Some(session), client, now).await.map(drop)
     }
 
-    /// The device that log-in knows the client as: by its cookie, or else by the
+    /// Returns the known device of the client: by its cookie, or else by the
     /// session that asks for the password again.
     pub(crate) fn device(
         &self,
@@ -40,8 +40,8 @@ impl<S: Store> SessionService<S> {
         known.or_else(|| session.map(|session| *session.id().as_bytes()))
     }
 
-    /// Who this is. Every limit is looked at before the password, and all of it
-    /// is the same for a name that nobody has.
+    /// Returns the user with this name and password. Checks every limit on
+    /// attempts before the password. An unknown name takes the same steps.
     pub(crate) async fn authenticate(
         &self,
         name: &str,
@@ -76,8 +76,8 @@ impl<S: Store> SessionService<S> {
             Attempt::Locked => return Err(limited(Limited::new(Limit::Failures, rule.longest_wait))),
         };
         let hash = user.as_ref().map(|user| user.password_hash.clone());
-        // The password is checked for a disabled user and for nobody too, so
-        // that the time of the answer doesn't tell who exists.
+        // The password is checked for disabled and unknown users too, so that
+        // the time of the answer does not reveal which users exist.
         let right = self.passwords.check(admitted, password, hash).await.map_err(|_| LogInError::Busy)?;
         if let Some(user) = user.filter(|user| right && !user.disabled) {
             self.store.attempt_succeeded(key, rule).await?;

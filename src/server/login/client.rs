@@ -1,4 +1,4 @@
-//! Who sends a request, for the session's record and the audit trail.
+//! The client of a request, for the session's record and the audit trail.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use crate::issuer::store::{AuditEvent, SessionRecord};
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// Who sends a request.
+/// The client of a request.
 pub(crate) struct Client {
     address: IpAddr,
     user_agent: Option<String>,
-    /// Whether the address is the client's and not that of a service that
+    /// Whether the address is the client's own, not that of a service that
     /// speaks for it.
     own_address: bool,
     pub(super) device_cookie: Option<String>,
@@ -26,23 +26,23 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(address: IpAddr, headers: &HeaderMap) -> Self {
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        // An IPv4 client of a socket that takes both is one client, not two.
+        // An IPv4 client of a dual-stack socket is one client, not two.
         Self {
             address: address.to_canonical(),
             user_agent: user_agent.map(str::to_owned),
             own_address: true,
-            // Two of them are none: one was planted.
+            // Two device cookies count as none: one was planted.
             device_cookie: credential::cookie(headers, DEVICE_COOKIE).ok().flatten().map(str::to_owned),
         }
     }
 
-    /// The same, when the address is that of a service.
+    /// Marks the address as that of a service.
     pub(crate) const fn by_service(mut self) -> Self {
         self.own_address = false;
         self
     }
 
-    /// The address that limits count by.
+    /// Returns the address that limits count by.
     pub(super) fn limited_address(&self) -> Option<IpAddr> {
         self.own_address.then_some(self.address)
     }
@@ -51,18 +51,18 @@ impl Client {
         self.address
     }
 
-    /// The record of a session that this client was just given.
+    /// Returns the record of a session that this client was just given.
     pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
         let record = SessionRecord::new(session)?;
         Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
     }
 
-    /// For the log and whoever else listens.
+    /// Makes an event for the log and other listeners.
     pub(super) const fn happened(&self, kind: EventKind, now: UnixTime) -> Event {
         Event::new(kind, now).from(self.address)
     }
 
-    /// For the audit trail.
+    /// Makes an event for the audit trail.
     pub(crate) fn event(&self, kind: &str, subject: Option<&str>, session: Option<SessionId>) -> AuditEvent {
         AuditEvent {
             kind: kind.to_owned(),

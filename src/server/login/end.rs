@@ -13,8 +13,8 @@ use crate::time::{MAX_LEEWAY, UnixTime};
 use crate::verify::VerifiedToken;
 
 impl<S: Store> SessionService<S> {
-    /// Ends the sessions that a reauthentication replaced a grace ago. To be
-    /// called every second or so.
+    /// Ends the sessions that a reauthentication replaced, after their grace.
+    /// Call it every second or so.
     pub(crate) async fn end_replaced(&self, now: UnixTime) -> Result<(), StoreError> {
         if let Some(revoked) = self.store.end_replaced(now).await? {
             for _ in 0..revoked.added {
@@ -25,9 +25,9 @@ impl<S: Store> SessionService<S> {
         Ok(())
     }
 
-    /// Ends sessions for good: on disk before it is said, and known to this
-    /// process's own requests at once. `from` is who ends them, if somebody
-    /// context.
+    /// Ends sessions for good. They are on disk before this returns, and this
+    /// process's own requests know at once. `from` is the address of the client
+    /// that ends them, if there is one.
     pub(crate) async fn revoke(
         &self,
         target: Target,
@@ -46,9 +46,9 @@ impl<S: Store> SessionService<S> {
         Ok(revoked)
     }
 
-    /// Ends the session of a genuine token, with its whole family: whoever logs
-    /// out at one host is logged out at all of them. The token may be expired,
-    /// renewed or not yet valid: its session may live all the same.
+    /// Ends the session of a genuine token with its whole family: a log-out at
+    /// one host is a log-out at all of them. The token may be expired, renewed
+    /// or not yet valid, since its session may still live.
     pub(crate) async fn log_out(
         &self,
         token: &VerifiedToken,
@@ -58,7 +58,7 @@ impl<S: Store> SessionService<S> {
         let claims = token.claims();
         let (id, ends) = (claims.session.session_id, claims.session.ends);
         if now >= ends.saturating_add(MAX_LEEWAY) {
-            // No edge accepts it any more, whatever leeway it has.
+            // No edge accepts it any more, whatever its leeway.
             return Ok(());
         }
         let event = client.event("session_ended", Some(claims.subject()), Some(id));
@@ -66,7 +66,8 @@ impl<S: Store> SessionService<S> {
         self.revoke(target, Some(event), Some(client.address()), now).await.map(drop)
     }
 
-    /// Ends another session of the same user, on all hosts; whether it was theirs.
+    /// Ends another session of the same user, on all hosts. Returns whether it
+    /// was theirs.
     pub(crate) async fn end_session(
         &self,
         session: &Session,
@@ -98,7 +99,7 @@ impl<S: Store> SessionService<S> {
     }
 }
 
-/// That something was ended: one session, those of one user, or many.
+/// Makes the event of an ending: of one session, of a user's, or of many.
 fn ended(target: &Target, now: UnixTime) -> Event {
     let event = Event::new(EventKind::SessionEnded, now);
     match target {

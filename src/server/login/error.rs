@@ -11,7 +11,7 @@ use crate::server::login::limits::Limited;
 /// Why a log-in failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogInError {
-    /// Wrong name or password, or a disabled user: which, only the log knows.
+    /// Wrong name or password, or a disabled user. Only the log tells which.
     #[error("wrong user name or password")]
     Refused,
     /// The network was throttled after an anomaly.
@@ -20,10 +20,10 @@ pub(crate) enum LogInError {
     /// Too many passwords are being checked.
     #[error("too many log-ins at once")]
     Busy,
-    /// Too many attempts: no password was looked at; or too many new sessions.
+    /// Too many attempts, so no password was checked; or too many new sessions.
     #[error("too many attempts ({})", .0.limit.name())]
     Limited(Limited),
-    /// The proof that should bind the session to a key.
+    /// The proof that should bind the session to a key is invalid.
     #[error(transparent)]
     Proof(#[from] ProofError),
     #[error(transparent)]

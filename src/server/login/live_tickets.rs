@@ -7,18 +7,18 @@ use crate::replay::{NonceCache, NonceSettings, Purpose, SingleUse};
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// The session has as many live tickets as it may have, or all sessions have.
+/// The session has too many live tickets, or all sessions together have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many live tickets")]
 pub(crate) struct TooManyTickets;
 
-/// The live tickets that this process made, so that nobody fills the caches of
-/// those that redeem them.
+/// Limits the live tickets that this process makes. Otherwise a client could
+/// fill the caches of the edges that redeem them.
 pub(crate) struct LiveTickets(NonceCache);
 
 impl LiveTickets {
     pub(crate) fn new() -> Result<Self, ConfigError> {
-        // Nothing that is made here can be from before the start.
+        // Nothing made here can be older than the start.
         let settings = NonceSettings { proofs: 1, ..NonceSettings::default() };
         NonceCache::with_settings(settings, UnixTime::EPOCH).map(Self)
     }

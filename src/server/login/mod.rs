@@ -1,4 +1,4 @@
-//! How sessions start, renew and end, whatever the request came over.
+//! How sessions start, renew and end, independent of the transport.
 
 mod authenticate;
 mod client;

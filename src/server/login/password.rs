@@ -10,27 +10,29 @@ use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-/// Shortest password, in characters (NIST SP 800-63B-4 §3.1.1.2: at least 8
-/// where it is not the only factor, 15 where it is; which one applies is the
-/// operator's to say).
+/// Shortest password, in characters. NIST SP 800-63B-4 §3.1.1.2 requires 8 as
+/// one of several factors, and 15 as the only one. The operator decides which
+/// applies.
 pub const MIN_CHARACTERS: usize = 8;
-/// Longest password, in bytes. Far over the 64 characters that NIST asks for,
-/// and short enough that hashing it costs nothing besides the argon2 work.
+/// Longest password, in bytes. Far over the 64 characters that NIST requires,
+/// yet short enough that argon2 dominates the cost.
 pub const MAX_BYTES: usize = 1024;
 
-/// A password as a person gave it. Erased when dropped, never shown.
+/// A password as a person entered it. Erased when dropped, never shown.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Takes a password as it was typed; any text may turn out to be wrong.
+    /// Wraps a password as it was typed. Any text is accepted.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
+    /// Checks a new password's length.
+    ///
     /// # Errors
-    /// A sentence that says which bound a new password misses.
+    /// A sentence that names the bound that it misses.
     pub fn check_length(&self) -> Result<(), String> {
         if self.0.chars().count() < MIN_CHARACTERS {
             Err(format!("a password has at least {MIN_CHARACTERS} characters"))
@@ -41,12 +43,12 @@ impl Password {
         }
     }
 
-    /// The argon2id hash in PHC string format, with a new random salt and the
-    /// crate's parameters (19 MiB, 2 passes, 1 lane: the OWASP Password Storage
-    /// Cheat Sheet's first choice for argon2id).
+    /// Returns the argon2id hash in PHC string format, with a new random salt.
+    /// The parameters are the crate's (19 MiB, 2 passes, 1 lane), the first
+    /// choice of the OWASP Password Storage Cheat Sheet for argon2id.
     ///
     /// # Errors
-    /// What argon2 says; only for want of randomness or memory.
+    /// The message of argon2, only for lack of randomness or memory.
     pub fn hash(&self) -> Result<String, String> {
         Argon2::default()
             .hash_password(self.0.as_bytes())
@@ -54,8 +56,8 @@ impl Password {
             .map_err(|error| error.to_string())
     }
 
-    /// Whether this is the password behind a PHC string, computed in `memory`,
-    /// which grows to what the string's parameters need.
+    /// Returns whether this is the password of a PHC string. Computes in
+    /// `memory`, which grows to what the string's parameters need.
     fn verifies(&self, hash: &str, memory: &mut Vec<Block>) -> bool {
         let Ok(hash) = PasswordHash::new(hash) else { return false };
         let (Some(salt), Some(wanted)) = (&hash.salt, &hash.hash) else { return false };
@@ -89,31 +91,32 @@ impl core::fmt::Debug for Password {
     }
 }
 
-/// Every core and as much of the queue is taken: 503.
+/// Every core is busy and the queue is full: 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
-/// Verifies passwords without costing the service its other answers: one hash
-/// a core at a time, a short queue, the rest refused.
+/// Verifies passwords while the service stays responsive: one hash per core at
+/// a time, a short queue, and the rest is refused.
 #[derive(Clone, Debug)]
 pub struct PasswordChecker {
     cores: usize,
     working: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
-    /// The memory of those at work, kept for the next: what the allocator is
-    /// given back it keeps for the thread that gave it, and there are many.
+    /// Memory for hashing, reused. If it were freed, the allocator would keep
+    /// it for the thread that freed it, and there are many threads.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
-    /// How many of the admitted are whose.
+    /// How many admitted checks each network has.
     networks: Arc<Mutex<HashMap<IpAddr, usize>>>,
     most_of_network: usize,
-    /// Compared with when there is no such user, so that the answer takes as
-    /// long as for one that there is.
+    /// The hash to compare with for an unknown user, so that the answer takes
+    /// as long as for a known one.
     nobody: Arc<str>,
 }
 
-/// One network has at most this part of all places, so that the others find one.
+/// One network gets at most this fraction of all places, so that others find
+/// one.
 const SHARE: usize = 4;
-/// How many passwords are being hashed and wait for it, and how many may.
+/// How many passwords are being hashed and are waiting, and the most of each.
 pub(crate) struct PasswordLoad {
     pub(crate) working: usize,
     pub(crate) most_working: usize,
@@ -121,13 +124,15 @@ pub(crate) struct PasswordLoad {
     pub(crate) most_waiting: usize,
 }
 
-/// How many checks may wait for each one at work: at some 30 ms each, waiting
-/// takes about half a second at most.
+/// How many checks may wait for each one in progress. At some 30 ms each, the
+/// wait is about half a second at most.
 const QUEUE: usize = 16;
 
 impl PasswordChecker {
+    /// Sets up a checker that hashes on every core.
+    ///
     /// # Errors
-    /// What argon2 says; only for want of randomness or memory.
+    /// The message of argon2, only for lack of randomness or memory.
     pub fn new() -> Result<Self, String> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -141,10 +146,10 @@ impl PasswordChecker {
         })
     }
 
-    /// A place among those whose passwords are checked, or wait for it.
+    /// Takes a place for a password that is to be checked.
     ///
     /// # Errors
-    /// [`Busy`] if too many checks wait already, of all or of this network.
+    /// [`Busy`] if too many checks wait already, in all or from this network.
     pub fn admit(&self, network: IpAddr) -> Result<Admitted, Busy> {
         let permit = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Busy)?;
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +161,7 @@ impl PasswordChecker {
         Ok(Admitted { _permit: permit, network, networks: Arc::clone(&self.networks) })
     }
 
-    /// How busy it is.
+    /// Returns the current load.
     pub(crate) fn load(&self) -> PasswordLoad {
         let most_working = self.cores;
         let working = most_working.saturating_sub(self.working.available_permits());
@@ -170,8 +175,8 @@ impl PasswordChecker {
         }
     }
 
-    /// Whether `password` is the one behind `hash`; false for no hash, after
-    /// the same work.
+    /// Returns whether `password` matches `hash`. Without a hash, returns false
+    /// after the same work.
     ///
     /// # Errors
     /// [`Busy`] if the process is ending.
@@ -181,7 +186,7 @@ impl PasswordChecker {
         password: Password,
         hash: Option<String>,
     ) -> Result<bool, Busy> {
-        // A password that nobody can have costs nothing.
+        // No password is that long, so this costs no work.
         if password.0.len() > MAX_BYTES {
             return Ok(false);
         }
@@ -191,11 +196,11 @@ impl PasswordChecker {
         tokio::task::spawn_blocking(move || {
             let lock = || memories.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = lock().pop().unwrap_or_default();
-            // Compared even when the outcome is settled.
+            // Compared even if the outcome is already known.
             let right = password.verifies(hash.as_deref().unwrap_or(&nobody), &mut memory) & hash.is_some();
             lock().push(memory);
-            // Not before the work is done, even if whoever asked has gone: else
-            // clients that hang up would have as much memory at work as they like.
+            // Held until the work is done, even if the caller has gone.
+            // Otherwise clients that hang up could make memory use unbounded.
             drop((working, admitted));
             right
         })
@@ -204,7 +209,7 @@ impl PasswordChecker {
     }
 }
 
-/// A place that [`PasswordChecker::admit`] gave.
+/// A place from [`PasswordChecker::admit`].
 #[derive(Debug)]
 pub struct Admitted {
     _permit: OwnedSemaphorePermit,
@@ -236,7 +241,8 @@ mod tests {
             assert!(other.verifies(&hash, &mut memory));
             assert!(!Password::new("some password".to_owned()).verifies(&hash, &mut memory));
         }
-        // A hash of other parameters, which the PHC string says; and what is none.
+        // A hash with other parameters, which the PHC string names; and invalid
+        // hashes.
         let params = Params::new(64, 1, 1, Some(16)).unwrap();
         let small = Argon2::new(Algorithm::Argon2i, Version::V0x10, params);
         let small = small.hash_password(b"another password").unwrap().to_string();

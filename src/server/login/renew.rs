@@ -11,7 +11,8 @@ use crate::server::login::service::SessionService;
 use crate::time::UnixTime;
 
 impl<S: Store> SessionService<S> {
-    /// The successor of a token, or the token itself while it is not due.
+    /// Returns the successor of a token, or the token itself while it is not
+    /// due.
     pub(crate) async fn renew(
         &self,
         shown: Credential<'_>,
@@ -20,8 +21,8 @@ impl<S: Store> SessionService<S> {
         now: UnixTime,
     ) -> Result<Renewal, RenewError<StoreError>> {
         let token = self.hosts.admit_for_renewal(shown, head, now)?;
-        // The store asks again inside its transaction; what is known here
-        // already costs no write.
+        // The store checks again inside its transaction. A revocation already
+        // known here costs no write.
         self.hosts.own().check_revoked(&token, now)?;
         let keys = self.signing_keys(now).map_err(RenewError::Mint)?;
         let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
@@ -36,7 +37,7 @@ impl<S: Store> SessionService<S> {
                 let event = client.happened(EventKind::SessionRenewed, now);
                 self.events.record(event.session(token.session().id()));
             }
-            // Not due, or a repetition: no event, and a use all the same.
+            // Not due, or a repetition: a use, but no renewal event.
             Ok(Renewal { renewed: false, token }) => {
                 self.events.used(token.session().id(), client.address(), now);
             }

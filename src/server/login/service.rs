@@ -1,4 +1,4 @@
-//! What starting, renewing and ending sessions have in common.
+//! Shared parts of starting, renewing and ending sessions.
 
 use std::sync::Arc;
 
@@ -30,22 +30,23 @@ pub(crate) struct SessionService<S> {
 }
 
 impl<S: Store> SessionService<S> {
-    /// The keys that may sign now: none that was revoked.
+    /// Returns the keys that may sign now, without revoked ones.
     pub(super) fn signing_keys(&self, now: UnixTime) -> Result<SigningKeys, ConfigError> {
         self.keyring.signing_keys(&self.revocations.revoked_keys(), now)
     }
 
-    /// Appends to the audit trail. A failure is logged and refuses nobody.
+    /// Appends to the audit trail. A failure is logged and refuses no request.
     pub(super) async fn audit(&self, event: AuditEvent, now: UnixTime) {
         if let Err(error) = self.store.append_audit(event, now).await {
             tracing::error!(%error, "the audit trail could not be written");
         }
     }
 
-    /// Takes new revocations into this process's own list.
+    /// Adds new revocations to this process's own list.
     pub(super) async fn catch_up(&self, now: UnixTime) {
         if let Err(error) = self.revocations.catch_up(now).await {
-            // It is on disk and in the feed; the background task tries again.
+            // The revocation is on disk and in the feed; the background task
+            // retries.
             tracing::error!(%error, "this process's own list is behind");
         }
     }

@@ -17,15 +17,15 @@ use crate::server::login::service::SessionService;
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// How often a session that a revocation overtook is minted again.
+/// How often a session is minted again if a revocation overtakes it.
 const START_ATTEMPTS: usize = 3;
-/// When to try again if there are too many sessions: some may have ended.
+/// When to retry if there are too many sessions: some may have ended by then.
 const SESSIONS_RETRY: Duration = Duration::from_mins(1);
 
-/// What the store keeps of a new session.
+/// What the store keeps for a new session.
 pub(crate) struct NewRecord {
     pub(crate) row: SessionRecord,
-    /// How many live sessions there may be.
+    /// The caps on live sessions.
     pub(crate) caps: SessionCaps,
     pub(crate) audit: AuditEvent,
 }
@@ -37,7 +37,7 @@ const fn limit_of(scope: CapScope) -> Limit {
     }
 }
 
-/// What a new session is made of.
+/// The inputs of a new session.
 struct Start<'a> {
     subject: &'a Subject,
     claims: &'a serde_json::Value,
@@ -45,13 +45,13 @@ struct Start<'a> {
     ends: Option<UnixTime>,
     bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
-    /// The session that this one takes the place of.
+    /// The session that this one replaces.
     replaces: Option<SessionId>,
 }
 
 impl<S: Store> SessionService<S> {
     /// Checks the password and starts a session with a new id, whatever token
-    /// the client may have come with; bound to the key of `binding`, if there
+    /// the client sent. The session is bound to the key of `binding`, if there
     /// is one.
     pub(crate) async fn log_in(
         &self,
@@ -78,7 +78,7 @@ impl<S: Store> SessionService<S> {
         self.start(&start, client, now).await
     }
 
-    /// Starts a session for somebody whom another log-in has authenticated.
+    /// Starts a session for a user whom another log-in has authenticated.
     pub(crate) async fn log_in_elsewhere(
         &self,
         subject: &Subject,
@@ -99,9 +99,9 @@ impl<S: Store> SessionService<S> {
         self.start(&start, client, now).await
     }
 
-    /// A new session with the same end, authenticated now, with the claims
-    /// that the user has now. The old one ends after the grace, so that
-    /// requests under way end well.
+    /// Starts a new session with the same end, authenticated now, with the
+    /// user's current claims. The old one ends after the grace, so that
+    /// requests under way can finish.
     pub(crate) async fn reauthenticate(
         &self,
         session: &Session,
@@ -123,7 +123,7 @@ impl<S: Store> SessionService<S> {
         self.start(&start, client, now).await
     }
 
-    /// Starts a session within the limits, and says so.
+    /// Starts a session within the limits, and records the outcome.
     async fn start(
         &self,
         start: &Start<'_>,
@@ -170,11 +170,11 @@ impl<S: Store> SessionService<S> {
         }
     }
 
-    /// Mints a token and enters its session in the store. A revocation may come
-    /// in between and cover the start: then it mints again, with a later one.
+    /// Mints a token and enters its session in the store. If a revocation comes
+    /// in between and covers the start, it mints again with a later start.
     ///
-    /// `mint` is given the start; `record` makes the store's row and the line of
-    /// the audit trail. What the store evicted to make room is answered as well.
+    /// `mint` gets the start. `record` makes the store's row and the audit
+    /// event. Also returns the sessions that the store evicted to make room.
     ///
     /// Errors: those of `mint` and of the store, and [`LogInError::Busy`] if
     /// revocations keep coming.
@@ -199,7 +199,8 @@ impl<S: Store> SessionService<S> {
         Err(LogInError::Busy)
     }
 
-    /// Says that sessions were too many, and which were ended for that.
+    /// Records that there were too many sessions, and which were ended for
+    /// that.
     async fn made_room(&self, made: &[Evicted], client: &Client, now: UnixTime) {
         for room in made {
             let limit = limit_of(room.scope);
@@ -213,7 +214,7 @@ impl<S: Store> SessionService<S> {
         }
     }
 
-    /// Says that a session was not started since there were too many.
+    /// Records that a session was not started because there were too many.
     async fn too_many(&self, limit: Limit, subject: &Subject, client: &Client, now: UnixTime) {
         let kind = EventKind::SessionsExceeded(limit);
         self.events.record(client.happened(kind, now).of(Some(subject.clone())));

@@ -9,10 +9,10 @@ use lru::LruCache;
 use crate::network::network_of;
 use crate::time::UnixTime;
 
-/// Most networks that are refused at once; the one longest refused makes room.
+/// Most networks that are refused at once. The one refused longest makes room.
 const MOST: usize = 10_000;
 
-/// Who is refused, and until when. Clones share it.
+/// The refused networks and until when. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Throttle(Arc<Mutex<LruCache<IpAddr, (UnixTime, UnixTime)>>>);
 
@@ -32,13 +32,14 @@ impl Throttle {
         refused.put(network_of(address), (now, now.saturating_add(length)));
     }
 
-    /// How long the network of this address is refused yet, if it is.
+    /// Returns how much longer this address's network is refused, if it is.
     pub(crate) fn refused(&self, address: IpAddr, now: UnixTime) -> Option<Duration> {
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let network = network_of(address);
-        // Not touched: whoever asks on and on would never make room.
+        // `peek` does not refresh the entry: otherwise a network that keeps
+        // trying would never make room.
         let (from, until) = *refused.peek(&network)?;
-        // A clock that was set back would refuse for longer than was meant.
+        // If the clock was set back, the refusal would last too long.
         if now < until && from <= now {
             return Some(until.since(now));
         }

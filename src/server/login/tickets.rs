@@ -1,5 +1,5 @@
-//! Tickets: made for edges, and for the hop to another host, where one comes
-//! back for a child session.
+//! Tickets for edges, and for the hop to another host, where one opens a child
+//! session.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use crate::server::login::start::NewRecord;
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// How long the browser has from one host to the other.
+/// How long the browser has to get from one host to the other.
 const HOP: Duration = Duration::from_secs(30);
 
-/// What a ticket is to be good for.
+/// The scope of a requested ticket.
 pub(crate) struct Wanted<'a> {
     pub(crate) audience: &'a str,
     pub(crate) path: Option<&'a str>,
     pub(crate) lifetime: Duration,
 }
 
-/// Why there is no ticket.
+/// Why no ticket was issued.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IssueError {
     #[error(transparent)]
@@ -37,7 +37,7 @@ pub(crate) enum IssueError {
     TooMany(#[from] TooManyTickets),
 }
 
-/// Why a hop's ticket opens nothing.
+/// Why a hop's ticket opens no session.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HopError {
     #[error(transparent)]
@@ -49,9 +49,9 @@ pub(crate) enum HopError {
 impl<E: Into<LogInError>> From<E> for HopError {
     fn from(error: E) -> Self {
         match error.into() {
-            // The child of this ticket is there already, so it was used.
+            // The child of this ticket exists already, so the ticket was used.
             LogInError::Store(StoreError::SessionExists) => Self::Refused(Rejection::Replayed),
-            // The parent was ended after the ticket was looked at.
+            // The parent was ended after the ticket was verified.
             LogInError::Store(StoreError::ParentOver) => {
                 Self::Refused(Rejection::Revoked { by: RevokedBy::Session })
             }
@@ -61,7 +61,7 @@ impl<E: Into<LogInError>> From<E> for HopError {
 }
 
 impl<S: Store> SessionService<S> {
-    /// A single-use token of `session`.
+    /// Issues a single-use token of `session`.
     pub(crate) fn ticket(
         &self,
         session: &Session,
@@ -78,7 +78,7 @@ impl<S: Store> SessionService<S> {
         Ok(ticket)
     }
 
-    /// A ticket that takes `session` to `host`.
+    /// Issues a ticket that takes `session` to `host`.
     pub(crate) fn hop(
         &self,
         session: &Session,
@@ -90,7 +90,7 @@ impl<S: Store> SessionService<S> {
         self.ticket(session, &wanted, client, now)
     }
 
-    /// The child session that the ticket of a hop opens, once.
+    /// Opens the child session of a hop's ticket, once.
     pub(crate) async fn land(
         &self,
         ticket: &str,
@@ -103,10 +103,11 @@ impl<S: Store> SessionService<S> {
         let event = client.happened(EventKind::TicketRedeemed, now).session(parent.id());
         self.events.record(event.of(Some(subject.clone())));
 
-        // An edge asks, whose address says nothing of the user's.
+        // The caller is an edge, so the user's address comes from the parent's
+        // record.
         let record = self.store.find_session(parent.id()).await?;
-        // As at a renewal: what was signed with a stolen key, to say something
-        // else of a session that is, must not be signed again with the next.
+        // As at a renewal: a token forged with a stolen key may change a
+        // session's claims. It must not be signed again with the next key.
         let genuine =
             |row: &SessionRecord| row.row.carried == parent.all_claims().carried_for(row.audience.as_deref());
         let Some(record) = record.filter(genuine) else {
@@ -117,7 +118,8 @@ impl<S: Store> SessionService<S> {
         let row = |session: &Session| {
             let row = SessionRecord { parent: Some(parent.id()), ..SessionRecord::new(session)? };
             let audit = client.event("session_created", Some(session.subject()), Some(session.id()));
-            // Cross-host log-in has bounds of its own: no cap of log-ins counts it.
+            // Cross-host log-in has its own limits and does not count against
+            // the session caps.
             Ok(NewRecord {
                 row: row.client(address.clone(), agent.as_deref()),
                 caps: SessionCaps::default(),

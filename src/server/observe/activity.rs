@@ -1,6 +1,6 @@
-//! What an operator sees of the last minutes: counts by the minute, the latest
-//! log-ins and the latest anomalies. Bounded, in memory, gone with the process;
-//! the audit trail remembers.
+//! Recent activity for the operators' page: counts by the minute, the latest
+//! log-ins and the latest anomalies. Bounded, in memory, and lost with the
+//! process; the audit trail is on disk.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::error::Reason;
 use crate::event::{Event, EventKind};
 use crate::time::UnixTime;
 
-/// How many minutes are counted, the present one included.
+/// How many minutes are counted, the current one included.
 pub(crate) const MINUTES: usize = 15;
 /// How many of the latest log-ins and anomalies are kept.
 const LATEST: usize = 20;
@@ -26,16 +26,16 @@ pub(crate) struct Minute {
     pub(crate) refused: [u64; Reason::ALL.len()],
 }
 
-/// An anomaly, and what was done about it.
+/// An anomaly and the action taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Noted {
-    /// Which since the start, from 1.
+    /// Its number since the start, from 1.
     pub(crate) number: u64,
     pub(crate) anomaly: Anomaly,
     pub(crate) action: &'static str,
 }
 
-/// Shared by whoever counts and whoever looks.
+/// The recent activity, shared by its writers and readers.
 #[derive(Clone, Debug)]
 pub(crate) struct RecentActivity(Arc<Channels>);
 
@@ -68,7 +68,8 @@ impl Default for RecentActivity {
 }
 
 impl RecentActivity {
-    /// Counts an event. On the request path: some additions under a lock.
+    /// Counts an event. This is on the request path: a few additions under a
+    /// lock.
     pub(crate) fn event(&self, event: &Event) {
         {
             let mut state = self.state();
@@ -91,7 +92,7 @@ impl RecentActivity {
         self.changed();
     }
 
-    /// Notes an anomaly.
+    /// Records an anomaly.
     pub(crate) fn anomaly(&self, anomaly: Anomaly, action: &'static str) {
         let noted = {
             let mut state = self.state();
@@ -100,12 +101,12 @@ impl RecentActivity {
             push(&mut state.anomalies, Arc::clone(&noted));
             noted
         };
-        // Nobody may be looking.
+        // There may be no receivers.
         let _ = self.0.anomalies.send(noted);
         self.changed();
     }
 
-    /// The last minutes, the newest last.
+    /// Returns the last minutes, the newest last.
     pub(crate) fn minutes(&self, now: UnixTime) -> [Minute; MINUTES] {
         let mut state = self.state();
         state.minute(now);
@@ -116,29 +117,30 @@ impl RecentActivity {
         minutes
     }
 
-    /// The latest log-ins, the newest first.
+    /// Returns the latest log-ins, the newest first.
     pub(crate) fn log_ins(&self) -> Vec<Event> {
         self.state().log_ins.iter().cloned().collect()
     }
 
-    /// The latest anomalies, the newest first, and those to come.
+    /// Returns the latest anomalies, the newest first, and a receiver of new
+    /// ones.
     pub(crate) fn anomalies(&self) -> (Vec<Arc<Noted>>, broadcast::Receiver<Arc<Noted>>) {
         let state = self.state();
         (state.anomalies.iter().cloned().collect(), self.0.anomalies.subscribe())
     }
 
-    /// How many anomalies there were since the start.
+    /// Returns how many anomalies there were since the start.
     pub(crate) fn raised(&self) -> u64 {
         self.state().raised
     }
 
-    /// Is told that something is new.
+    /// Returns a receiver that changes with each new entry.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
 
     fn changed(&self) {
-        // With nobody looking this is a lock and an addition.
+        // Without receivers this is a lock and an addition.
         self.0.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -148,12 +150,13 @@ impl RecentActivity {
 }
 
 impl State {
-    /// The counts of the minute of `at`, after making room up to it.
+    /// Returns the counts for the minute of `at`, after making room up to it.
     fn minute(&mut self, at: UnixTime) -> &mut Minute {
         let number = at.as_secs() / 60;
         let passed = usize::try_from(number.saturating_sub(self.newest)).unwrap_or(MINUTES).min(MINUTES);
         self.minutes.extend(core::iter::repeat_n(Minute::default(), passed));
-        // A clock that was set back counts into the newest until it catches up.
+        // If the clock was set back, the newest minute counts until it catches
+        // up.
         self.newest = self.newest.max(number);
         while self.minutes.len() > MINUTES {
             self.minutes.pop_front();
@@ -166,7 +169,7 @@ impl State {
     }
 }
 
-/// The newest first, so many at most.
+/// Adds to a bounded list, the newest first.
 fn push<T>(latest: &mut VecDeque<T>, new: T) {
     latest.truncate(LATEST - 1);
     latest.push_front(new);
@@ -191,7 +194,7 @@ mod tests {
         assert_eq!(counts(3)[11..], [1, 0, 0, 2]);
         assert_eq!(counts(14).iter().sum::<u64>(), 3);
         assert_eq!(counts(15).iter().sum::<u64>(), 2);
-        // Set back, it counts where it is.
+        // With the clock set back, it counts in the newest minute.
         failed(2);
         assert_eq!(counts(15)[14], 1);
         assert_eq!(counts(1000).iter().sum::<u64>(), 0);

@@ -1,5 +1,5 @@
-//! Where events go: to the metrics, the log, the operators' page and the
-//! detectors of anomalies.
+//! Passes events to the metrics, the log, the operators' page and the anomaly
+//! detectors.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::server::observe::activity::RecentActivity;
 use crate::server::observe::metrics::Metrics;
 use crate::time::UnixTime;
 
-/// Hears of everything that happens. Clones share what they count.
+/// Receives every event. Clones share their counts.
 #[derive(Clone)]
 pub(crate) struct Events {
     pub(crate) metrics: Metrics,
@@ -36,7 +36,7 @@ impl EventSink for Events {
     }
 }
 
-/// One line, with the session by its short hash and nothing that is secret.
+/// Logs one line, with the session by its short hash and no secrets.
 fn log(event: &Event) {
     let name = event.kind.name();
     let address = event.address.map(tracing::field::display);

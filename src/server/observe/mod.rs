@@ -1,4 +1,4 @@
-//! What the issuer tells of itself: events, recent activity, metrics.
+//! The issuer's own reports: events, recent activity, metrics.
 
 pub(crate) mod activity;
 pub(crate) mod events;

@@ -1,5 +1,5 @@
-//! Secrets that programs and operators show: from the environment, never from
-//! an argument or a file that others can read.
+//! Secrets that programs and operators present. They come from the environment,
+//! never from an argument or a file that others can read.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -11,12 +11,12 @@ use crate::error::ConfigError;
 /// Shortest secret, in characters: 128 bits in hex.
 const MIN_CHARACTERS: usize = 32;
 
-/// A shared secret, by its hash; or none, and then nobody is admitted.
+/// A shared secret, by its hash. Without one, nobody is admitted.
 #[derive(Clone)]
 pub(crate) struct SharedCredential(Option<[u8; 32]>);
 
 impl SharedCredential {
-    /// The secret in the environment variable `name`, if it is set.
+    /// Reads the secret from the environment variable `name`, if it is set.
     pub(crate) fn from_env(name: &str) -> Result<Self, ConfigError> {
         let Some(secret) = std::env::var_os(name).filter(|secret| !secret.is_empty()) else {
             return Ok(Self(None));
@@ -28,7 +28,7 @@ impl SharedCredential {
         Ok(Self(Some(Sha256::digest(&*secret).into())))
     }
 
-    /// Whether a request shows it as `Authorization: Bearer`.
+    /// Returns whether a request presents it as `Authorization: Bearer`.
     pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
         let shown = headers
             .get(AUTHORIZATION)

@@ -1,6 +1,6 @@
-//! Operators on their own address: users of the role `operator` log in there
-//! with their password, and get a session of its own audience, so that its
-//! token is refused everywhere else and every other token is refused there.
+//! Operators on their own address. Users of the role `operator` log in there
+//! with their password. Their session has an audience of its own: its token is
+//! refused everywhere else, and every other token is refused there.
 
 pub(crate) mod credential;
 pub(crate) mod revoke;
@@ -22,15 +22,15 @@ use crate::time::UnixTime;
 use crate::verifier::Verifier;
 use crate::verify::VerifiedToken;
 
-/// Whom an operator's token is for.
+/// The audience of an operator's token.
 pub(crate) const AUDIENCE: &str = "hallpass-ops";
 /// The cookie that carries it.
 pub(crate) const COOKIE: &str = "__Host-ops";
 /// How long an operator is logged in. The token is not renewed: NIST SP
-/// 800-63B-4 §2.2.3 has an hour as the longest inactivity at AAL2.
+/// 800-63B-4 §2.2.3 sets an hour as the longest inactivity at AAL2.
 const LIFETIME: Duration = Duration::from_hours(1);
 
-/// Logs operators in, and knows them again.
+/// Logs operators in, and verifies their sessions.
 pub(crate) struct Operators<S> {
     service: Arc<SessionService<S>>,
     minter: Minter,
@@ -38,8 +38,10 @@ pub(crate) struct Operators<S> {
 }
 
 impl<S: Store> Operators<S> {
+    /// Sets up operator log-in.
+    ///
     /// # Errors
-    /// [`ConfigError::Builder`] if ordinary tokens are for the operators'
+    /// [`ConfigError::Builder`] if ordinary tokens have the operators'
     /// audience.
     pub(crate) fn new(service: Arc<SessionService<S>>, config: &Config) -> Result<Self, ConfigError> {
         let hosts = config.hosts.iter().map(|host| &*host.audience);
@@ -71,8 +73,8 @@ impl<S: Store> Operators<S> {
         })
     }
 
-    /// Checks the password as every log-in does, and that it is an operator's.
-    /// A user who is none learns no more than who gave a wrong password.
+    /// Checks the password as every log-in does, and that the user is an
+    /// operator. Other users get the same answer as for a wrong password.
     pub(crate) async fn log_in(
         &self,
         name: &str,
@@ -105,8 +107,8 @@ impl<S: Store> Operators<S> {
         Ok(self.service.start_session(&user.name, now, mint, record).await?.0)
     }
 
-    /// The operator whose token this is: admitted, not revoked, and an operator
-    /// still.
+    /// Returns the operator's session if its token is admitted, not revoked,
+    /// and the user is still an operator.
     pub(crate) async fn session(&self, token: &str, now: UnixTime) -> Option<Session> {
         let session = match self.verifier.verify::<()>(token, now) {
             Ok(session) => session.with_claims(),
@@ -125,13 +127,13 @@ impl<S: Store> Operators<S> {
         }
     }
 
-    /// The token of an operator's session, for log-out: its signature, issuer and
-    /// audience alone.
+    /// Verifies the token of an operator's session for log-out: only its
+    /// signature, issuer and audience.
     pub(crate) fn genuine(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         self.verifier.verify_for_renewal(token, now)
     }
 
-    /// The live sessions of a subject, or the session of an id.
+    /// Returns the live sessions of a subject, or the session with an id.
     pub(crate) async fn find(&self, what: &str, now: UnixTime) -> Result<Vec<SessionRecord>, StoreError> {
         if let Ok(id) = what.parse() {
             let found = self.service.store.find_session(id).await?;

@@ -1,4 +1,4 @@
-//! What an operator revokes, in JSON and on the command line.
+//! An operator's revocation, in JSON and on the command line.
 
 use std::net::IpAddr;
 
@@ -24,8 +24,10 @@ pub(crate) enum Revoke {
 }
 
 impl Revoke {
+    /// Returns what to revoke.
+    ///
     /// # Errors
-    /// [`ConfigError`] for what is no id or no subject.
+    /// [`ConfigError`] for an invalid id or subject.
     pub(crate) fn target(&self) -> Result<Target, ConfigError> {
         Ok(match self {
             Self::Session(id) => Target::Session { id: id.parse()?, ends: None },
@@ -45,7 +47,7 @@ impl Revoke {
         }
     }
 
-    /// For the audit trail.
+    /// Makes the audit event.
     pub(crate) fn event(&self, address: Option<IpAddr>) -> AuditEvent {
         let subject = match self {
             Self::Subject(subject) => Some(subject.clone()),
@@ -60,7 +62,7 @@ impl Revoke {
         }
     }
 
-    /// What is answered.
+    /// Returns the answer in JSON.
     pub(crate) fn answer(&self, revoked: &Revoked) -> serde_json::Value {
         json!({
             "revoked": self.kind(),

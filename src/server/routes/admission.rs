@@ -1,5 +1,5 @@
-//! Whose request it is: admission of the token that it carries, with what the
-//! log, the metrics and the detectors are told.
+//! Admission of a request's token. The log, the metrics and the detectors get
+//! the verdict.
 
 use std::net::IpAddr;
 
@@ -16,18 +16,18 @@ use crate::session::Session;
 use crate::verify::VerifiedToken;
 
 impl App {
-    /// Who asks, through the proxies that are trusted.
+    /// Returns the client, as trusted proxies report it.
     pub(crate) fn client(&self, context: &RequestContext) -> Client {
         Client::new(self.client_address(context), &context.headers)
     }
 
-    /// From where, likewise.
+    /// Returns the client's address, as trusted proxies report it.
     pub(crate) fn client_address(&self, context: &RequestContext) -> IpAddr {
         self.settings.trusted_proxies.client(context.peer(), &context.headers)
     }
 
-    /// The session of a request. Why it has none is for the log and for the
-    /// challenge.
+    /// Returns the session of a request. Only the log and the challenge get the
+    /// reason for a refusal.
     pub(crate) fn session(&self, context: &RequestContext) -> Result<Session, ApiError> {
         self.admitted(context, Audiences::Own)
     }
@@ -37,8 +37,8 @@ impl App {
         self.admitted(context, Audiences::AnyHost)
     }
 
-    /// The session of a request that changes something, which another site's
-    /// page must not have made.
+    /// Returns the session of a request that changes something. Refuses one
+    /// that another site's page made with the cookie.
     pub(crate) fn acting(&self, context: &RequestContext) -> Result<Session, ApiError> {
         let by_cookie =
             !matches!(context.credential(), Ok(Some(Credential::Bearer(_) | Credential::Dpop(_))));
@@ -48,7 +48,8 @@ impl App {
         self.session(context)
     }
 
-    /// The key that a log-in's proof is for, if it comes with one; not used up.
+    /// Returns the key that a log-in's proof is for, if there is a proof. Does
+    /// not use it up.
     pub(crate) fn binding(&self, context: &RequestContext) -> Result<Option<NewBinding>, ProofError> {
         if !proof::is_there(&context.headers) {
             return Ok(None);
@@ -71,7 +72,7 @@ impl App {
         self.told(context, admitted).map_err(ApiError::Rejected)
     }
 
-    /// The genuine token of a request that logs out.
+    /// Returns the genuine token of a request that logs out.
     pub(crate) fn logging_out(
         &self,
         context: &RequestContext,
@@ -80,7 +81,7 @@ impl App {
         self.told(context, self.hosts.admit_for_log_out(credential, context.head(), self.now()))
     }
 
-    /// Tells the metrics, the log and the detectors of a verdict.
+    /// Passes a verdict to the metrics, the log and the detectors.
     fn told<T>(&self, context: &RequestContext, verdict: Result<T, Rejection>) -> Result<T, Rejection> {
         self.events.verdict(verdict.as_ref().map(drop).map_err(Rejection::reason));
         verdict.inspect_err(|rejection| {

@@ -1,4 +1,4 @@
-//! A request's body, JSON from programs and a form from pages, and its query.
+//! A request's body (JSON from programs, a form from pages) and its query.
 
 use axum::Json;
 use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
@@ -19,8 +19,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let kind = kind.split(';').next().unwrap_or("").trim();
-        // What exactly is wrong with the body is the sender's to find: the
-        // library's messages quote it, and it holds a password.
+        // The library's messages quote the body, which holds a password, so the
+        // answer gives no details.
         if kind.eq_ignore_ascii_case("application/json") {
             let body = Json::<T>::from_request(request, state).await;
             body.map(|Json(body)| Self(body)).map_err(|error| refused(error.status()))
@@ -43,7 +43,7 @@ fn refused(status: StatusCode) -> Response {
     Problem::new(status, detail).into_response()
 }
 
-/// What the query says.
+/// The query's parameters.
 pub(super) struct Params<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -58,7 +58,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Whether a person in a browser waits for the answer.
+/// Returns whether a person in a browser waits for the answer.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT)

@@ -1,4 +1,4 @@
-//! `POST /edges/report`: how an edge stands.
+//! `POST /edges/report`: an edge's state.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Why a request is not served, and the one place where that becomes an answer.
+//! Why a request is not served, and the one place that turns it into a
+//! response.
 
 use core::fmt::Display;
 
@@ -14,10 +15,10 @@ use crate::server::login::LogInError;
 use crate::server::login::limits::Limited;
 use crate::server::login::tickets::IssueError;
 
-/// What handlers answer.
+/// The result of handlers.
 pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
 
-/// Why a request is not served. The client learns no more than it can act on.
+/// Why a request is not served. The client learns only what it can act on.
 #[derive(Debug)]
 pub(crate) enum ApiError {
     /// It carries no token, or two.
@@ -30,9 +31,10 @@ pub(crate) enum ApiError {
     Ticket(IssueError),
     /// The request can't be served as it is; the text says what to change.
     Problem(StatusCode, &'static str),
-    /// So many of these are served at once.
+    /// Too many of these are being served already.
     TooMany(StatusCode, &'static str),
-    /// Something of ours does not work at the moment; logged where it failed.
+    /// Something in the service does not work at the moment; logged where it
+    /// failed.
     Unavailable(&'static str),
 }
 
@@ -71,14 +73,14 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The challenge depends on why the token was refused.
+/// Adds the challenge, which depends on why the token was refused.
 fn with_rejection(problem: Problem, rejection: Rejection) -> Response {
     let mut response = problem.into_response();
     response.extensions_mut().insert(rejection);
     response
 }
 
-/// An answer that says when to try again.
+/// Makes a response that says when to try again.
 fn later(status: StatusCode, detail: &'static str, after: HeaderValue) -> Response {
     let mut response = Problem::new(status, detail).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, after);
@@ -100,10 +102,10 @@ fn log_in(error: &LogInError) -> Response {
     response
 }
 
-/// When the oldest unused ticket of a session is over at the latest, in seconds.
+/// When to retry, in seconds: after the default lifetime of a ticket.
 const TICKET_RETRY: HeaderValue = HeaderValue::from_static("30");
 
-/// What there is to do about a ticket that could not be made.
+/// Makes the response for a ticket that could not be issued.
 fn ticket(error: &IssueError) -> Response {
     let detail = match error {
         IssueError::TooMany(_) => {
@@ -138,7 +140,7 @@ impl LogInError {
         }
     }
 
-    /// When to try again.
+    /// Returns when to try again.
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             Self::Limited(limited) => Some(limited.retry_after.as_secs().into()),
@@ -148,7 +150,7 @@ impl LogInError {
         }
     }
 
-    /// The same, for a page.
+    /// Returns the advice for a page.
     pub(super) fn advice_on_page(&self) -> String {
         match self {
             Self::Limited(limited) => {
@@ -166,7 +168,7 @@ impl LogInError {
         }
     }
 
-    /// What the person at the other end can do.
+    /// Returns what the user can do.
     pub(super) const fn advice(&self) -> &'static str {
         match self {
             Self::Refused => "The user name or the password is wrong.",

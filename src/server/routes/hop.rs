@@ -68,7 +68,7 @@ pub(super) async fn hop(
         let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
         return Ok(private(Redirect::to(&format!("{base}/?return_to={back}")).into_response()));
     };
-    // An error is not sent back to where the browser came from, which would send
+    // An error is not sent back to where the browser came from: that would send
     // it here again.
     let ticket =
         app.service.hop(&session, host, &app.client(&context), app.now()).map_err(ApiError::Ticket)?;
@@ -77,7 +77,7 @@ pub(super) async fn hop(
     Ok(private(Redirect::to(&to).into_response()))
 }
 
-/// What needs no escape in a URI (RFC 3986 §2.3).
+/// Returns whether the state needs no escaping in a URI (RFC 3986 §2.3).
 fn is_state(state: &str) -> bool {
     (1..=MAX_STATE).contains(&state.len())
         && state.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
@@ -115,7 +115,7 @@ pub(super) async fn redeem(
     }
 }
 
-/// The same whatever is wrong with a ticket.
+/// The same answer for every invalid ticket.
 const REFUSED: ApiError = ApiError::Problem(
     StatusCode::UNAUTHORIZED,
     "This ticket opens nothing here, or not any more. Start again at the host.",

@@ -10,7 +10,7 @@ use super::error::{ApiResult, failed};
 use super::schema::Always;
 use crate::server::state::App;
 
-/// Short, so that a new key is everywhere before it signs.
+/// Short, so that a new key is known everywhere before it signs.
 const CACHE: &str = "public, max-age=60";
 
 /// The public session keys

@@ -57,8 +57,8 @@ pub(super) async fn log_in(
     context: RequestContext,
     Body(form): Body<LogIn>,
 ) -> ApiResult {
-    // Log-in too: else another site could log its visitor in as somebody else
-    // and read what they then enter.
+    // This applies to log-in too. Otherwise another site could log its visitor
+    // in as somebody else and read what they then enter.
     if context.is_cross_site() {
         return Err(ApiError::CrossSite);
     }
@@ -66,7 +66,8 @@ pub(super) async fn log_in(
     let by_default = if binding.is_some() { Transport::Bearer } else { Transport::Cookie };
     let transport = form.transport.unwrap_or(by_default);
     if binding.is_some() && transport == Transport::Cookie {
-        // No browser makes a proof for each request that it adds its cookie to.
+        // A browser can't make a proof for each request that carries the
+        // cookie.
         let detail = "A session that is bound to a key has no cookie. Ask for \"transport\":\"bearer\".";
         return Err(unprocessable(detail));
     }
@@ -178,14 +179,14 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext
         ApiError::Problem(StatusCode::BAD_REQUEST, detail)
     })?;
     if let Some(credential) = credential {
-        // Neither time nor revocation is asked for: an old token's session may
-        // live on in its successor.
+        // Time and revocation are ignored: an old token's session may live on
+        // in its successor.
         match app.logging_out(&context, credential) {
             Ok(token) => {
                 let ended = app.service.log_out(&token, &app.client(&context), app.now()).await;
                 ended.map_err(failed("Log-out could not be recorded. Try again."))?;
             }
-            // Nobody's session.
+            // Such a token belongs to no session.
             Err(
                 Rejection::Malformed { .. } | Rejection::WrongType { .. } | Rejection::BadSignature { .. },
             ) => {}
@@ -204,7 +205,7 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, context: RequestContext
     };
     let headers = response.headers_mut();
     app.settings.cookie.clear(headers);
-    // Pages that the browser kept for its back button go too.
+    // Also removes the pages that the browser kept for its back button.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
     Ok(response)
 }

@@ -1,4 +1,4 @@
-//! What is kept elsewhere, read when somebody asks.
+//! Values that are kept elsewhere, read at each scrape.
 
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -17,10 +17,10 @@ use crate::server::state::App;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
 impl Metrics {
-    /// The text of one scrape.
+    /// Returns the text of one scrape.
     pub(crate) fn scrape(&self, app: &App) -> prometheus::Result<String> {
         let m = &*self.0;
-        // Two at once would count what is new twice.
+        // Two scrapes at once would count new events twice.
         let _one = m.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         let now = app.now();
         self.refresh_revocations(app);
@@ -44,7 +44,7 @@ impl Metrics {
         let wall = SystemClock.now().as_secs().cast_signed() - started.as_secs().cast_signed();
         #[expect(clippy::cast_precision_loss, reason = "seconds since the start")]
         let drift = wall as f64 - running.as_secs_f64();
-        // The start was read in whole seconds: less than one is no news.
+        // The start was read in whole seconds, so ignore drift under a second.
         m.clock_drift.set(if drift.abs() <= 1.0 { 0.0 } else { drift });
         m.process.refresh(started);
         TextEncoder::new().encode_to_string(&m.registry.gather())
@@ -63,7 +63,7 @@ impl Metrics {
         }
     }
 
-    /// Edges that are forgotten leave no lines behind.
+    /// Removes the lines of forgotten edges.
     fn refresh_edges(&self, edges: &Edges, now: UnixTime) {
         let m = &*self.0;
         for family in [&m.edge_reported, &m.edge_epoch, &m.edge_sequence] {

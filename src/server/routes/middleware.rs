@@ -1,5 +1,5 @@
-//! What every request gets: an id, which every line that it logs names and its
-//! answer carries, and a place in the metrics.
+//! Layers for every request: an id, which its log lines and its response carry,
+//! and metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use crate::id::hex;
 use crate::server::state::App;
 use crate::service::panics::{Panicked, panicked};
 
-/// Largest request body, in bytes: a log-in with the longest name and password
-/// fits several times.
+/// Largest request body, in bytes: several times a log-in with the longest name
+/// and password.
 const MAX_BODY: usize = 16 * 1024;
-/// How long a request may take, its body's arrival included.
+/// Time limit for a request, the arrival of its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest id that is taken over, in characters.
+/// Longest request id that is accepted, in characters.
 const MAX_ID: usize = 128;
 
-/// Watches every request of `routes`.
+/// Adds the id and the metrics to every request of `routes`.
 pub(crate) fn watched(routes: Router, app: &Arc<App>) -> Router {
     let app = Arc::clone(app);
     routes.layer(middleware::from_fn(move |request, next| watch(Arc::clone(&app), request, next)))
@@ -41,11 +41,11 @@ async fn watch(app: Arc<App>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let believed = peer.is_some_and(|peer| app.settings.trusted_proxies.contains(peer));
     let id = believed.then(|| given(request.headers())).flatten().unwrap_or_else(made);
-    // Nothing further in can take a client's for ours.
+    // Overwrite a client's id, so that inner layers see only ours.
     request.headers_mut().insert(&X_REQUEST_ID, id.clone());
     let route = route(&request, &app.settings.base_path);
-    // At the level that no filter leaves out, since it is on every line. The
-    // path is not in it: it may hold a ticket.
+    // At error level, so that no filter drops it: it is on every line. It
+    // leaves out the path, which may hold a ticket.
     let span = tracing::error_span!(
         "request",
         id = id.to_str().unwrap_or_default(),
@@ -76,7 +76,7 @@ async fn watch(app: Arc<App>, mut request: Request, next: Next) -> Response {
     .await
 }
 
-/// The route's template, without the base path; never what the client wrote.
+/// Returns the route's template without the base path, never the client's text.
 fn route(request: &Request, base_path: &str) -> Box<str> {
     let Some(matched) = request.extensions().get::<MatchedPath>() else { return "none".into() };
     let path = matched.as_str();
@@ -87,7 +87,7 @@ fn route(request: &Request, base_path: &str) -> Box<str> {
     }
 }
 
-/// The id that a proxy gave, if it is one id of harmless characters.
+/// Returns the id from a proxy, if it is a single id of harmless characters.
 fn given(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut ids = headers.get_all(&X_REQUEST_ID).iter();
     let (id, None) = (ids.next()?, ids.next()) else { return None };
@@ -95,15 +95,15 @@ fn given(headers: &HeaderMap) -> Option<HeaderValue> {
     ((1..=MAX_ID).contains(&id.len()) && id.as_bytes().iter().all(harmless)).then(|| id.clone())
 }
 
-/// 128 random bits. An id need not be secret, so that one without randomness
-/// is better than no answer.
+/// Makes an id of 128 random bits. An id need not be secret, so without
+/// randomness a fixed one is better than no answer.
 fn made() -> HeaderValue {
     let mut bytes = [0; 16];
     let _ = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
     HeaderValue::try_from(hex(&bytes)).unwrap_or(HeaderValue::from_static("none"))
 }
 
-/// What holds for every route: bounded bodies, bounded time, careful browsers.
+/// Adds what every route needs: bounded bodies, bounded time, security headers.
 pub(super) fn guarded(routes: Router, hsts: bool) -> Router {
     routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.") })
@@ -113,7 +113,7 @@ pub(super) fn guarded(routes: Router, hsts: bool) -> Router {
         .layer(middleware::from_fn(move |request, next| security_headers(request, next, hsts)))
 }
 
-/// What every answer says to browsers, whatever it is.
+/// Adds the security headers to every response.
 async fn security_headers(request: Request, next: Next, hsts: bool) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -74,8 +74,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let routes = if base_path.is_empty() {
         routes
     } else {
-        // Nested, "/" is the base path alone; everything leads to the one with
-        // a slash after it.
+        // In a nested router, "/" matches only the base path without a slash.
+        // All links use the one with a slash, so it needs a route of its own.
         let front =
             Router::new().route(&format!("{base_path}/"), get(pages::login)).with_state(Arc::clone(app));
         front.nest(&base_path, routes)
@@ -83,7 +83,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     watched(guarded(routes, hsts), app)
 }
 
-/// What a client that makes proofs is told beside every answer.
+/// Adds to every response the header for clients that make proofs.
 async fn answer_proofs(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let mut response = next.run(request).await;

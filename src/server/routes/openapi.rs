@@ -1,5 +1,5 @@
 //! `GET /openapi.json`: the routes, for people and for code generators. It is
-//! made from the handlers' annotations.
+//! generated from the handlers' annotations.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ use crate::server::state::App;
 )]
 struct Api;
 
-/// The document, for a service whose paths start at `base_path`.
+/// Returns the document, for a service whose paths start at `base_path`.
 pub(crate) fn document(base_path: &str) -> utoipa::openapi::OpenApi {
     let mut api = Api::openapi();
     let server = if base_path.is_empty() { "/" } else { base_path };
@@ -62,7 +62,7 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> ApiResult<impl IntoResp
     Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600")], json))
 }
 
-/// How a request says whose it is.
+/// How a request carries its credential.
 struct Credentials;
 
 impl Modify for Credentials {
@@ -82,7 +82,7 @@ impl Modify for Credentials {
             ("bearer", http(HttpAuthScheme::Bearer, "An API client's token.")),
             (
                 "dpop",
-                // OpenAPI has no word for this scheme.
+                // OpenAPI can't express this scheme.
                 SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
                     "Authorization",
                     "\"DPoP \" and a token that is bound to a key, with a proof of the key in the \

@@ -1,6 +1,6 @@
-//! Only requests for this service's own names. A page of another site can make
-//! its own name lead to this machine (DNS rebinding); the browser then takes its
-//! requests here for its own site's.
+//! Accepts only requests for this service's own names. Another site can point
+//! its own name at this machine (DNS rebinding). The browser then treats
+//! requests here as that site's own.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use http::StatusCode;
 use crate::http::host;
 use crate::http::problem::Problem;
 
-/// Answers on loopback names and `hosts`, whatever the port; 421 otherwise (RFC
-/// 9110 §15.5.20).
+/// Serves loopback names and `hosts`, whatever the port; answers 421 otherwise
+/// (RFC 9110 §15.5.20).
 pub(super) fn on_own_hosts(routes: Router, hosts: Arc<[Box<str>]>) -> Router {
     routes.layer(middleware::from_fn(move |request, next| answer(Arc::clone(&hosts), request, next)))
 }

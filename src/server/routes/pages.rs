@@ -1,4 +1,4 @@
-//! Pages for people. They work without JavaScript, and there is none.
+//! Pages for people. They use no JavaScript.
 
 use std::sync::Arc;
 
@@ -73,7 +73,8 @@ pub(super) async fn login(
 ) -> Response {
     let recent = |session: &Session| {
         let age = app.now().since(session.auth_time()).as_secs();
-        // Zero: whatever the log-in page has, it is not good there.
+        // Zero means that whatever session the log-in page has is refused
+        // there.
         query.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age)
     };
     if app.session(&context).is_ok_and(|session| recent(&session)) {
@@ -83,7 +84,7 @@ pub(super) async fn login(
     log_in_page(&app.settings, "", query.return_to.as_deref(), None)
 }
 
-/// The form again, with what to do about the error above it.
+/// Shows the form again, with the advice about the error above it.
 pub(super) fn log_in_again(
     app: &App,
     username: &str,
@@ -171,7 +172,7 @@ pub(super) async fn end(
     if let Ok(id) = form.session_id.parse() {
         app.service.end_session(&session, id, &app.client(&context), app.now()).await?;
     }
-    // A session that is not there any more is what was asked for.
+    // If the session is already gone, the request is fulfilled.
     Ok(private(Redirect::to(&format!("{}/account", app.settings.base_path)).into_response()))
 }
 
@@ -217,7 +218,7 @@ pub(super) async fn style() -> impl IntoResponse {
     style_sheet().await
 }
 
-/// A page, which nobody may keep: it shows who is logged in.
+/// Makes a page, not to be cached: it shows who is logged in.
 fn page(settings: &Settings, template: &impl Template) -> Response {
     let Ok(html) = template.render() else {
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made.")

@@ -1,4 +1,4 @@
-//! A request without its body: who asks, with what, and from where.
+//! A request without its body: its client, credential and address.
 
 use core::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use crate::http::proof::RequestHead;
 use crate::http::{Credential, CredentialError, csrf};
 use crate::server::state::App;
 
-/// What every handler needs that asks for a session.
+/// The parts of a request that every handler with a session needs.
 pub(crate) struct RequestContext {
     method: Method,
     /// With the base path, which a nested router takes off.
@@ -39,22 +39,22 @@ impl FromRequestParts<Arc<App>> for RequestContext {
 }
 
 impl RequestContext {
-    /// The peer's address; every listener of ours knows it.
+    /// Returns the peer's address, which every listener provides.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
-    /// What a proof is compared with.
+    /// Returns what a proof is compared with.
     pub(crate) const fn head(&self) -> RequestHead<'_> {
         RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers, peer: self.peer }
     }
 
-    /// The token that it carries.
+    /// Returns the token that the request carries.
     pub(crate) fn credential(&self) -> Result<Option<Credential<'_>>, CredentialError> {
         Credential::find(&self.headers, self.cookie)
     }
 
-    /// Whether a page of another site made the browser send it.
+    /// Returns whether a page of another site made the browser send it.
     pub(crate) fn is_cross_site(&self) -> bool {
         csrf::check(&self.headers, &self.uri).is_err()
     }

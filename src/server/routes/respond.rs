@@ -1,4 +1,4 @@
-//! Answers that several routes give.
+//! Responses that several routes share.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -33,7 +33,8 @@ impl Transport {
     }
 }
 
-/// `{"session":…}` with a cookie, or `{"token","session":…}`, beside `more`.
+/// Returns `{"session":…}` with a cookie, or `{"token","session":…}`, with
+/// `more` added.
 pub(super) fn answer(
     app: &App,
     token: &IssuedToken,
@@ -46,7 +47,7 @@ pub(super) fn answer(
         Transport::Bearer => {
             body["token"] = token.as_str().into();
             if token.session().bound_to().is_some() {
-                // How it is to be shown (RFC 9449 §5).
+                // How the client must present it (RFC 9449 §5).
                 body["token_type"] = "DPoP".into();
             }
             no_store(Json(body).into_response())
@@ -61,7 +62,7 @@ pub(super) fn with_cookie(app: &App, token: &IssuedToken, mut response: Response
     response
 }
 
-/// Lets log-in know this browser again.
+/// Sets the device cookie, so that log-in recognizes this browser.
 pub(super) fn with_device(
     app: &App,
     token: &IssuedToken,
@@ -81,7 +82,7 @@ pub(super) fn no_store(mut response: Response) -> Response {
     response
 }
 
-/// An answer that nobody may keep, since it depends on the cookie.
+/// Marks a response as not to be cached, since it depends on the cookie.
 pub(super) fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

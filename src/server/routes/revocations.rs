@@ -1,5 +1,5 @@
 //! `GET /revocations`: the signed feed, by polling, long poll or server-sent
-//! events. It is signed, so any cache in between may keep it for a moment.
+//! events. It is signed, so any cache on the way may keep it for a moment.
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -30,7 +30,7 @@ use crate::server::login::LogInError;
 use crate::server::state::App;
 use crate::service::permits::{Full, Permit};
 
-/// How long a poll waits for news. Less than an edge's list may be old.
+/// How long a poll waits for news. Less than the allowed age of an edge's list.
 const HOLD: Duration = Duration::from_secs(8);
 
 #[derive(Deserialize)]
@@ -90,7 +90,7 @@ pub(super) async fn feed(
     }
     if query.wait != Some(0) && known == Some(newest) {
         let _place = app.wait(&context)?;
-        // Whatever comes of it, the answer says how things are then.
+        // Whatever ends the wait, the answer has the current state.
         let _waiting = app.events.metrics.feed_connection();
         let mut positions = app.publisher.watch();
         let _ = timeout(HOLD, positions.wait_for(|position| *position != newest)).await;
@@ -102,7 +102,8 @@ pub(super) async fn feed(
 
 fn respond(app: &App, address: IpAddr, signed: Arc<Signed>, asked: &HeaderMap) -> ApiResult {
     let Position { epoch, sequence } = signed.position;
-    // The time is in it: a cached feed is good for what it says and no more.
+    // The ETag includes the time, since a cached feed is valid only for its own
+    // time.
     let etag = format!("\"{epoch}.{sequence}.{}\"", signed.issued_at.as_secs());
     let same = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) == Some(&etag);
     if !same && signed.is_snapshot {
@@ -123,8 +124,8 @@ fn respond(app: &App, address: IpAddr, signed: Arc<Signed>, asked: &HeaderMap) -
 }
 
 impl App {
-    /// A place for a request that waits, counted for the client and not for
-    /// the proxy before it.
+    /// Takes a place for a request that waits. It counts for the client, not
+    /// for the proxy in front.
     fn wait(&self, context: &RequestContext) -> ApiResult<Permit> {
         self.waiting.enter(Some(self.client_address(context))).map_err(|full| {
             self.events.metrics.may_not_wait(full);
@@ -138,20 +139,20 @@ impl App {
     }
 }
 
-/// A comment, so that a client sees that the connection is alive.
+/// A comment that shows the client that the connection is alive.
 const ALIVE: Bytes = Bytes::from_static(b":\n\n");
 
-/// An event for each part: at once, whenever there is news, and every few
-/// seconds to say that there is none.
+/// Sends an event for each part: at once, on every change, and every few
+/// seconds without one.
 fn stream(
     app: Arc<App>,
     address: IpAddr,
     mut known: Option<Position>,
     place: Permit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    // Bounded: an edge that doesn't read is waited for, not stored up for.
+    // Bounded: an edge that doesn't read makes this wait, not buffer.
     let (send, events) = mpsc::channel(1);
-    // Not all at once.
+    // Random, so that streams do not all end at once.
     let life = app.stream_life.mul_f64(rand::rng().random_range(1.0..1.1));
     let feed = async move {
         let end = sleep(life);
@@ -162,7 +163,8 @@ fn stream(
             positions.mark_unchanged();
             match app.publisher.feed(known).await {
                 Ok(signed) => {
-                    // Whom the rate keeps from a snapshot asks again later.
+                    // An edge whose snapshot the rate limit refuses reconnects
+                    // later.
                     if signed.is_snapshot && app.service.limits.snapshot(address).is_err() {
                         return;
                     }
@@ -187,7 +189,7 @@ fn stream(
             }
         }
     };
-    // Between two feeds, unless nobody reads what is sent.
+    // The stream ends between two feeds. If nobody reads, the timeout ends it.
     let feed = async move {
         let _place = place;
         let _ = timeout(life + HOLD, feed).await;

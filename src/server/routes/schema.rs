@@ -1,5 +1,5 @@
-//! The shapes of what is answered, for the OpenAPI document. Tests hold real
-//! answers to them.
+//! The shapes of responses, for the OpenAPI document. Tests compare real
+//! responses with them.
 
 #![expect(dead_code, reason = "schemas are never values")]
 

@@ -1,6 +1,6 @@
 //! A user's own sessions: `GET /session`, `GET /sessions`,
-//! `DELETE /sessions/{id}`, `POST /sessions/revoke-others`; and
-//! `POST /sessions`, by which another log-in starts one.
+//! `DELETE /sessions/{id}`, `POST /sessions/revoke-others`. And
+//! `POST /sessions`, with which another log-in starts a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ use crate::server::state::App;
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// How long after giving the password a user may end all other sessions
-/// without giving it again (ASVS 5.0 7.5.2).
+/// How long after entering the password a user may end all other sessions
+/// without entering it again (ASVS 5.0 7.5.2).
 const FRESH: Duration = Duration::from_mins(5);
 
 /// The session of this request
@@ -89,7 +89,7 @@ pub(super) async fn end(
     context: RequestContext,
 ) -> ApiResult<StatusCode> {
     let session = app.acting(&context)?;
-    // The same for a session that isn't and for somebody else's.
+    // The same answer for an unknown session and for somebody else's.
     let not_yours = ApiError::Problem(StatusCode::NOT_FOUND, "You have no such session.");
     let Ok(id) = id.parse::<SessionId>() else { return Err(not_yours) };
     let ended = app.service.end_session(&session, id, &app.client(&context), app.now()).await;
@@ -147,7 +147,7 @@ pub(super) async fn revoke_others(
     }
 }
 
-/// Why the others live on.
+/// Why the other sessions were not ended.
 pub(super) enum EndOthers {
     PasswordNeeded,
     Failed(LogInError),
@@ -159,7 +159,7 @@ impl<E: Into<LogInError>> From<E> for EndOthers {
     }
 }
 
-/// Ends every other session, after the password was given, now or just before.
+/// Ends every other session, after the password was entered now or just before.
 pub(super) async fn end_others(
     app: &App,
     session: &Session,
@@ -210,7 +210,7 @@ pub(super) async fn start(
     let now = app.now();
     let auth_time = match user.auth_time.as_deref().map(UnixTime::parse_rfc3339) {
         None => Some(now),
-        // Not from the future: a token could not say so.
+        // Not in the future: a token could not contain that.
         Some(at) => at.map(|at| at.min(now)),
     };
     let (Ok(subject), Some(auth_time)) = (Subject::new(user.subject), auth_time) else {

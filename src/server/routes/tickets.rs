@@ -1,4 +1,4 @@
-//! `POST /tickets`: a single-use token for one audience, seconds long.
+//! `POST /tickets`: a single-use token for one audience, valid for seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::time::UnixTime;
 
-/// How long a ticket lives unless asked for otherwise, in seconds.
+/// A ticket's default lifetime, in seconds.
 const DEFAULT_MAX_AGE: u64 = 30;
 
 /// What the ticket is to be good for

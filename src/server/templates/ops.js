@@ -1,4 +1,4 @@
-// Keeps the operators' page current. Without it the page is as it was loaded.
+// Updates the operators' page. Without it the page stays as it was loaded.
 "use strict";
 const connection = document.getElementById("connection");
 const anomalies = document.getElementById("anomalies");
@@ -11,10 +11,10 @@ function say(state, words) {
   }
 }
 
-// The HTML is the server's own, escaped there as the page itself is.
+// The HTML comes from the server, which escapes it like the page itself.
 function replace(id, html) {
   const holder = document.getElementById(id);
-  // What somebody is in stays until they have left it.
+  // Leave an element alone while focus is inside it.
   if (holder && !(holder.contains(document.activeElement) && holder !== document.activeElement)) {
     holder.innerHTML = html;
   }

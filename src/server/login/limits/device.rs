@@ -1,9 +1,9 @@
-//! Known devices: a cookie that says that this browser logged in to this
-//! account before.
+//! Known devices: a cookie shows that this browser logged in to this account
+//! before.
 //!
-//! It is no session and no part of a log-in. All it does is choose which count
-//! of failures a wrong password is added to, so that strangers who guess can't
-//! keep the owner out (OWASP, "device cookies").
+//! It is no session and no log-in credential. It only selects the failure
+//! counter for a wrong password, so that strangers who guess can't lock out the
+//! owner (OWASP, "device cookies").
 
 use std::time::Duration;
 
@@ -24,22 +24,22 @@ pub(crate) const DEVICE_LIFETIME: Duration = Duration::from_hours(180 * 24);
 const FIELDS: usize = 16 + SubjectHash::LEN + 8;
 const MAC: usize = 32;
 
-/// Makes and knows device cookies.
+/// Makes and recognizes device cookies.
 pub(crate) struct Devices {
     secret: Zeroizing<[u8; 32]>,
 }
 
 impl Devices {
-    /// What the store keeps the secret under.
+    /// The name of the secret in the store.
     pub(crate) const PURPOSE: &str = "device cookies";
 
     pub(super) fn new(secret: [u8; 32]) -> Self {
         Self { secret: Zeroizing::new(secret) }
     }
 
-    /// The cookie for a device on which somebody has just logged in to
-    /// `account`; a new device unless `known` is one. `None` if the system
-    /// gives no randomness: it can be done without.
+    /// Makes the cookie for a device that has just logged in to `account`. The
+    /// device is `known`, or else a new one. Returns `None` if the system has
+    /// no randomness, since the cookie is optional.
     pub(crate) fn cookie(
         &self,
         account: SubjectHash,
@@ -59,7 +59,8 @@ impl Devices {
         Some(text::encode(&bytes))
     }
 
-    /// The device, if the cookie is ours, of this account and not too old.
+    /// Returns the device if the cookie is genuine, for this account and not
+    /// too old.
     pub(crate) fn known(&self, cookie: &str, account: SubjectHash, now: UnixTime) -> Option<DeviceId> {
         let bytes = text::decode_vec(cookie).ok().filter(|bytes| bytes.len() == FIELDS + MAC)?;
         let (fields, mac) = bytes.split_at(FIELDS);

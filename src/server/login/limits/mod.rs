@@ -1,9 +1,9 @@
-//! How much anybody may ask for: attempts to log in, new sessions, live
-//! sessions. Each bound is looked at before any password is.
+//! Limits on clients: attempts to log in, new sessions and live sessions.
+//! Limits on attempts are checked before the password.
 //!
-//! Failures of an account and live sessions are counted in the store, so that
-//! they outlive a restart and hold for every process on it; rates are counted
-//! in memory, in tables that can't outgrow their settings.
+//! Failures of an account and live sessions are counted in the store. So they
+//! outlive a restart and hold for every process on it. Rates are counted in
+//! memory, in tables of bounded size.
 
 mod device;
 mod rate;
@@ -24,12 +24,12 @@ use crate::server::config::limits::LimitsTable;
 pub(crate) use device::{DEVICE_LIFETIME, Devices};
 use rate::Rate;
 
-/// An attempt that ran into a bound.
+/// An attempt that exceeded a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limited {
-    /// Which bound.
+    /// Which limit.
     pub(crate) limit: Limit,
-    /// When to come again: one second at least.
+    /// When to try again: one second at least.
     pub(crate) retry_after: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Limited {
     }
 }
 
-/// The limits in force.
+/// The configured limits.
 pub(crate) struct Limits {
     attempts: Rate<IpAddr, DefaultClock>,
     sessions_of_address: Rate<IpAddr, DefaultClock>,
@@ -53,7 +53,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The limits of this table, with the store's own secret for device cookies.
+    /// Sets up the limits of this table, with the store's secret for device
+    /// cookies.
     pub(crate) async fn open(table: LimitsTable, store: &impl Store) -> Result<Self, ConfigError> {
         let secret = store.secret(Devices::PURPOSE).await.map_err(|why| ConfigError::Serve(why.into()))?;
         let entries = table.entries as usize;
@@ -68,13 +69,13 @@ impl Limits {
         })
     }
 
-    /// Whether another password may be tried from this address.
+    /// Checks whether another password may be tried from this address.
     pub(crate) fn attempt(&self, address: IpAddr) -> Result<(), Limited> {
         self.attempts.check(&network_of(address)).map_err(|wait| Limited::new(Limit::Address, wait))
     }
 
-    /// Whether another session may start: of this account, and from this
-    /// address if the client's is known.
+    /// Checks whether another session may start for this account, and from this
+    /// address if it is the client's own.
     pub(crate) fn new_session(&self, account: SubjectHash, address: Option<IpAddr>) -> Result<(), Limited> {
         if let Some(address) = address {
             self.sessions_of_address
@@ -84,22 +85,23 @@ impl Limits {
         self.sessions_of_account.check(&account).map_err(|wait| Limited::new(Limit::SessionsOfAccount, wait))
     }
 
-    /// Whether this address may ask for the feed again.
+    /// Checks whether this address may request the feed again.
     pub(crate) fn feed(&self, address: IpAddr) -> Result<(), Limited> {
         self.feeds.check(&network_of(address)).map_err(|wait| Limited::new(Limit::Feed, wait))
     }
 
-    /// Whether this address may be sent another snapshot: the whole list.
+    /// Checks whether this address may be sent another snapshot: the whole
+    /// list.
     pub(crate) fn snapshot(&self, address: IpAddr) -> Result<(), Limited> {
         self.snapshots.check(&network_of(address)).map_err(|wait| Limited::new(Limit::Feed, wait))
     }
 
-    /// How failures are counted.
+    /// Returns the rule for counting failures.
     pub(crate) const fn rule(&self) -> AttemptRule {
         self.table.rule()
     }
 
-    /// How many sessions may live, one from this address being new.
+    /// Returns the caps on live sessions for a new one from this address.
     pub(crate) fn caps(&self, address: Option<IpAddr>, replaces: Option<SessionId>) -> SessionCaps {
         let table = &self.table;
         let account = Cap { most: table.sessions_per_account, when_full: table.when_account_is_full };

@@ -1,4 +1,4 @@
-//! So many a minute for each key, in a table with a bound.
+//! Rates per key, in a table of bounded size.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -14,22 +14,22 @@ use governor::{Quota, RateLimiter};
 
 use crate::server::config::limits::RateTable;
 
-/// How often a full table is looked through for idle keys.
+/// How often a full table is searched for idle keys.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// governor's cells, of which there may be so many and no more.
+/// A rate limiter with a bounded number of governor's cells.
 pub(super) struct Rate<K: Hash + Eq + Clone, C: Clock> {
     limiter: RateLimiter<K, Table<K>, C, NoOpMiddleware<C::Instant>>,
     table: Table<K>,
     most: usize,
     interval: Duration,
-    /// When the full table was last looked through. Held while a key is
-    /// entered, so that the bound is exact.
+    /// When the full table was last searched. Held while a key is entered, so
+    /// that the bound is exact.
     swept: Mutex<Option<C::Instant>>,
 }
 
 impl<K: Hash + Eq + Clone, C: Clock> Rate<K, C> {
-    /// At this rate for each of at most `most` keys.
+    /// Sets this rate for each of at most `most` keys.
     pub(super) fn new(rate: RateTable, most: usize, clock: C) -> Self {
         let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
         let interval = Duration::from_mins(1) / rate.per_minute.max(1);
@@ -45,18 +45,19 @@ impl<K: Hash + Eq + Clone, C: Clock> Rate<K, C> {
         }
     }
 
-    /// Counts one; or says how long to wait, and counts nothing.
+    /// Counts one use; or returns how long to wait, and counts nothing.
     pub(super) fn check(&self, key: &K) -> Result<(), Duration> {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         if self.table.len() >= self.most && !self.table.0.contains_key(key) && !self.made_room(&mut swept) {
-            // Nobody who is being counted is forgotten to make room: that
-            // would be a way to be counted anew.
+            // No counted key is evicted to make room: that would reset its
+            // count.
             return Err(self.interval);
         }
         self.limiter.check_key(key).map_err(|until| until.wait_time_from(self.limiter.clock().now()))
     }
 
-    /// Forgets the keys that are as good as new.
+    /// Removes the keys whose burst is fully restored. Returns whether there is
+    /// room.
     fn made_room(&self, swept: &mut Option<C::Instant>) -> bool {
         let now = self.limiter.clock().now();
         if swept.is_some_and(|last| now.duration_since(last) < SWEEP.into()) {
@@ -67,14 +68,14 @@ impl<K: Hash + Eq + Clone, C: Clock> Rate<K, C> {
         self.table.len() < self.most
     }
 
-    /// Keys that are counted.
+    /// Returns how many keys are counted.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 }
 
-/// governor's table, shared with whoever looks at its size.
+/// governor's table, shared so that its size can be read.
 struct Table<K: Hash + Eq>(Arc<DashMapStateStore<K>>);
 
 impl<K: Hash + Eq> Clone for Table<K> {

@@ -1,4 +1,4 @@
-//! With a clock that tests move.
+//! Tests with a manual clock.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn a_burst_and_then_the_rate() {
     clock.advance(secs(1));
     assert_eq!(rate.check(&1), Ok(()));
     assert_eq!(rate.check(&1), Err(secs(10)));
-    // As much as the burst comes back, and no more.
+    // The burst is restored, and no more.
     clock.advance(secs(3600));
     let again = (0..10).filter(|_| rate.check(&1).is_ok()).count();
     assert_eq!(again, 3);
@@ -48,9 +48,9 @@ fn a_spray_of_a_million_keys_takes_no_more_room() {
         assert_eq!(rate.check(&key).is_ok(), key < 1000, "{key}");
     }
     assert_eq!(rate.len(), 1000);
-    // Those who were there are counted on.
+    // Keys that were there keep their counts.
     assert_eq!([(); 3].map(|()| rate.check(&5).is_ok()), [true, true, false]);
-    // Who is as good as new makes room, and only they.
+    // Only keys whose burst is fully restored make room.
     clock.advance(secs(20));
     assert_eq!(rate.check(&2_000_000), Ok(()));
     assert_eq!(rate.len(), 2, "key 5 waits still");
@@ -91,13 +91,14 @@ fn a_device_cookie_is_of_one_account_one_service_and_its_time() {
     let end = DEVICE_LIFETIME.as_secs();
     assert!(devices.known(&cookie, alice, at(end - 1)).is_some());
     assert_eq!(devices.known(&cookie, alice, at(end)), None);
-    // The next log-in makes a new cookie for the same device, another device is another.
+    // The next log-in makes a new cookie for the same device. Another device
+    // differs.
     let later = devices.cookie(alice, Some(device), at(9)).unwrap();
     assert_ne!(later, cookie);
     assert_eq!(devices.known(&later, alice, at(end)), Some(device));
     let other = devices.cookie(alice, None, at(0)).unwrap();
     assert_ne!(devices.known(&other, alice, at(1)), Some(device));
-    // Nothing else is one: every character counts, and none may be added.
+    // No other cookie passes: every character counts, and none may be added.
     for place in 0..cookie.len() {
         let mut forged = cookie.clone().into_bytes();
         forged[place] = if forged[place] == b'A' { b'B' } else { b'A' };
@@ -141,7 +142,7 @@ fn an_address_is_its_network() {
     let clock = FakeRelativeClock::default();
     let rate: Rate<IpAddr, _> = Rate::new(RATE, 100, clock);
     let check = |text: &str| rate.check(&crate::http::network_of(text.parse().unwrap())).is_ok();
-    // One /64, whatever the rest; and IPv4 in an IPv6 dress.
+    // One /64, whatever the rest; and an IPv4-mapped IPv6 address.
     assert!(
         check("2001:db8::1") && check("2001:db8::2") && check("2001:db8::ffff:3") && !check("2001:db8::4")
     );

@@ -1,4 +1,4 @@
-//! Making metrics and entering them, in one call each.
+//! Creating and registering metrics, in one call each.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -6,7 +6,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, Result,
 };
 
-/// Makes metrics of one registry.
+/// Creates the metrics of one registry.
 pub(in crate::server) struct Maker(Registry);
 
 impl Maker {
@@ -75,12 +75,12 @@ impl Maker {
     }
 }
 
-/// Brings a counter to a count that is kept elsewhere and never falls.
+/// Raises a counter to a count that is kept elsewhere and never falls.
 pub(in crate::server) fn follow(counter: &IntCounter, count: u64) {
     counter.inc_by(count.saturating_sub(counter.get()));
 }
 
-/// As gauges have it.
+/// Converts a count for a gauge.
 pub(in crate::server) fn signed(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
 }

@@ -1,9 +1,9 @@
-//! What `GET /metrics` on the operators' address tells, in the Prometheus text
-//! format.
+//! The metrics of `GET /metrics` on the operators' address, in the Prometheus
+//! text format.
 //!
-//! No label has a value that a client chose: reasons, limits, routes and
-//! operations are from lists in this program, edges are those that showed the
-//! edge credential, and at most so many of them.
+//! No label has a value that a client chose. Reasons, limits, routes and
+//! operations come from lists in this program. Edges are those that showed the
+//! edge credential, in bounded number.
 
 pub(in crate::server) mod families;
 pub(in crate::server) mod process;
@@ -25,14 +25,14 @@ use crate::event::{Event, EventKind, Limit};
 use crate::service::permits::Full;
 use crate::time::{Clock, SystemClock, UnixTime};
 
-/// Everything that is counted. Clones count together; two of
-/// [`Metrics::new`] have nothing to do with each other.
+/// All metrics. Clones share their counts. Two from [`Metrics::new`] are
+/// independent.
 #[derive(Clone)]
 pub(crate) struct Metrics(pub(in crate::server) Arc<Families>);
 
 pub(in crate::server) struct Families {
     pub(in crate::server) registry: Registry,
-    /// Held while what is only read at a scrape is brought up to date.
+    /// Held while values that are read only at a scrape are updated.
     pub(in crate::server) scraping: Mutex<()>,
     pub(in crate::server) started: (UnixTime, Instant),
 
@@ -81,17 +81,19 @@ pub(in crate::server) struct Families {
     pub(in crate::server) process: process::Families,
 }
 
-/// Answers within a network, log-ins with their password work, long polls.
+/// Buckets: answers within a network, log-ins with password hashing, long
+/// polls.
 const REQUEST_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// A read from memory, a commit on a slow disk, a wait for another process.
+/// Buckets: a read from memory, a commit on a slow disk, a wait for another
+/// process.
 const STORE_SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 impl Metrics {
-    /// Its own registry: nothing is global.
+    /// Uses its own registry: nothing is global.
     pub(crate) fn new() -> Result<Self, ConfigError> {
-        // Only names and labels that are wrong in this file fail.
+        // This fails only for invalid names or labels in this file.
         Self::make().map_err(|why| ConfigError::Serve(why.into()))
     }
 
@@ -276,13 +278,13 @@ impl Metrics {
         }
     }
 
-    /// Counts what became of a token.
+    /// Counts the verdict on a token.
     pub(crate) fn verdict(&self, verdict: Result<(), Reason>) {
         let verdict = verdict.map_or_else(Reason::as_str, |()| ACCEPTED);
         self.0.verdicts.with_label_values(&[verdict]).inc();
     }
 
-    /// Counts an entry in the revocation list; `target` is from a list of ours.
+    /// Counts an entry in the revocation list; `target` is from a fixed list.
     pub(crate) fn revoked(&self, target: &'static str) {
         self.0.revocations.with_label_values(&[target]).inc();
     }
@@ -297,7 +299,7 @@ impl Metrics {
         self.0.panics.inc();
     }
 
-    /// Counts a feed that could not be signed.
+    /// Counts a feed that could not be made.
     pub(crate) fn feed_refused(&self) {
         self.0.feed_errors.inc();
     }
@@ -315,18 +317,18 @@ impl Metrics {
         Guard::of(&self.0.feed_connections)
     }
 
-    /// Counts a request that may not wait.
+    /// Counts a request that was refused a wait.
     pub(crate) fn may_not_wait(&self, full: Full) {
         let limit = if full == Full::All { "all" } else { "address" };
         self.0.waiting_refused.with_label_values(&[limit]).inc();
     }
 
-    /// Counts a request as being served, until the guard is dropped.
+    /// Counts a request in progress, until the guard is dropped.
     pub(crate) fn request(&self) -> Guard {
         Guard::of(&self.0.in_flight)
     }
 
-    /// Enters a request that was answered; `route` is a template of ours.
+    /// Counts an answered request; `route` is one of the program's templates.
     pub(crate) fn answered(&self, route: &str, status: StatusCode, took: Duration) {
         let class = match status.as_u16() / 100 {
             1 => "1xx",
@@ -338,16 +340,16 @@ impl Metrics {
         self.0.requests.with_label_values(&[route, class]).observe(took.as_secs_f64());
     }
 
-    /// Counts an edge's report that was not taken.
+    /// Counts an edge's report that was refused.
     pub(crate) fn edge_report_refused(&self) {
         self.0.edge_reports_refused.inc();
     }
 }
 
-/// The verdict that is no reason.
+/// The verdict that is not a refusal reason.
 const ACCEPTED: &str = "accepted";
 
-/// Something that is counted while it lasts.
+/// Counts something for as long as it lasts.
 pub(crate) struct Guard(IntGauge);
 
 impl Guard {
@@ -364,7 +366,8 @@ impl Drop for Guard {
 }
 
 impl Families {
-    /// A counter that appears with its first event has no rate at it.
+    /// Creates every counter at zero. A counter that first appears with its
+    /// first event shows no rate for it.
     fn start_at_zero(&self) {
         for kind in AnomalyKind::ALL.iter().copied() {
             self.anomalies.with_label_values(&[kind.name()]).inc_by(0);

@@ -1,5 +1,5 @@
-//! The process itself, by the names that Prometheus client libraries share.
-//! From `/proc`; elsewhere only the start is known.
+//! Process metrics, by the names that Prometheus client libraries share. They
+//! come from `/proc`; elsewhere only the start time is known.
 
 use prometheus::{IntGauge, Result};
 
@@ -33,13 +33,14 @@ impl Families {
             self.threads.set(number(&status, "Threads:"));
         }
         if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-            // The listing's own is among them.
+            // The listing itself has one file open.
             self.files.set(signed(files.count().saturating_sub(1)));
         }
     }
 }
 
-/// The number after `name` in `/proc/self/status` (`man 5 proc_pid_status`).
+/// Returns a number in `/proc/self/status`, the one after `name`. See
+/// `man 5 proc_pid_status`.
 fn number(status: &str, name: &str) -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("");
     line.split_whitespace().next().and_then(|digits| digits.parse().ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! A store whose every call is timed.
+//! A store that times every call.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::time::UnixTime;
 /// Why a store could not serve a call.
 pub(super) const KINDS: &[&str] = &["busy", "disk_full", "io", "corrupt", "damaged", "closed", "other"];
 
-/// Times another store's calls, and counts those that it could not serve.
+/// Times another store's calls, and counts the failed ones.
 pub(crate) struct Timed<S> {
     store: S,
     metrics: Metrics,
@@ -55,7 +55,7 @@ const fn name(kind: UnavailableKind) -> &'static str {
     }
 }
 
-/// Every method passed on, timed by its name.
+/// Forwards every method, timed by its name.
 macro_rules! passed_on {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
         $(async fn $name(&self, $($argument: $kind),*) -> $answer {

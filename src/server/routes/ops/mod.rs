@@ -1,5 +1,5 @@
-//! `/ops` on the operators' address: one page, kept current by server-sent
-//! events. Without an operator's session or credential nothing is shown.
+//! `/ops` on the operators' address: one page, updated by server-sent events.
+//! Nothing is shown without an operator's session or credential.
 
 mod plot;
 mod view;
@@ -37,21 +37,21 @@ use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::session::Session;
 
-/// Where the page is.
+/// The page's path.
 const BASE: &str = "/ops";
-/// Scripts and styles from here and nothing else from anywhere.
+/// Scripts and styles from this origin, and nothing else from anywhere.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; \
      base-uri 'none'; frame-ancestors 'none'",
 );
-/// How often the page is brought up to date when nothing happens.
+/// How often the page is updated when nothing happens.
 const EVERY: Duration = Duration::from_secs(2);
-/// What happens within this time is shown together.
+/// Events within this time are shown together.
 const TOGETHER: Duration = Duration::from_millis(250);
-/// How many pages are kept current at once.
+/// How many pages are updated at once.
 static STREAMS: Semaphore = Semaphore::const_new(16);
 
-/// The routes, for the operators' address alone.
+/// Returns the routes, for the operators' address only.
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/ops", get(page))
@@ -64,9 +64,9 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/ops/ops.js", get(script))
 }
 
-/// Who may see and do what is here.
+/// Who may see and use these routes.
 enum Operator {
-    /// A user of that role, logged in.
+    /// A logged-in user with the operator role.
     Session { session: Box<Session>, token: Zeroizing<String> },
     /// A program with the operators' shared credential.
     Credential,
@@ -89,7 +89,7 @@ impl Operator {
         }
     }
 
-    /// Whether it is one still.
+    /// Returns whether the operator still is one.
     async fn is_one_still(&self, app: &App) -> bool {
         match self {
             Self::Session { token, .. } => app.operators.session(token, app.now()).await.is_some(),
@@ -101,7 +101,7 @@ impl Operator {
 #[derive(Deserialize)]
 struct Find {
     find: Option<String>,
-    /// What was just done.
+    /// The action just performed.
     done: Option<String>,
 }
 
@@ -200,7 +200,7 @@ async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> ApiRes
             Err(Rejection::UnknownKey { .. }) => {
                 return Err(ApiError::Unavailable("This service does not know the token's key. Try again."));
             }
-            // No operator's session is behind anything else.
+            // No operator's session is behind any other refused token.
             Err(_) => {}
         }
     }
@@ -214,7 +214,7 @@ async fn log_out(State(app): State<Arc<App>>, context: RequestContext) -> ApiRes
 struct End {
     session_id: Option<String>,
     subject: Option<String>,
-    /// What was looked for, to show it again.
+    /// The search text, to show it again.
     find: Option<String>,
 }
 
@@ -256,14 +256,15 @@ async fn events(State(app): State<Arc<App>>, context: RequestContext) -> ApiResu
     Ok(no_store(events.into_response()))
 }
 
-/// `status`: pieces of the page by id, in JSON, those that changed. `anomaly`:
-/// one more line, in JSON. `over`: the operator is none any more.
+/// Sends the events of a page. `status`: the changed pieces of the page by id,
+/// in JSON. `anomaly`: one more line, in JSON. `over`: the user is no operator
+/// any more.
 fn stream(
     app: Arc<App>,
     operator: Operator,
     permit: SemaphorePermit<'static>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    // Bounded: a page that doesn't read is waited for, not stored up for.
+    // Bounded: a page that doesn't read makes this wait, not buffer.
     let (send, events) = mpsc::channel(4);
     tokio::spawn(async move {
         let _one_of_so_many = permit;
@@ -278,7 +279,8 @@ fn stream(
             news.mark_unchanged();
             let parts = Parts::now(&app).await;
             let mut changed = parts.changed_since(&shown);
-            // Anomalies come one by one, but for those that were there before.
+            // Later anomalies come one by one; the first ones come with the
+            // status.
             if !shown.0.is_empty() {
                 changed.remove("anomalies");
             }
@@ -301,7 +303,7 @@ fn stream(
                             }
                         }
                         Err(broadcast::error::RecvError::Lagged(_)) => {
-                            // The whole list says it.
+                            // The whole list includes them.
                             shown = Parts::default();
                             break;
                         }

@@ -1,5 +1,5 @@
-//! Stacked columns, one for each of the last minutes, as SVG without text: the
-//! words around it are HTML, which no width squeezes.
+//! Stacked columns for the last minutes, as SVG without text. The labels are
+//! HTML, so that no width squeezes them.
 
 use askama::Template;
 
@@ -9,7 +9,7 @@ use crate::server::observe::activity::{MINUTES, Minute};
 /// What the columns count, from the bottom up.
 struct Series {
     name: &'static str,
-    /// Its colour, in the style sheet.
+    /// Its colour class in the style sheet.
     class: &'static str,
     total: u64,
 }
@@ -22,7 +22,7 @@ struct Segment {
 }
 
 struct Column {
-    /// What a pointer over it says.
+    /// Its tooltip.
     title: String,
     segments: Vec<Segment>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Plot {
 
 const CLASSES: [&str; 5] = ["c0", "c1", "c2", "c3", "c4"];
 
-/// The reasons that belong together: what an operator does about them is one.
+/// Reasons grouped by what an operator does about them.
 const REASONS: [(&str, &[Reason]); 5] = [
     (
         "forged or malformed",
@@ -59,7 +59,7 @@ const REASONS: [(&str, &[Reason]); 5] = [
     ),
 ];
 
-/// Refused tokens by reason.
+/// Returns refused tokens by reason.
 pub(super) fn refusals(minutes: &[Minute; MINUTES]) -> Plot {
     let count = |minute: &Minute, reasons: &[Reason]| -> u64 {
         Reason::ALL
@@ -74,7 +74,7 @@ pub(super) fn refusals(minutes: &[Minute; MINUTES]) -> Plot {
     })
 }
 
-/// Log-ins by outcome.
+/// Returns log-ins by outcome.
 pub(super) fn log_ins(minutes: &[Minute; MINUTES]) -> Plot {
     plot("Log-ins", minutes, &["succeeded", "failed", "limited"], |minute, series| {
         [minute.log_ins, minute.failed, minute.limited][series]
@@ -99,7 +99,7 @@ fn plot(
                     let from = 1000 * above / most;
                     above += count(minute, series);
                     let to = 1000 * above / most;
-                    // One of a million is to be seen too.
+                    // One of a million must be visible too.
                     let height = if count(minute, series) > 0 { (to - from).max(8) } else { 0 };
                     (height > 0).then(|| Segment {
                         class: CLASSES[series],
@@ -136,7 +136,7 @@ fn title(names: &[&str], minute: &Minute, ago: usize, count: &impl Fn(&Minute, u
     if counts.is_empty() { format!("{when}: none") } else { format!("{when}: {}", counts.join(", ")) }
 }
 
-/// The next round number that is not less, and at least 5.
+/// Returns the next round number that is not less, and at least 5.
 fn nice(most: u64) -> u64 {
     const ROUND: [u64; 7] = [10, 15, 20, 30, 40, 60, 80];
     if most <= 5 {

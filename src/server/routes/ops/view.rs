@@ -23,7 +23,7 @@ const AUDIT: u32 = 20;
 pub(crate) struct Page<'a> {
     pub(crate) base_path: &'a str,
     pub(crate) operator: &'a str,
-    /// What was looked for, and what there is of it.
+    /// The search text and what was found.
     pub(crate) find: Option<&'a str>,
     pub(crate) found: &'a [SessionRecord],
     pub(crate) message: Option<&'static str>,
@@ -35,13 +35,13 @@ impl Page<'_> {
         self.parts.0.get(id).map_or("", String::as_str)
     }
 
-    /// Whether a user was looked for and not a session.
+    /// Returns whether the search was for a user and not a session.
     fn is_user(&self) -> bool {
         self.find.is_some_and(|find| find.parse::<crate::id::SessionId>().is_err())
     }
 }
 
-/// Pieces of the page by the id of what holds them.
+/// Pieces of the page, by their element's id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts(pub(crate) BTreeMap<&'static str, String>);
 
@@ -112,7 +112,8 @@ struct AuditLine {
 }
 
 impl Parts {
-    /// The page as it is now. What can't be read is left as it was.
+    /// Returns the current page. Parts that can't be read are left out, so the
+    /// page keeps the old ones.
     pub(crate) async fn now(app: &App) -> Self {
         let now = app.now();
         let mut parts = BTreeMap::new();
@@ -152,21 +153,21 @@ impl Parts {
         Self(parts)
     }
 
-    /// What is not as it was.
+    /// Returns the pieces that changed.
     pub(crate) fn changed_since(&self, before: &Self) -> BTreeMap<&'static str, &str> {
         let changed = self.0.iter().filter(|(id, html)| before.0.get(*id) != Some(*html));
         changed.map(|(id, html)| (*id, html.as_str())).collect()
     }
 }
 
-/// One line of the list of anomalies.
+/// Returns one line of the list of anomalies.
 pub(crate) fn anomaly(noted: &Noted) -> String {
     let one = OneAnomaly { noted, time: clock(noted.anomaly.at), sentence: noted.anomaly.sentence() };
     one.render().unwrap_or_default()
 }
 
 impl OneAnomaly<'_> {
-    /// What to look for when one wants to know more.
+    /// Returns the search text that shows more about it.
     fn find(&self) -> Option<String> {
         let anomaly = &self.noted.anomaly;
         let session = anomaly.session.map(|id| id.to_string());
@@ -195,7 +196,7 @@ impl AuditLine {
     }
 }
 
-/// What an event says besides, for a person.
+/// Returns an event's other details as text.
 fn more(detail: &serde_json::Map<String, serde_json::Value>) -> String {
     let known = detail.iter().filter(|(_, value)| !value.is_null());
     let said = known.map(|(name, value)| match value {
@@ -245,7 +246,7 @@ fn render(parts: &mut BTreeMap<&'static str, String>, id: &'static str, template
     }
 }
 
-/// `14 s`, `3 min`, `5 h`, `12 d`.
+/// Formats a duration: `14 s`, `3 min`, `5 h`, `12 d`.
 fn span(length: Duration) -> String {
     match length.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
@@ -255,7 +256,7 @@ fn span(length: Duration) -> String {
     }
 }
 
-/// The time of day, in UTC.
+/// Formats the time of day, in UTC.
 fn clock(at: UnixTime) -> String {
     at.to_string().get(11..19).unwrap_or_default().to_owned()
 }
