@@ -14,7 +14,6 @@ mod flood;
 #[path = "common/serving.rs"]
 mod serving;
 
-use std::path::Path;
 use std::time::Duration;
 
 use common::{machine, publish, table};
@@ -47,10 +46,10 @@ fn main() {
         let folder = tempfile::tempdir().unwrap();
         let serving = Serving::start(folder.path(), HONEST.iter().copied().chain([MALLORY]), "", |data| {
             if entries > 0 {
-                runtime.block_on(revoke_many(data, entries));
+                runtime.block_on(serving::revoke_many(data, entries));
             }
         });
-        let edge = (flood == Flood::Feed).then(|| Edge::start(&serving.url, folder.path()));
+        let edge = (flood == Flood::Feed).then(|| Edge::start(&serving.url, folder.path(), &[]));
         let mut service = Service::new(serving.url.clone(), serving.process.id(), PASSWORD.to_owned());
         service.edge = edge.as_ref().map(|edge| edge.url.clone());
         let clients = if edge.is_some() { FEED_CLIENTS } else { SIZE.clients };
@@ -132,16 +131,4 @@ fn quantile(times: &[Duration], hundredths: usize) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
     times.get((times.len() * hundredths / 100).min(times.len() - 1)).copied().unwrap()
-}
-
-/// Writes so many revoked sessions into the database, faster than by revoking.
-async fn revoke_many(data: &Path, count: u32) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("hallpass.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let entries = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-         INSERT INTO revocations (sequence, kind, target, ends)
-         SELECT i, 0, randomblob(16), unixepoch() + 3600 FROM n";
-    sqlx::query(entries).bind(count).execute(&pool).await.unwrap();
-    sqlx::query("UPDATE feed_state SET sequence = ?1").bind(count).execute(&pool).await.unwrap();
-    pool.close().await;
 }

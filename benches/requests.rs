@@ -150,12 +150,12 @@ async fn issuer(bench: &mut Bench, url: &str) {
         .await;
     bench
         .row("`POST /tickets`", "a ticket", "one signature", 40, |c, _| {
-            c.post(at("/tickets")).bearer_auth(&fresh).json(&json!({ "audience": "shop" }))
+            c.post(at("/tickets")).bearer_auth(&fresh).json(&json!({ "audience": "a" }))
         })
         .await;
     bench
-        .row("`GET /hop`", "a ticket for another host", "one signature", 200, |c, _| {
-            let session = ("cookie", format!("__Host-session={fresh}"));
+        .row("`GET /hop`", "a ticket for another host", "one signature", 400, |c, n| {
+            let session = ("cookie", format!("__Host-session={}", tokens[n % 40]));
             c.get(at("/hop?origin=https://b.example&state=x")).header(session.0, session.1)
         })
         .await;
@@ -207,7 +207,7 @@ async fn issuer(bench: &mut Bench, url: &str) {
         .await;
     bench
         .row("`POST /account/end`", "no such session", "one look-up", 200, |c, n| {
-            let form = format!("session={n:032x}");
+            let form = format!("session_id={n:032x}");
             let kind = "application/x-www-form-urlencoded";
             let cookie = format!("__Host-session={fresh}");
             c.request(Method::POST, at("/account/end"))
@@ -257,8 +257,10 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let serving = Serving::start(folder.path(), ["alice", "bob"], CONFIG, |_| {});
-    let running = Edge::start(&serving.url, folder.path());
+    let serving = Serving::start(folder.path(), ["alice", "bob"], CONFIG, |data| {
+        runtime.block_on(serving::revoke_many(data, 50_000));
+    });
+    let running = Edge::start(&serving.url, folder.path(), &["--audience", "a"]);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
         .no_proxy()

@@ -16,15 +16,9 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A client's request as its proxy describes it.
 #[derive(Debug, PartialEq, Eq)]
-<<<<<<< HEAD:src/http/forwarded.rs
 pub(crate) struct Original {
     pub(crate) method: Method,
-    /// Host and port as the client named them.
-=======
-pub(super) struct Original {
-    pub(super) method: Method,
     /// Host and port as the client sent them.
->>>>>>> langserver:src/edge/forwarded.rs
     host: Option<String>,
     /// Path and query as the client sent them.
     target: Option<String>,
@@ -40,13 +34,8 @@ pub(crate) enum Unclear {
 }
 
 impl Original {
-<<<<<<< HEAD:src/http/forwarded.rs
-    /// What the headers of `GET /verify` say (nginx, Caddy, Traefik, HAProxy).
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
-=======
     /// Reads the headers of `GET /verify` (nginx, Caddy, Traefik, HAProxy).
-    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
->>>>>>> langserver:src/edge/forwarded.rs
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Unclear> {
         let method = one(headers, [&ORIGINAL_METHOD, &FORWARDED_METHOD], "the method")?;
         let method = Method::from_bytes(method.ok_or(Unclear::NoMethod)?.as_bytes())
             .map_err(|_| Unclear::Ambiguous("the method"))?;
@@ -59,46 +48,28 @@ impl Original {
         Ok(Self { method, host: host.map(str::to_owned), target: target.map(str::to_owned) })
     }
 
-<<<<<<< HEAD:src/http/forwarded.rs
-    /// What the request itself says, which kept its method, its host and, after
-    /// a prefix, its path (Envoy). Here the headers are the client's own.
-    pub(crate) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
-=======
     /// Reads the request itself, which kept its method, its host and, after a
     /// prefix, its path (Envoy). Here the headers are the client's own.
-    pub(super) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
->>>>>>> langserver:src/edge/forwarded.rs
+    pub(crate) fn from_request(method: &Method, target: &str, headers: &HeaderMap) -> Result<Self, Unclear> {
         let host = one(headers, [&HOST], "the host")?;
         Ok(Self { method: method.clone(), host: host.map(str::to_owned), target: Some(target.to_owned()) })
     }
 
-<<<<<<< HEAD:src/http/forwarded.rs
-    /// The host asked, as a URI; an empty one if that is not known.
-    pub(crate) fn authority(&self) -> Uri {
-=======
     /// Returns the requested host as a URI, empty if it is not known.
-    pub(super) fn authority(&self) -> Uri {
->>>>>>> langserver:src/edge/forwarded.rs
+    pub(crate) fn authority(&self) -> Uri {
         let uri = self.host.as_deref().map(|host| {
             Uri::builder().scheme("http").authority(host).path_and_query("/").build().unwrap_or_default()
         });
         uri.unwrap_or_default()
     }
 
-<<<<<<< HEAD:src/http/forwarded.rs
-    /// Where a browser comes back to after log-in: the path that was asked
-    /// for, or `/` for one that browsers would take for another host.
-    pub(crate) fn return_to(&self) -> &str {
-=======
     /// Returns where a browser comes back to after log-in: the requested path,
     /// or `/` for one that browsers would take for another host.
-    pub(super) fn return_to(&self) -> &str {
->>>>>>> langserver:src/edge/forwarded.rs
+    pub(crate) fn return_to(&self) -> &str {
         self.target.as_deref().filter(|target| is_own_path(target)).unwrap_or("/")
     }
 }
 
-<<<<<<< HEAD:src/http/forwarded.rs
 /// What is read, for the fuzz target.
 #[cfg(fuzzing)]
 pub(crate) fn forwarded(headers: &HeaderMap) -> Option<(String, Option<String>, String)> {
@@ -107,10 +78,7 @@ pub(crate) fn forwarded(headers: &HeaderMap) -> Option<(String, Option<String>, 
     Some((original.method.to_string(), host, original.return_to().to_owned()))
 }
 
-/// The one value of these headers, if there is one.
-=======
 /// Returns the one value of these headers, if there is one.
->>>>>>> langserver:src/edge/forwarded.rs
 fn one<'a, const N: usize>(
     headers: &'a HeaderMap,
     names: [&HeaderName; N],

@@ -177,11 +177,16 @@ impl KeyDir {
     /// # Errors
     /// [`ConfigError::Key`] if there are none.
     pub fn key_set(&self, usage: KeyUse, now: UnixTime) -> Result<KeySet, ConfigError> {
-        let keys = self.entries.values().filter(|e| e.key.usage() == usage && !e.has_retired(now));
-        KeySet::new(keys.map(KeyEntry::public)).map_err(|error| match error {
+        KeySet::new(self.public_keys(usage, now)).map_err(|error| match error {
             ConfigError::NoKeys => self.no_key(usage),
             other => other,
         })
+    }
+
+    /// The public keys of this use that have not retired.
+    pub(crate) fn public_keys(&self, usage: KeyUse, now: UnixTime) -> impl Iterator<Item = VerifyingKey> {
+        let live = move |entry: &&KeyEntry| entry.key.usage() == usage && !entry.has_retired(now);
+        self.entries.values().filter(live).map(KeyEntry::public)
     }
 
     fn no_key(&self, usage: KeyUse) -> ConfigError {

@@ -1,6 +1,8 @@
 //! The state that every route of the issuer shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Bytes;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) operator_credential: SharedCredential,
     /// The credential of edges that report.
     pub(crate) edge_credential: SharedCredential,
+    /// The OpenAPI document, once it was asked for.
+    pub(crate) openapi: OnceLock<Bytes>,
     /// Content-Security-Policy of the pages.
     pub(crate) page_policy: HeaderValue,
 }
@@ -89,6 +93,7 @@ impl Settings {
             service_credential: SharedCredential::from_env("HALLPASS_SERVICE_TOKEN")?,
             operator_credential: SharedCredential::from_env("HALLPASS_OPERATOR_TOKEN")?,
             edge_credential: SharedCredential::from_env("HALLPASS_EDGE_TOKEN")?,
+            openapi: OnceLock::new(),
             page_policy: HeaderValue::try_from(policy)
                 .map_err(|_| ConfigError::Builder("return_origins must be plain ASCII"))?,
         })

@@ -58,7 +58,14 @@ pub(crate) fn document(base_path: &str) -> utoipa::openapi::OpenApi {
     responses((status = 200, description = "OpenAPI 3.1", body = Value))
 )]
 pub(super) async fn show(State(app): State<Arc<App>>) -> ApiResult<impl IntoResponse> {
-    let json = document(&app.settings.base_path).to_json().map_err(failed("The document can't be made."))?;
+    // Made once: it takes a millisecond, and strangers may ask for it.
+    let json = if let Some(made) = app.settings.openapi.get() {
+        made.clone()
+    } else {
+        let made = document(&app.settings.base_path).to_json();
+        let made = made.map_err(failed("The document can't be made."))?;
+        app.settings.openapi.get_or_init(|| made.into()).clone()
+    };
     Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600")], json))
 }
 
