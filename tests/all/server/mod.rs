@@ -9,6 +9,7 @@ pub mod floods;
 pub mod hop;
 pub mod limits;
 pub mod log_out;
+pub mod login;
 #[cfg(feature = "server")]
 pub mod logs;
 pub mod metrics;
@@ -21,4 +22,5 @@ pub mod sessions;
 pub mod state_machine;
 pub mod tabs;
 pub mod ticket_routes;
+pub mod tls;
 pub mod waiting;
