@@ -33,6 +33,11 @@ use crate::service::permits::{Full, Permit};
 /// How long a poll waits for news. Less than the allowed age of an edge's list.
 const HOLD: Duration = Duration::from_secs(8);
 
+/// How long a request over the rate waits for its refusal. A client that asks
+/// again at once would otherwise take the CPU time of thousands of refusals a
+/// second.
+const REFUSAL_DELAY: Duration = Duration::from_millis(250);
+
 #[derive(Deserialize)]
 pub(super) struct Known {
     /// The sequence the edge has.
@@ -74,7 +79,10 @@ pub(super) async fn feed(
     context: RequestContext,
 ) -> ApiResult {
     let address = app.client_address(&context);
-    app.service.limits.feed(address).map_err(LogInError::Limited)?;
+    if let Err(limited) = app.service.limits.feed(address) {
+        app.slow_down(&context).await;
+        return Err(LogInError::Limited(limited).into());
+    }
     let headers = &context.headers;
     let newest = *app.publisher.watch().borrow();
     let known = query.after.map(|sequence| Position { epoch: query.epoch.unwrap_or(newest.epoch), sequence });
@@ -136,6 +144,17 @@ impl App {
             };
             ApiError::TooMany(status, "Too many requests wait here. Ask later, or with wait=0.")
         })
+    }
+
+    /// Waits before a refusal. A direct client waits on its own few connections.
+    /// Behind a proxy only as many requests wait as have permits, so that they
+    /// don't use up the proxy's connections.
+    async fn slow_down(&self, context: &RequestContext) {
+        let address = self.client_address(context);
+        let permit = (address != context.peer()).then(|| self.waiting.enter(Some(address)));
+        if !matches!(permit, Some(Err(_))) {
+            sleep(REFUSAL_DELAY).await;
+        }
     }
 }
 
