@@ -1,4 +1,4 @@
-//! The edge's whole work in one call: text → verified → admitted.
+//! All of an edge's work in one call: text → verified → admitted.
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
@@ -26,14 +26,14 @@ use crate::verify::{
 #[cfg(feature = "issuer")]
 mod tests;
 
-/// How many tokens [`Verifier::verify_many`] takes at a time: more share no more.
+/// The batch size of [`Verifier::verify_many`]. Larger batches save nothing more.
 const BATCH: usize = 32;
 
 /// Verifies and admits tokens with public keys alone. Clones share the keys and
 /// the cache of verified tokens.
 ///
-/// In one piece, since HTTP services are cloned for every request: a clone is
-/// one count.
+/// A single `Arc`: HTTP services are cloned for every request, so a clone must
+/// cost one reference count.
 ///
 #[cfg_attr(feature = "issuer", doc = "```")]
 #[cfg_attr(not(feature = "issuer"), doc = "```ignore")]
@@ -69,19 +69,19 @@ struct Inner {
     lifeline: Arc<Lifeline>,
 }
 
-/// What becomes of a revoked token whose proof is to be checked.
+/// How to treat a revoked token before its proof is checked.
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RevokedTokens {
-    /// It is refused before its proof is used up.
+    /// Refuse it, so that its proof is not used up.
     Refused,
-    /// It is genuine all the same: others of its log-in may live.
+    /// Accept it: other sessions of the same log-in may be live.
     Taken,
 }
 
 impl Verifier {
-    /// A verifier that trusts `keys`: a [`KeySet`](crate::KeySet), or [`LiveKeys`] that
-    /// something else replaces.
+    /// Builds a verifier that trusts `keys`: a fixed [`KeySet`](crate::KeySet), or
+    /// [`LiveKeys`] that another task replaces.
     pub fn builder(keys: impl Into<LiveKeys>) -> VerifierBuilder {
         VerifierBuilder {
             keys: keys.into(),
@@ -109,8 +109,8 @@ impl Verifier {
         self.admit_new(text, token.verify(key)?, key, now)
     }
 
-    /// Verifies and admits many tokens: the verdicts of [`Verifier::verify`], in
-    /// less time than one by one.
+    /// Verifies and admits many tokens. The results are those of
+    /// [`Verifier::verify`], in less time than one by one.
     pub fn verify_many<C>(
         &self,
         tokens: &[impl AsRef<[u8]>],
@@ -119,7 +119,7 @@ impl Verifier {
         let keys = self.0.keys.load();
         let mut verdicts = Vec::with_capacity(tokens.len());
         for batch in tokens.chunks(BATCH) {
-            // What is known or malformed has its verdict already.
+            // Cached and malformed tokens already have their result.
             let mut frames = Vec::with_capacity(batch.len());
             let early: Vec<_> = batch
                 .iter()
@@ -147,8 +147,7 @@ impl Verifier {
     }
 
     /// [`Verifier::verify_many`] on this thread and up to `threads` − 1 more,
-    /// which end before it returns: for going through many tokens at once, not
-    /// for a request.
+    /// which end before it returns. Use it for audits, not for a request.
     ///
     /// # Panics
     /// If the system cannot start a thread.
@@ -173,8 +172,8 @@ impl Verifier {
         })
     }
 
-    /// The verdict on a token that the cache has. The signature is all that a
-    /// hit proves: the policy is asked again.
+    /// Returns the result for a cached token. A hit proves only the signature, so
+    /// the policy is checked again.
     fn verify_cached<C>(
         &self,
         text: &[u8],
@@ -193,7 +192,7 @@ impl Verifier {
         Some(verdict.map(|()| self.session(Session::admitted_again(cached))))
     }
 
-    /// Admits a token that `key` was just seen to have signed, and remembers it.
+    /// Admits a token whose signature by `key` was just verified, and caches it.
     fn admit_new<C>(
         &self,
         text: &[u8],
@@ -213,15 +212,15 @@ impl Verifier {
         not_bound(token)
     }
 
-    /// A key that is unknown here may just be new.
+    /// Reports an unknown key: it may be new, and the feed may have it.
     fn report_unknown_key(&self, why: &Rejection) {
         if matches!(why, Rejection::UnknownKey { .. }) {
             self.0.keys.report_unknown();
         }
     }
 
-    /// The issuer's half of a renewal: signature, issuer and audience, and
-    /// nothing of time, since an expired token may be evidence of theft.
+    /// Checks a token for renewal: signature, issuer and audience. Times are not
+    /// checked, since an expired token may be evidence of theft.
     #[cfg(feature = "server")]
     pub(crate) fn verify_for_renewal(
         &self,
@@ -234,7 +233,7 @@ impl Verifier {
         Ok(verified)
     }
 
-    /// The same of a token that is bound to a key, with the proof of that key.
+    /// The same for a token that is bound to a key, with a proof by that key.
     #[cfg(feature = "server")]
     pub(crate) fn verify_bound_for_renewal(
         &self,
@@ -251,14 +250,14 @@ impl Verifier {
             return Err(Rejection::ProofRequired { detail: ProofError::NotBound });
         };
         if revoked == RevokedTokens::Refused {
-            // Whoever has lost the session needs no proof used up.
+            // A revoked session must not use up a proof.
             self.check_revoked(&verified, now)?;
         }
         proofs.check(request, token, verified.claims().session.session_id, key, now)?;
         Ok(verified)
     }
 
-    /// Whether a token is known to be revoked, whatever its times.
+    /// Refuses a token that is known to be revoked, whatever its times.
     #[cfg(feature = "server")]
     pub(crate) fn check_revoked(&self, token: &VerifiedToken, now: UnixTime) -> Result<(), Rejection> {
         self.0.policy.not_revoked(token.key_id(), token.claims(), now)
@@ -273,8 +272,8 @@ impl Verifier {
         Ok(self.session(Session::admitted(token)))
     }
 
-    /// The session of a token that was admitted here, with what can tell when
-    /// it is over.
+    /// Returns the session of a token that was admitted here, able to tell when
+    /// it ends.
     #[cfg_attr(
         not(any(feature = "axum", feature = "sync")),
         expect(clippy::unused_self, reason = "no runtime to wait in")
@@ -285,8 +284,8 @@ impl Verifier {
         admitted
     }
 
-    /// The same verifier, whose sessions read another clock to tell when they
-    /// have [`ended`](Session::ended); the machine's own unless said otherwise.
+    /// Returns the same verifier with another clock, by which its sessions know
+    /// when they have [`ended`](Session::ended). Default: the system clock.
     #[cfg(any(feature = "axum", feature = "sync"))]
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
@@ -295,15 +294,13 @@ impl Verifier {
         self
     }
 
-    /// Verifies and admits one token, with the proof of the client's key if
-    /// the session is bound to one. (That of an unbound session is not looked
-    /// at.)
+    /// Verifies and admits one token. If the session is bound to a client's key,
+    /// a proof by that key is required. A proof of an unbound session is ignored.
     ///
     /// # Errors
-    /// As [`Verifier::verify`]; a proof that is missing or fails a check is
-    /// [`Rejection::ProofRequired`] with
-    /// [the check's name](crate::proof::ProofError::as_str), one that was used
-    /// already [`Rejection::Replayed`].
+    /// As [`Verifier::verify`]. [`Rejection::ProofRequired`] with
+    /// [the failed check](crate::proof::ProofError::as_str) for a missing or bad
+    /// proof. [`Rejection::Replayed`] for a proof that was used before.
     #[cfg(feature = "proof")]
     pub fn verify_bound<C>(
         &self,
@@ -321,7 +318,7 @@ impl Verifier {
         Ok(self.session(Session::admitted(verified)))
     }
 
-    /// The signature alone, of a token or a ticket.
+    /// Verifies only the signature of a token or a ticket.
     pub(crate) fn signed(&self, token: &UnverifiedToken, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         token.verify(&self.0.keys.load(), now).inspect_err(|why| self.report_unknown_key(why))
     }
@@ -330,20 +327,20 @@ impl Verifier {
         &self.0.policy
     }
 
-    /// How the cache of verified tokens is doing; `None` if there is none.
+    /// Returns the token cache's counts; `None` without a cache.
     #[must_use]
     pub fn token_cache_counts(&self) -> Option<TokenCacheCounts> {
         self.0.cache.as_deref().map(TokenCache::counts)
     }
 
-    /// The keys it trusts.
+    /// Returns the trusted keys.
     #[must_use]
     pub fn keys(&self) -> &LiveKeys {
         &self.0.keys
     }
 }
 
-/// A bound token without a proof is refused everywhere.
+/// Refuses a bound token that came without a proof.
 pub(crate) const fn not_bound(token: &VerifiedToken) -> Result<(), Rejection> {
     match token.claims().bound_to {
         None => Ok(()),
@@ -364,37 +361,36 @@ pub struct VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// Admits tokens for this audience only. Without it, only tokens that name
-    /// none.
+    /// Admits only tokens for this audience. Without it, only tokens without an
+    /// audience.
     pub fn audience(mut self, audience: impl Into<Box<str>>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Admits tokens of this issuer only. Without it, only tokens that name
-    /// none.
+    /// Admits only tokens of this issuer. Without it, only tokens without an
+    /// issuer.
     pub fn issuer(mut self, issuer: impl Into<Box<str>>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Clock skew to forgive on both sides: whole seconds, at most 60.
+    /// Sets the tolerated clock skew: whole seconds, at most 60.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Refuses what this list revokes, and everything while the list is stale:
-    /// by default once its signed time is 15 minutes ago, the default idle
-    /// timeout, since a token that could not be renewed for so long is over
-    /// anyway. See [`VerifierBuilder::stale_policy`].
+    /// Refuses what this list revokes, and everything while the list is stale. By
+    /// default it is stale once its signed time is 15 minutes old, the default idle
+    /// timeout. See [`VerifierBuilder::stale_policy`].
     pub fn revocations(mut self, list: RevocationList) -> Self {
         let stale = StalePolicy::RefuseAfter(Lifetimes::default().idle_timeout());
         self.revocations = Some(Revocations::Known { list, stale });
         self
     }
 
-    /// What becomes of requests when the revocation list is old; after
+    /// Sets what to do when the revocation list is stale. Call it after
     /// [`VerifierBuilder::revocations`].
     pub fn stale_policy(mut self, policy: StalePolicy) -> Self {
         if let Some(Revocations::Known { stale, .. }) = &mut self.revocations {
@@ -403,35 +399,36 @@ impl VerifierBuilder {
         self
     }
 
-    /// Says that log-outs need not be known here before the token expires.
+    /// Verifies without a revocation list: a log-out takes effect when the token
+    /// expires.
     pub fn without_revocations(mut self) -> Self {
         self.revocations = Some(Revocations::Unknown);
         self
     }
 
-    /// Remembers verified tokens in at most this many bytes, at least 64 KiB.
-    /// Default: 64 MiB, which hold about 80,000; they are taken as tokens come.
+    /// Caches verified tokens in at most this many bytes, at least 64 KiB.
+    /// Default: 64 MiB, for about 80,000 tokens, allocated as tokens arrive.
     ///
-    /// A token seen before is not decoded nor its signature checked again.
-    /// Everything else is asked of it on every request: whether its key is
-    /// still trusted, audience, issuer, lifetime and revocation.
+    /// A cached token is not decoded and its signature is not checked again.
+    /// Everything else is checked on every request: whether its key is still
+    /// trusted, audience, issuer, lifetime and revocation.
     pub const fn token_cache(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
         self
     }
 
-    /// Checks the signature on every request: for tokens that are seen once,
-    /// or where memory is dearer than a signature.
+    /// Checks the signature on every request. For tokens that are seen once, or
+    /// where memory is scarce.
     pub const fn without_token_cache(mut self) -> Self {
         self.cache_bytes = None;
         self
     }
 
     /// # Errors
-    /// [`ConfigError::Builder`] if neither a revocation list was given nor
-    /// [`VerifierBuilder::without_revocations`] said, or if the token cache is
-    /// smaller than 64 KiB;
-    /// [`ConfigError::Lifetimes`] if the leeway is over 60 s.
+    /// [`ConfigError::Builder`] if neither [`VerifierBuilder::revocations`] nor
+    /// [`VerifierBuilder::without_revocations`] was called, or if the token cache
+    /// is smaller than 64 KiB. [`ConfigError::Lifetimes`] if the leeway is over
+    /// 60 s.
     pub fn build(self) -> Result<Verifier, ConfigError> {
         let Some(revocations) = self.revocations else {
             return Err(ConfigError::Builder(

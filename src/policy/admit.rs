@@ -8,27 +8,27 @@ use crate::revocation::RevocationList;
 use crate::time::UnixTime;
 use crate::wire::claims::Claims;
 
-/// What becomes of requests when the revocation list is old, and so may lack
-/// an entry. There is no default that accepts.
+/// What to do when the revocation list is stale, and so may lack an entry. No
+/// default accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StalePolicy {
-    /// Refuses everything once the list's signed time is longer ago than this.
+    /// Refuse everything once the list's signed time is older than this.
     RefuseAfter(Duration),
-    /// The list is filled by this very process, so it is never behind.
+    /// Accept: this process fills the list itself, so it is never stale.
     NeverStale,
 }
 
-/// Where an edge learns of revocations.
+/// Where an edge gets revocations from.
 #[derive(Clone, Debug)]
 pub(crate) enum Revocations {
-    /// Nowhere, and that was said: a log-out takes effect when the token expires.
+    /// Nowhere, by choice: a log-out takes effect when the token expires.
     Unknown,
     /// From this list.
     Known { list: RevocationList, stale: StalePolicy },
 }
 
-/// What an edge asks of a verified token.
+/// The checks of a verified token.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) issuer: Option<Box<str>>,
@@ -38,15 +38,15 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Issuer, audience, time and revocation.
+    /// Checks issuer, audience, times and revocation.
     pub(crate) fn admit(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
         self.for_us(claims)?;
         self.in_time(claims, now)?;
         self.not_revoked(key_id, claims, now)
     }
 
-    /// The same for a ticket, which may be for one path. Paths are compared
-    /// byte by byte: whoever unescapes or resolves them does so before.
+    /// The same for a ticket, which may be for one path. Paths are compared byte
+    /// by byte; the caller decodes and resolves them first.
     pub(crate) fn admit_ticket(
         &self,
         key_id: KeyId,
@@ -56,7 +56,7 @@ impl Policy {
     ) -> Result<(), Rejection> {
         self.for_us(claims)?;
         if let Some(expected) = claims.path().filter(|expected| *expected != path) {
-            // The path is a finer audience.
+            // The path narrows the audience.
             let whole = |path: &str| format!("{} {path}", claims.audience().unwrap_or_default()).into();
             return Err(Rejection::WrongAudience {
                 expected: Some(whole(path)),
@@ -67,15 +67,15 @@ impl Policy {
         self.not_revoked(key_id, claims, now)
     }
 
-    /// Issuer and audience.
+    /// Checks issuer and audience.
     pub(crate) fn for_us(&self, claims: &Claims) -> Result<(), Rejection> {
         is_for(claims, self.issuer.as_deref(), self.audience.as_deref())
     }
 
-    /// Whether the list is fresh enough to be asked, and what it says.
+    /// Checks that the list is fresh, and that it revokes nothing of this token.
     pub(crate) fn not_revoked(&self, key_id: KeyId, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
         let Revocations::Known { list, stale } = &self.revocations else { return Ok(()) };
-        // Both questions are asked of one list, whatever replaces it meanwhile.
+        // Both checks use one snapshot of the list, even if it is replaced meanwhile.
         let list = list.current();
         if let StalePolicy::RefuseAfter(bound) = *stale {
             let as_of = list.as_of();
@@ -93,9 +93,9 @@ impl Policy {
     fn in_time(&self, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
         let (issued_at, expires_at) = (claims.issued, claims.expires);
         let ends_at = claims.session.ends;
-        // Both sides: a token from the future is refused too. At the very
-        // second of expiry plus leeway it is over (RFC 8392 §3.1.4: "on or
-        // after which the CWT MUST NOT be accepted").
+        // The leeway applies to both ends. At the second of expiry plus leeway the
+        // token is expired (RFC 8392 §3.1.4: "on or after which the CWT MUST NOT be
+        // accepted").
         if issued_at > now.saturating_add(self.leeway) {
             return Err(Rejection::NotYetValid { issued_at, now });
         }
@@ -109,9 +109,9 @@ impl Policy {
     }
 }
 
-/// Whether a token is of this issuer and for this audience. A verifier with a name
-/// refuses a token for another or for nobody; one without a name refuses a token
-/// for somebody. The same holds for the issuer.
+/// Checks that a token is of this issuer and for this audience. With an audience,
+/// tokens for another or for none are refused. Without one, tokens with any audience
+/// are refused. The same holds for the issuer.
 pub(crate) fn is_for(claims: &Claims, issuer: Option<&str>, audience: Option<&str>) -> Result<(), Rejection> {
     let owned = |name: Option<&str>| name.map(Into::into);
     if claims.issuer() != issuer {

@@ -1,20 +1,20 @@
-//! How long things live. The defaults are argued for in `docs/sessions.md`.
+//! The lifetimes of tokens and sessions. `docs/sessions.md` explains the defaults.
 
 use std::time::Duration;
 
 use crate::error::{ConfigError, seconds};
 use crate::time::{self, UnixTime};
 
-/// The five durations, as a person sets them; [`Lifetimes::new`] checks them.
+/// The five durations as configured. [`Lifetimes::new`] validates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifetimeSettings {
-    /// A token's max age, and so the longest pause of a user. Default 15 min.
+    /// A token's max age, and so the longest idle time of a user. Default 15 min.
     pub idle_timeout: Duration,
     /// Age from which a token is renewed. Default: half the idle timeout.
     pub renew_after: Option<Duration>,
-    /// From log-in to the end, however often renewed. Default 12 h.
+    /// From log-in to the session's end, whatever is renewed. Default 12 h.
     pub absolute_lifetime: Duration,
-    /// Clock skew that is forgiven on both sides, at most 60 s. Default 5 s.
+    /// Tolerated clock skew, at most 60 s. Default 5 s.
     pub leeway: Duration,
     /// How long after a renewal the old token may still be renewed. Default
     /// 60 s, or half of `renew_after` if that is less.
@@ -33,7 +33,7 @@ impl Default for LifetimeSettings {
     }
 }
 
-/// Lifetimes that fit together: whole seconds, finite, in order.
+/// Validated lifetimes: whole seconds, finite, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     idle_timeout: Duration,
@@ -44,11 +44,11 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Clock skew forgiven unless said otherwise.
+    /// Default of the tolerated clock skew.
     pub const DEFAULT_LEEWAY: Duration = time::DEFAULT_LEEWAY;
-    /// Most clock skew that can be forgiven.
+    /// Largest tolerated clock skew.
     pub const MAX_LEEWAY: Duration = time::MAX_LEEWAY;
-    /// Longest absolute lifetime: what browsers keep a cookie for
+    /// Longest absolute lifetime: browsers keep no cookie longer
     /// (draft-ietf-httpbis-rfc6265bis §5.6.1).
     pub const MAX_ABSOLUTE: Duration = Duration::from_hours(400 * 24);
 
@@ -85,7 +85,7 @@ impl Lifetimes {
         within("idle_timeout", self.idle_timeout, Duration::from_secs(1), self.absolute_lifetime)?;
         within("leeway", self.leeway, Duration::ZERO, Self::MAX_LEEWAY)?;
         within("renew_after", self.renew_after, Duration::ZERO, self.idle_timeout)?;
-        // Were a token due within two graces of its issue, tabs that are one
+        // If a token were due within two graces of its issue, tabs that are one
         // and two renewals behind could not be told from a thief.
         let half = Duration::from_secs(self.renew_after.as_secs() / 2);
         within("renewal_grace (at most half of renew_after)", self.renewal_grace, Duration::ZERO, half)
@@ -103,13 +103,13 @@ impl Lifetimes {
         self.renew_after
     }
 
-    /// From log-in to the session's end.
+    /// The time from log-in to the session's end.
     #[must_use]
     pub const fn absolute_lifetime(&self) -> Duration {
         self.absolute_lifetime
     }
 
-    /// Clock skew forgiven on both sides.
+    /// The tolerated clock skew.
     #[must_use]
     pub const fn leeway(&self) -> Duration {
         self.leeway
@@ -121,14 +121,14 @@ impl Lifetimes {
         self.renewal_grace
     }
 
-    /// `exp` of a token issued at `issued` in a session that ends at `ends`:
-    /// never past the end.
+    /// Returns `exp` of a token issued at `issued` in a session that ends at
+    /// `ends`: never past the end.
     #[must_use]
     pub fn expiry(&self, issued: UnixTime, ends: UnixTime) -> UnixTime {
         issued.saturating_add(self.idle_timeout).min(ends)
     }
 
-    /// Whether a token is old enough to be renewed. One that already lasts to
+    /// Returns whether a token is old enough to be renewed. A token that lasts to
     /// the session's end never is: a successor could not last longer.
     #[must_use]
     pub fn due(&self, issued: UnixTime, expires: UnixTime, ends: UnixTime, now: UnixTime) -> bool {

@@ -1,12 +1,11 @@
-//! Verified tokens that were seen before: their text need not be decoded nor
-//! their signature checked again.
+//! A cache of verified tokens, which need not be decoded and whose signature need
+//! not be checked again.
 //!
-//! What is remembered is that a key signed these bytes, which stays true.
-//! Everything that does not is asked again on every hit: whether that key is
-//! still trusted ([`TokenCache::get`]), and all of the policy (by the caller).
+//! It records that a key signed these bytes, which stays true. Everything else is
+//! checked on every hit: whether that key is still trusted ([`TokenCache::get`]),
+//! and the whole policy (by the caller).
 //!
-//! Only tokens that were admitted enter, so a flood of forged ones pushes
-//! nothing out.
+//! Only admitted tokens enter, so a flood of forged tokens evicts nothing.
 
 use core::fmt;
 use core::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -21,14 +20,14 @@ use crate::key::{Algorithm, KeySet, VerifyingKey};
 use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 
-/// A verified token with what it was verified from.
+/// A verified token with its text and key.
 pub(crate) struct CachedToken {
     token: VerifiedToken,
     text: Box<[u8]>,
     /// The key's own bytes: a kid is only 8 bytes of a hash of them.
     key: [u8; 32],
     algorithm: Algorithm,
-    /// Whether it was used since it last might have left.
+    /// Whether it was used since eviction last passed over it.
     used: AtomicBool,
 }
 
@@ -46,23 +45,23 @@ impl CachedToken {
         self.key == *key.as_bytes() && self.algorithm == key.algorithm()
     }
 
-    /// What it takes, with its share of the tables around it.
+    /// The bytes it takes, with its share of the tables.
     fn bytes(&self) -> usize {
         // The two counts of the Arc; `lru`'s node (a key, a value, two links);
-        // up to three table slots of two words and a byte, since a table that
-        // grows is there twice; and what the allocator rounds up.
+        // up to three table slots of two words and a byte, since a growing table
+        // exists twice; and the allocator's rounding.
         const AROUND: usize = 16 + 32 + 3 * 17 + 3 * 16;
         size_of::<Self>() + self.text.len() + self.token.claims().heap_bytes() + AROUND
     }
 }
 
-/// How a token cache is doing. The counts start with the cache.
+/// The counts of a token cache since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenCacheCounts {
-    /// Look-ups that found a token whose key is still trusted.
+    /// Lookups that found a token whose key is still trusted.
     pub hits: u64,
-    /// Look-ups that did not, those of forged tokens among them.
+    /// Lookups that did not, including those of forged tokens.
     pub misses: u64,
     /// Tokens in the cache.
     pub tokens: usize,
@@ -70,18 +69,16 @@ pub struct TokenCacheCounts {
     pub bytes: usize,
 }
 
-/// A bounded number of bytes of verified tokens. The oldest leaves first, unless
-/// it was used: then it stays for another round (second chance, which is close
-/// to least recently used). So a hit moves nothing: with many tokens the
-/// neighbours in the order are two more places in memory to wait for.
+/// Verified tokens in a bounded number of bytes. It evicts the oldest, but a used
+/// token stays for another round (second chance, close to least recently used). So a
+/// hit moves nothing: moving a token would touch two more places in memory.
 pub(crate) struct TokenCache {
-    /// A token's shard is chosen by its hash, so that two cores seldom want
-    /// the same.
+    /// A token's hash selects its shard, so two cores seldom contend.
     shards: Box<[Mutex<Shard>]>,
-    /// Keyed at random. It need not withstand more: what is kept was signed, so
-    /// nobody chooses tokens that share a shard or a slot.
+    /// Keyed at random. That is enough: cached tokens were signed, so nobody can
+    /// choose tokens that share a shard or a slot.
     hasher: DefaultHashBuilder,
-    /// What one shard may take.
+    /// Largest size of one shard, in bytes.
     shard_bytes: usize,
 }
 
@@ -93,15 +90,15 @@ struct Shard {
 }
 
 impl TokenCache {
-    /// The smallest bound: a shard's least.
+    /// Smallest cache, in bytes.
     pub(crate) const LEAST: usize = 64 * 1024;
-    /// What a verifier has unless told otherwise: some 80,000 tokens.
+    /// Default size, in bytes: about 80,000 tokens.
     pub(crate) const DEFAULT: usize = 64 * 1024 * 1024;
     const MOST_SHARDS: usize = 64;
-    /// How many used tokens one that enters may pass over.
+    /// How many used tokens one insert may pass over.
     const MOST_CHANCES: usize = 16;
 
-    /// A cache that takes at most `bytes`, when it is full.
+    /// Makes a cache of at most `bytes` bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let shards = (bytes / Self::LEAST).clamp(1, Self::MOST_SHARDS);
         let shard = || Shard {
@@ -117,12 +114,12 @@ impl TokenCache {
         }
     }
 
-    /// The token of exactly this text, if it was verified with a key that is
-    /// in `keys` and has not retired by `now`.
+    /// Returns the token of exactly this text, if it was verified with a key
+    /// that is in `keys` and has not retired by `now`.
     pub(crate) fn get(&self, text: &[u8], keys: &KeySet, now: UnixTime) -> Option<Arc<CachedToken>> {
         let (hash, mut shard) = self.shard(text);
         let shard = &mut *shard;
-        // Hashes can agree; the whole text decides.
+        // Hashes can collide, so the whole text is compared.
         let found = shard.tokens.peek(&hash).filter(|entry| *entry.text == *text);
         if let Some(entry) = found {
             let key_id = entry.token.key_id();
@@ -140,14 +137,14 @@ impl TokenCache {
         None
     }
 
-    /// Remembers a token that has just been verified and admitted.
+    /// Inserts a token that was just verified and admitted.
     pub(crate) fn insert(&self, entry: &Arc<CachedToken>) {
         let (hash, mut shard) = self.shard(&entry.text);
         shard.bytes += entry.bytes();
         if let Some(replaced) = shard.tokens.put(hash, Arc::clone(entry)) {
             shard.bytes -= replaced.bytes();
         }
-        // Nobody waits for a whole round of those that were used.
+        // Bounds the work of one insert.
         let mut chances = Self::MOST_CHANCES;
         while shard.bytes > self.shard_bytes
             && let Some((hash, oldest)) = shard.tokens.pop_lru()
@@ -161,7 +158,7 @@ impl TokenCache {
         }
     }
 
-    /// Forgets a token that will not be admitted again.
+    /// Removes a token that will not be admitted again.
     pub(crate) fn remove(&self, entry: &CachedToken) {
         let (hash, mut shard) = self.shard(&entry.text);
         if let Some(removed) = shard.tokens.pop(&hash) {
@@ -169,7 +166,7 @@ impl TokenCache {
         }
     }
 
-    /// Forgets every token of a key: it was revoked.
+    /// Removes every token of a revoked key.
     pub(crate) fn remove_key(&self, key: KeyId) {
         for shard in &self.shards {
             lock(shard).retain(|entry| entry.token.key_id() != key);
@@ -188,10 +185,10 @@ impl TokenCache {
         })
     }
 
-    /// The text's hash and the shard that it belongs to.
+    /// Returns the text's hash and its shard, locked.
     ///
-    /// Of a token only the end is hashed, which is half of its signature.
-    /// Tokens that were verified differ there, and of others none is kept.
+    /// Only the end of a token is hashed, half of its signature. Verified tokens
+    /// differ there, and no others are cached.
     fn shard(&self, text: &[u8]) -> (u64, MutexGuard<'_, Shard>) {
         const HASHED: usize = 40;
         let hash = self.hasher.hash_one(text.last_chunk::<HASHED>().map_or(text, |end| end));
@@ -221,13 +218,13 @@ impl fmt::Debug for TokenCache {
     }
 }
 
-/// Nothing is left half done by a panic while the lock is held: nothing here
-/// panics but for want of memory.
+/// Ignores poisoning: nothing panics while the lock is held, except when memory
+/// runs out.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The keys of the tables are hashes already.
+/// The tables' keys are hashes already.
 #[derive(Default)]
 struct Hashed(u64);
 
