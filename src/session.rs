@@ -1,4 +1,4 @@
-//! The admitted session: what a handler gets.
+//! The admitted session, which handlers receive.
 
 #[cfg(any(feature = "axum", feature = "sync"))]
 mod ended;
@@ -26,26 +26,25 @@ pub use self::ended::Ended;
 #[cfg(any(feature = "axum", feature = "sync"))]
 pub(crate) use self::ended::Lifeline;
 
-/// A session that was admitted at some moment. Immutable, and made by
-/// [`Verifier::verify`](crate::Verifier::verify) alone.
+/// An admitted session. It is immutable, and only
+/// [`Verifier::verify`](crate::Verifier::verify) makes it.
 ///
-/// `C` is the application's own claims, decoded when [`Session::claims`] asks
-/// for them.
+/// `C` is the type of the application's claims, which [`Session::claims`] decodes.
 pub struct Session<C = ()> {
     token: Held,
-    /// What can tell when it is over.
+    /// Detects when the session ends.
     #[cfg(any(feature = "axum", feature = "sync"))]
     lifeline: Option<Arc<Lifeline>>,
     kind: PhantomData<fn() -> C>,
 }
 
-/// Neither way of having a token takes an allocation of its own.
+/// Neither variant allocates.
 #[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "so that a verification without a cache allocates nothing")]
 enum Held {
-    /// Verified for this session alone.
+    /// Verified for this session only.
     Own(VerifiedToken),
-    /// In the cache of verified tokens too.
+    /// Shared with the cache of verified tokens.
     Cached(Arc<CachedToken>),
 }
 
@@ -78,7 +77,7 @@ impl<C> Session<C> {
         }
     }
 
-    /// The session with what admitted it.
+    /// Attaches the verifier that admitted it.
     #[cfg(any(feature = "axum", feature = "sync"))]
     pub(crate) fn with_lifeline(mut self, lifeline: &Arc<Lifeline>) -> Self {
         self.lifeline = Some(Arc::clone(lifeline));
@@ -93,13 +92,13 @@ impl<C> Session<C> {
         self.token().claims()
     }
 
-    /// A clone, seen with other claims.
+    /// Clones it with another claims type.
     #[cfg(feature = "axum")]
     pub(crate) fn seen_with<D>(&self) -> Session<D> {
         Session { token: self.token.clone(), lifeline: self.lifeline.clone(), kind: PhantomData }
     }
 
-    /// The session seen with other claims.
+    /// Converts it to another claims type.
     #[must_use]
     pub fn with_claims<D>(self) -> Session<D> {
         Session {
@@ -110,74 +109,74 @@ impl<C> Session<C> {
         }
     }
 
-    /// Whose session it is.
+    /// Returns the subject.
     #[must_use]
     pub fn subject(&self) -> &str {
         self.all_claims().subject()
     }
 
-    /// This log-in; the same in every token it is renewed into.
+    /// Returns the session id, which every renewal keeps.
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.all_claims().session.session_id
     }
 
-    /// This token.
+    /// Returns the token id.
     #[must_use]
     pub fn token_id(&self) -> TokenId {
         self.all_claims().token_id
     }
 
-    /// The key that signed the token.
+    /// Returns the id of the key that signed the token.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         self.token().key_id()
     }
 
-    /// Whom the token is for.
+    /// Returns the audience.
     #[must_use]
     pub fn audience(&self) -> Option<&str> {
         self.all_claims().audience()
     }
 
-    /// Who issued the token.
+    /// Returns the issuer.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.all_claims().issuer()
     }
 
-    /// When this token was issued.
+    /// Returns when this token was issued.
     #[must_use]
     pub fn issued_at(&self) -> UnixTime {
         self.all_claims().issued
     }
 
-    /// When this token expires unless renewed.
+    /// Returns when this token expires unless renewed.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.all_claims().expires
     }
 
-    /// When the session was started.
+    /// Returns when the session started.
     #[must_use]
     pub fn started_at(&self) -> UnixTime {
         self.all_claims().session.started
     }
 
-    /// When the session ends, however often renewed.
+    /// Returns the session's absolute end, which no renewal moves.
     #[must_use]
     pub fn ends_at(&self) -> UnixTime {
         self.all_claims().session.ends
     }
 
-    /// When the user last gave credentials.
+    /// Returns when the user last authenticated.
     #[must_use]
     pub fn auth_time(&self) -> UnixTime {
         self.all_claims().session.auth_time
     }
 
-    /// Whether the user gave credentials at most `age` ago, in whole seconds: for
-    /// what a session alone should not be enough for.
+    /// Checks that the user authenticated at most `age` ago, in whole seconds. For
+    /// actions that need more than a session.
     ///
     /// # Errors
     /// [`Rejection::ReauthenticationRequired`]
@@ -189,26 +188,25 @@ impl<C> Session<C> {
         Err(Rejection::ReauthenticationRequired { auth_time, now, max_age_secs: age.as_secs() })
     }
 
-    /// The present, by the clock of the verifier that admitted it.
+    /// Returns the current time by the clock of the verifier that admitted it.
     #[cfg(feature = "axum")]
     pub(crate) fn now(&self) -> UnixTime {
         self.lifeline.as_ref().map_or_else(|| SystemClock.now(), |lifeline| lifeline.now())
     }
 
-    /// How often the session has been renewed.
+    /// Returns how often the session was renewed.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.all_claims().session.generation
     }
 
-    /// The thumbprint of the client key the session is bound to (`cnf`).
+    /// Returns the thumbprint of the client key the session is bound to (`cnf`).
     #[must_use]
     pub fn bound_to(&self) -> Option<&[u8; 32]> {
         self.all_claims().bound_to.as_ref()
     }
 
-    /// The application's claims as JSON, whatever their type; null if there
-    /// are none.
+    /// Returns the application's claims as JSON, of any type; null without claims.
     #[must_use]
     pub fn claims_json(&self) -> serde_json::Value {
         self.all_claims().app().map_or(serde_json::Value::Null, app::to_json)
@@ -216,25 +214,25 @@ impl<C> Session<C> {
 }
 
 impl<C: DeserializeOwned> Session<C> {
-    /// The application's own claims.
+    /// Decodes the application's claims.
     ///
     /// # Errors
-    /// [`ClaimsError`] if the token has none, or of another shape: the issuer
-    /// and this service disagree on what `C` is.
+    /// [`ClaimsError`] if the token has none, or if they do not fit `C`: issuer and
+    /// service disagree on the type.
     pub fn claims(&self) -> Result<C, ClaimsError> {
         let encoded = self.all_claims().app().ok_or(ClaimsError::Absent)?;
         app::decode(encoded).map_err(ClaimsError::Shape)
     }
 }
 
-/// The application's claims are not what the service takes them for.
+/// The application's claims are missing or of another type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClaimsError {
     /// The token has no application claims.
     #[error("the token carries no claims of the application")]
     Absent,
-    /// They are there and don't fit the type; the text says where.
+    /// They do not fit the type; the text says where.
     #[error("the token's application claims are of another shape: {0}")]
     Shape(String),
 }
@@ -256,7 +254,7 @@ impl<C> fmt::Debug for Session<C> {
     }
 }
 
-/// The session in JSON, as every command and endpoint shows it.
+/// The session in JSON, as in every command and endpoint.
 impl<C> Serialize for Session<C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut s = serializer.serialize_struct("Session", 11)?;

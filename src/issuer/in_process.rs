@@ -1,4 +1,4 @@
-//! The issuer as a library: one process, no store, nothing async.
+//! The issuer as a library: one process, no store, no async.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::verify::{UnverifiedToken, VerifiedToken};
 
 /// Starts, renews and revokes sessions in one process. Clones share the ledger.
 ///
-/// The ledger is in memory: see [`MemoryLedger`] for what a restart forgets.
+/// The ledger is in memory; [`MemoryLedger`] describes what a restart loses.
 #[derive(Clone, Debug)]
 pub struct Issuer {
     keys: SigningKeys,
@@ -27,7 +27,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// An issuer that signs with `key` and names neither itself nor an audience.
+    /// Makes an issuer that signs with `key`, without an issuer name or an audience.
     ///
     /// # Errors
     /// [`ConfigError::KeyUse`] for a feed key.
@@ -35,29 +35,29 @@ impl Issuer {
         Self::with(SigningKeys::new(key, [])?, Minter::new(lifetimes))
     }
 
-    /// An issuer with all its settings.
+    /// Makes an issuer with all settings.
     ///
     /// # Errors
-    /// [`ConfigError`] if the keys make no key set.
+    /// [`ConfigError`] if the keys are not a valid key set.
     pub fn with(keys: SigningKeys, minter: Minter) -> Result<Self, ConfigError> {
         let public = keys.key_set()?;
         Ok(Self { keys, public, minter, ledger: Arc::default() })
     }
 
-    /// The same with an empty ledger of another size.
+    /// Replaces the ledger by an empty one of another size.
     #[must_use]
     pub fn ledger_capacity(mut self, sessions: NonZeroUsize, revocations: NonZeroUsize) -> Self {
         self.ledger = Arc::new(MemoryLedger::new(sessions, revocations));
         self
     }
 
-    /// What edges verify with.
+    /// Returns the public keys for edges.
     #[must_use]
     pub const fn key_set(&self) -> &KeySet {
         &self.public
     }
 
-    /// A new session of `subject`, who has just given credentials.
+    /// Starts a session of `subject`, who has just authenticated.
     ///
     /// # Errors
     /// [`ConfigError::Claims`] and [`ConfigError::TokenTooLong`].
@@ -81,16 +81,16 @@ impl Issuer {
             let token = self.minter.start(self.keys.newest(), &new, now)?;
             match self.ledger.start(token.session(), now) {
                 Ok(()) => return Ok(token),
-                // A revocation came between; start after it.
+                // A revocation happened meanwhile; start after it.
                 Err(later) => started = later,
             }
         }
     }
 
-    /// Renews a token, however many ask at once and however often.
+    /// Renews a token. Idempotent, also for concurrent calls.
     ///
     /// # Errors
-    /// [`RenewError`]; [`RenewError::Reuse`] is one to tell somebody of.
+    /// [`RenewError`]. Report [`RenewError::Reuse`] to an operator.
     pub fn renew(&self, text: &str, now: UnixTime) -> Result<Renewal, RenewError<LedgerFull>> {
         let token = self.verify(text, now)?;
         if token.claims().bound_to.is_some() {
@@ -101,8 +101,8 @@ impl Issuer {
         answer(outcome, text, token, &self.keys, &request)
     }
 
-    /// Ends the session of a token: log-out. Also with an expired one. Whether
-    /// that was news.
+    /// Logs out: ends the session of a token, even an expired one. Returns whether
+    /// this changed anything.
     ///
     /// # Errors
     /// [`RenewError::Refused`] if the token is not this issuer's,
@@ -113,7 +113,7 @@ impl Issuer {
         self.revoke_session(session.session_id, session.ends, now).map_err(RenewError::Ledger)
     }
 
-    /// Revokes a session that ends at `ends`. Whether that was news.
+    /// Revokes a session that ends at `ends`. Returns whether this changed anything.
     ///
     /// # Errors
     /// [`LedgerFull`]
@@ -121,7 +121,8 @@ impl Issuer {
         self.ledger.revoke_session(id, ends, now)
     }
 
-    /// Revokes every session of a subject started so far. Whether that was news.
+    /// Revokes every session of a subject started so far. Returns whether this
+    /// changed anything.
     ///
     /// # Errors
     /// [`LedgerFull`]
@@ -129,7 +130,7 @@ impl Issuer {
         self.ledger.revoke_subject(subject, now)
     }
 
-    /// Revokes every session started so far. Whether that was news.
+    /// Revokes every session started so far. Returns whether this changed anything.
     #[must_use = "false: they were revoked already"]
     pub fn revoke_all(&self, now: UnixTime) -> bool {
         self.ledger.revoke_all(now)

@@ -1,4 +1,4 @@
-//! A renewal from the verified token to the answer, whatever the ledger.
+//! A renewal, from the verified token to the answer, for any ledger.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::policy::Lifetimes;
 use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 
-/// The session keys of an issuer: the newest signs, the older ones sign again
-/// what they signed, so that a lost answer can be repeated after a rotation.
+/// The session keys of an issuer. The newest signs. Older ones repeat their own
+/// signatures, so that a lost answer can be repeated after a rotation.
 #[derive(Clone, Debug)]
 pub struct SigningKeys {
     keys: Arc<[SigningKey]>,
@@ -20,7 +20,7 @@ pub struct SigningKeys {
 }
 
 impl SigningKeys {
-    /// Keys of which `newest` signs.
+    /// Makes the set of keys of which `newest` signs.
     ///
     /// # Errors
     /// [`ConfigError::KeyUse`] if one is a feed key, [`ConfigError::DuplicateKey`].
@@ -39,29 +39,29 @@ impl SigningKeys {
         Ok(Self { keys, ids })
     }
 
-    /// The key that signs new tokens.
+    /// Returns the key that signs new tokens.
     #[must_use]
     pub fn newest(&self) -> &SigningKey {
-        // `new` put one there.
+        // `new` guarantees at least one.
         &self.keys[0]
     }
 
-    /// The key of this id.
+    /// Returns the key with this id.
     #[must_use]
     pub fn get(&self, id: KeyId) -> Option<&SigningKey> {
         self.keys.iter().find(|key| key.id() == id)
     }
 
-    /// The ids, the newest's first.
+    /// Returns the ids, newest first.
     #[must_use]
     pub fn ids(&self) -> &[KeyId] {
         &self.ids
     }
 
-    /// The public halves.
+    /// Returns the public keys.
     ///
     /// # Errors
-    /// None that [`SigningKeys::new`] has not had.
+    /// Only those of [`SigningKeys::new`].
     pub fn key_set(&self) -> Result<KeySet, ConfigError> {
         KeySet::new(self.keys.iter().map(|key| key.verifying_key().clone()))
     }
@@ -71,27 +71,27 @@ impl SigningKeys {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Renewal {
-    /// Whether the token is another than the one presented.
+    /// Whether the token differs from the presented one.
     pub renewed: bool,
     /// The token to use from now on.
     pub token: IssuedToken,
 }
 
-/// Why there was no renewal.
+/// Why a renewal failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RenewError<E> {
     /// The token is refused.
     #[error(transparent)]
     Refused(#[from] Rejection),
-    /// A successor of the token is in somebody else's use. The session is now
-    /// revoked: an anomaly to raise (`authn_token_reuse`).
+    /// Somebody else uses a successor of the token. The session is now revoked. Report
+    /// this anomaly (`authn_token_reuse`).
     #[error("session {id:?} was revoked: a token of it was used after its successor")]
     Reuse {
         /// The session.
         id: SessionId,
     },
-    /// The ledger failed. Nothing was renewed, and asking again is safe.
+    /// The ledger failed. Nothing was renewed; a retry is safe.
     #[error("the ledger failed: {0}")]
     Ledger(#[source] E),
     /// The successor can't be signed.
@@ -99,7 +99,7 @@ pub enum RenewError<E> {
     Mint(#[source] ConfigError),
 }
 
-/// The request that the ledger is to judge.
+/// Makes the request for the ledger.
 #[must_use]
 pub fn request(
     token: &VerifiedToken,
@@ -110,7 +110,7 @@ pub fn request(
     RenewalRequest::new(token, lifetimes, keys.newest().id(), Arc::clone(&keys.ids), now)
 }
 
-/// What the ledger said, made into an answer. `text` is the token as presented.
+/// Converts the ledger's outcome to an answer. `text` is the presented token.
 ///
 /// # Errors
 /// [`RenewError::Refused`], [`RenewError::Reuse`], [`RenewError::Mint`].

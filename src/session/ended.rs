@@ -1,4 +1,4 @@
-//! Live connections end with their session: [`Session::ended`].
+//! [`Session::ended`]: live connections end with their session.
 
 use core::fmt;
 use std::sync::Arc;
@@ -15,28 +15,27 @@ use crate::revocation::Subscription;
 use crate::time::{Clock, SystemClock, UnixTime};
 use crate::verify::VerifiedToken;
 
-/// Longest time between two looks at what nobody announces: the age of the
-/// revocation list, a key that was retired, a clock that was set.
+/// Longest time between two checks of what changes without notice: the age of the
+/// revocation list, a retired key, a changed clock.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The clock tells whole seconds, so the last one is waited for in steps.
+/// The clock has whole seconds, so the last second is waited for in steps.
 const LAST_SECOND: Duration = Duration::from_millis(100);
 
-/// Why a session is over for a connection that it was admitted on.
+/// Why a session ended for an open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ended {
-    /// Its token has expired. The client may have a renewed one by now: it can
-    /// connect again with that.
+    /// Its token has expired. The client may have a renewed token, and can connect
+    /// again with it.
     Expired,
-    /// It was revoked: the session, its subject, its key or everything. Or the
-    /// key that signed its token is not trusted any longer.
+    /// The session, its subject, its key or everything was revoked, or the key that
+    /// signed its token is no longer trusted.
     Revoked,
-    /// The revocation list is older than its staleness bound, so that nobody
-    /// here can tell.
+    /// The revocation list is stale, so it is unknown whether the session is revoked.
     Stale,
 }
 
-/// What a session needs to know to tell when it is over: all that admitted it.
+/// What a session needs to detect its end: everything that admitted it.
 pub(crate) struct Lifeline {
     policy: Arc<Policy>,
     keys: LiveKeys,
@@ -61,7 +60,7 @@ impl Lifeline {
     async fn ended(&self, token: &VerifiedToken) -> Ended {
         let mut revoked = self.revoked.subscribe();
         loop {
-            // Before the look, so that nothing is missed in between.
+            // Before the check, so that no change is missed.
             revoked.borrow_and_update();
             let now = self.clock.now();
             if let Some(why) = self.verdict(token, now) {
@@ -80,15 +79,15 @@ impl Lifeline {
         self.clock.now()
     }
 
-    /// What a request with this token would be told now.
+    /// Returns what a request with this token would get now.
     fn verdict(&self, token: &VerifiedToken, now: UnixTime) -> Option<Ended> {
         let key_id = token.key_id();
         match self.policy.admit(key_id, token.claims(), now) {
             Err(Rejection::Expired { .. } | Rejection::SessionEnded { .. }) => Some(Ended::Expired),
             Err(Rejection::RevocationsStale { .. }) => Some(Ended::Stale),
             Err(Rejection::Revoked { .. }) => Some(Ended::Revoked),
-            // Of the rest only a clock that was set back can come up later, and
-            // what has begun is not undone by that.
+            // Only a clock that was set back can cause the other rejections later, and that
+            // does not end an open connection.
             Ok(()) | Err(_) => self.keys.load().get(key_id, now).is_none().then_some(Ended::Revoked),
         }
     }
@@ -101,9 +100,9 @@ impl fmt::Debug for Lifeline {
 }
 
 impl<C> Session<C> {
-    /// Resolves when the token that this session was admitted with would be
-    /// refused: within a moment of a revocation that gets here, or at its
-    /// expiry. So a WebSocket or an event stream can end with its session:
+    /// Resolves when this session's token would be refused: within a moment after a
+    /// revocation arrives, or at its expiry. So a WebSocket or an event stream can
+    /// end with its session:
     ///
     /// ```
     /// # use hallpass::Session;
@@ -119,10 +118,9 @@ impl<C> Session<C> {
     /// # }
     /// ```
     ///
-    /// It holds no more of the session than it needs, and can be spawned. A
-    /// session that was not admitted by a [`Verifier`](crate::Verifier) (an
-    /// issuer has just made it) ends at its expiry alone. Must be polled in a
-    /// tokio runtime.
+    /// It keeps only the necessary parts of the session, and can be spawned. A session
+    /// that an issuer just made, not admitted by a [`Verifier`](crate::Verifier), ends
+    /// only at its expiry. Must be polled in a tokio runtime.
     pub fn ended(&self) -> impl Future<Output = Ended> + Send + 'static + use<C> {
         let (token, lifeline) = (self.token.clone(), self.lifeline.clone());
         async move {
@@ -138,7 +136,7 @@ impl<C> Session<C> {
     }
 }
 
-/// How long to sleep before looking at the clock again.
+/// Returns how long to sleep before the next check of the clock.
 fn until(end: UnixTime, now: UnixTime) -> Duration {
     end.since(now).saturating_sub(Duration::from_secs(1)).clamp(LAST_SECOND, LOOK_EVERY)
 }

@@ -14,7 +14,7 @@ use crate::revocation::KEPT_PAST_END;
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// More than fits was revoked. Nothing live is forgotten to make room.
+/// The ledger is full of live revocations. It never drops one to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0} live revocations are remembered and there is no room for another; \
@@ -24,13 +24,12 @@ pub struct LedgerFull(pub usize);
 
 /// Rows in a bounded LRU cache, revocations beside it.
 ///
-/// A session whose row was evicted renews on: its genuine token is taken for
-/// the newest. What is lost with a row is the evidence of theft from before.
-/// Revocations are never evicted while they matter; they last as long as the
-/// process, so its sessions should end with it (a new key at each start), or
-/// a store be used.
+/// A session whose row was evicted can still be renewed: its genuine token counts
+/// as the newest. Only the evidence of earlier theft is lost with the row.
+/// Live revocations are never evicted, but they end with the process. So its
+/// sessions should end with it (a new key at each start), or use a store.
 ///
-/// One lock, held for less than a microsecond: signing happens outside.
+/// One lock, held for less than a microsecond; signing happens outside it.
 #[derive(Debug)]
 pub struct MemoryLedger {
     state: Mutex<State>,
@@ -49,7 +48,7 @@ struct State {
 #[derive(Debug)]
 struct Revoked {
     room: usize,
-    /// Each with the end of the last thing that it revokes.
+    /// Each with the end of the last session that it revokes.
     sessions: HashMap<SessionId, UnixTime>,
     /// The last revoked start, and the end.
     subjects: HashMap<SubjectHash, (UnixTime, UnixTime)>,
@@ -58,11 +57,11 @@ struct Revoked {
 }
 
 impl MemoryLedger {
-    /// Rows and, separately, revocations that are kept unless said otherwise:
-    /// some 20 MB when full.
+    /// Default capacity for rows and, separately, for revocations: about 20 MB when
+    /// full.
     pub const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
 
-    /// A ledger with room for `sessions` rows and `revocations` live
+    /// Makes a ledger with room for `sessions` rows and `revocations` live
     /// revocations of sessions and subjects.
     #[must_use]
     pub fn new(sessions: NonZeroUsize, revocations: NonZeroUsize) -> Self {
@@ -83,21 +82,22 @@ impl MemoryLedger {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics with the lock held; if something did, each change is
-        // whole by itself.
+        // Nothing panics while the lock is held, and each change is complete in
+        // itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Ledger::earliest_start`].
+    /// Returns the earliest start of a session of `subject` that no revocation
+    /// covers: `now`, or one second after the revoked starts.
     #[must_use]
     pub fn earliest_start(&self, subject: &Subject, now: UnixTime) -> UnixTime {
         self.state().revoked.earliest_start(SubjectHash::of(subject.as_str()), now)
     }
 
-    /// As [`Ledger::start`].
+    /// Enters a session whose first token was just signed.
     ///
     /// # Errors
-    /// The earliest start there can be, if a revocation covers this one.
+    /// The earliest possible start, if a revocation covers this one.
     pub fn start(&self, session: &Session, now: UnixTime) -> Result<(), UnixTime> {
         let mut state = self.state();
         let earliest = state.revoked.earliest_start(SubjectHash::of(session.subject()), now);
@@ -110,18 +110,19 @@ impl MemoryLedger {
         Ok(())
     }
 
-    /// As [`Ledger::renew`].
+    /// Applies the rule to a verified token, with revocation checked in the same
+    /// step.
     ///
     /// # Errors
-    /// [`LedgerFull`] if a session is to be revoked for reuse and can't be; the
-    /// token is not renewed then.
+    /// [`LedgerFull`] if a session must be revoked for reuse and there is no room;
+    /// the token is not renewed then.
     pub fn renew(&self, request: &RenewalRequest) -> Result<Outcome, LedgerFull> {
         let mut state = self.state();
         let id = request.session_id;
         if let Some(by) = state.revoked.find(request) {
             return Ok(Outcome::Refused(RenewalRefusal::Revoked { by }));
         }
-        // A session of another process, or from before a restart, counts too.
+        // Includes sessions of other processes and from before a restart.
         state.last_end = state.last_end.max(request.presented.ends);
         state.last_start = state.last_start.max(request.started);
         let known = state.rows.get(&id).copied();
@@ -145,7 +146,7 @@ impl MemoryLedger {
         Ok(outcome)
     }
 
-    /// As [`Ledger::revoke_session`].
+    /// Revokes a session that ends at `ends`. Returns whether this changed anything.
     ///
     /// # Errors
     /// [`LedgerFull`].
@@ -156,7 +157,8 @@ impl MemoryLedger {
         Ok(news)
     }
 
-    /// As [`Ledger::revoke_subject`].
+    /// Revokes every session of `subject` started so far. Returns whether this
+    /// changed anything.
     ///
     /// # Errors
     /// [`LedgerFull`].
@@ -166,7 +168,8 @@ impl MemoryLedger {
         state.revoked.subject(SubjectHash::of(subject.as_str()), until, ends, now)
     }
 
-    /// As [`Ledger::revoke_all`]. Always has room.
+    /// Revokes every session started so far; there is always room. Returns whether
+    /// this changed anything.
     pub fn revoke_all(&self, now: UnixTime) -> bool {
         let mut state = self.state();
         let (until, _) = state.reach(now);
@@ -177,8 +180,8 @@ impl MemoryLedger {
         news
     }
 
-    /// Revokes what a key signed. It is remembered for good: whoever stole the
-    /// key can sign any `ends`.
+    /// Revokes all tokens of a key. It is kept for good, since a thief of the key
+    /// can sign any `ends`. Returns whether this changed anything.
     pub fn revoke_key(&self, id: KeyId) -> bool {
         let mut state = self.state();
         let news = !state.revoked.keys.contains(&id);
@@ -196,9 +199,9 @@ impl Default for MemoryLedger {
 }
 
 impl State {
-    /// The last start and the last end of what a revocation at `now` is to
-    /// reach. A log-in after another revocation in the same second starts a
-    /// second later than now.
+    /// Returns the last start and the last end that a revocation at `now` covers.
+    /// A log-in after another revocation in the same second starts one second
+    /// later than now.
     fn reach(&self, now: UnixTime) -> (UnixTime, UnixTime) {
         let until = now.max(self.last_start);
         (until, self.last_end.max(until))
@@ -261,7 +264,7 @@ impl Revoked {
         Ok(true)
     }
 
-    /// Forgets what has ended, and nothing else.
+    /// Drops revocations whose sessions have ended, and nothing else.
     fn make_room(&mut self, now: UnixTime) -> Result<(), LedgerFull> {
         if self.sessions.len() + self.subjects.len() < self.room {
             return Ok(());

@@ -1,8 +1,8 @@
-//! The ledger: which token of a session is the newest, and what was revoked.
+//! The ledger records the newest token of each session, and revocations.
 //!
-//! Two of them: [`MemoryLedger`], for one process without a store, and the
-//! store, whose rows outlive it. Both decide by [`rule`] and pass one
-//! conformance suite. Like the store, this is public for the tests alone.
+//! There are two: [`MemoryLedger`], for one process without a store, and the store.
+//! Both decide by [`rule`] and pass one conformance suite. Like the store, this
+//! module is public only for the tests.
 
 mod memory;
 pub mod rule;
@@ -18,31 +18,31 @@ use crate::verify::VerifiedToken;
 pub use memory::{LedgerFull, MemoryLedger};
 pub use rule::{Backing, Judgement, Presented, Row, SigningKeyIds};
 
-/// One `/renew`: a verified token and what it is judged by.
+/// A renewal request: a verified token and everything the decision needs.
 #[derive(Clone, Debug)]
 pub struct RenewalRequest {
     /// The session.
     pub session_id: SessionId,
-    /// Whose it is, as the token says.
+    /// The subject, from the token.
     pub subject: Box<str>,
-    /// When the session started, as the token says.
+    /// When the session started, from the token.
     pub started: UnixTime,
-    /// What the rule looks at.
+    /// The token's facts that the rule uses.
     pub presented: Presented,
     /// The lifetimes in force.
     pub lifetimes: Lifetimes,
     /// The key that signs new tokens.
     pub newest_key: KeyId,
-    /// The keys that can sign again what they signed, the newest among them.
+    /// The keys that can repeat a signature, including the newest.
     pub available_keys: Arc<[KeyId]>,
     /// The client's address, for the audit trail.
     pub address: Option<Box<str>>,
-    /// The present.
+    /// The current time.
     pub now: UnixTime,
 }
 
 impl RenewalRequest {
-    /// A request that `keys` (the newest first) can answer.
+    /// Makes a request that `keys` (newest first) can answer.
     #[must_use]
     pub fn new(
         token: &VerifiedToken,
@@ -65,9 +65,9 @@ impl RenewalRequest {
         }
     }
 
-    /// The verdict on it, once no revocation meets it.
+    /// Decides, after revocation was checked.
     pub(crate) fn judge(&self, row: Option<Row>, backing: Backing, withdrawn_keys: &[KeyId]) -> Judgement {
-        // A token of a revoked key is of no use to anybody: never sign one again.
+        // A token of a revoked key is refused everywhere, so never sign one again.
         let usable: Vec<KeyId>;
         let available = if withdrawn_keys.is_empty() {
             &self.available_keys[..]
@@ -81,13 +81,13 @@ impl RenewalRequest {
     }
 }
 
-/// What came of a [`RenewalRequest`].
+/// The outcome of a [`RenewalRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
-    /// The token that was presented comes back.
+    /// Answer with the presented token.
     Keep,
-    /// The token of this row is signed and answered with.
+    /// Sign the token of this row and answer with it.
     Successor(Row),
     /// Refused.
     Refused(RenewalRefusal),
@@ -99,7 +99,7 @@ pub enum Outcome {
 pub enum RenewalRefusal {
     /// The store has no such session.
     Unknown,
-    /// Revoked before.
+    /// It was revoked earlier.
     Revoked {
         /// What kind of entry revoked it.
         by: RevokedBy,
@@ -107,16 +107,16 @@ pub enum RenewalRefusal {
     /// Somebody else has used a successor of this token. The session is now
     /// revoked.
     Reuse,
-    /// From the future.
+    /// Issued in the future.
     NotYetValid,
     /// The session's absolute lifetime is over.
     SessionEnded,
-    /// Too old.
+    /// The token has expired.
     Expired,
 }
 
 impl RenewalRefusal {
-    /// The refusal in the terms of edges, with its facts.
+    /// Converts it to the rejection that edges use, with its facts.
     #[must_use]
     pub const fn rejection(self, token: &Presented, now: UnixTime) -> Rejection {
         match self {
@@ -129,7 +129,7 @@ impl RenewalRefusal {
     }
 }
 
-/// The part of a subject that revocations name.
+/// Returns the subject's hash, which revocations use.
 pub(crate) fn subject_hash(request: &RenewalRequest) -> SubjectHash {
     SubjectHash::of(&request.subject)
 }

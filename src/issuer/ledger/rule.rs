@@ -1,9 +1,8 @@
-//! The renewal rule: pure, so that millions of histories can be tried on it.
+//! The renewal rule. It is a pure function, so tests can try millions of histories.
 //!
-//! The row of a session knows its newest generation L. A token of generation p
-//! is evidence of theft once generation p + 1 has been seen in use for longer
-//! than a grace: whoever presents it had the chance to take the newer one and
-//! somebody else took it.
+//! The row of a session holds its newest generation L. A token of generation p is
+//! evidence of theft once generation p + 1 has been in use for longer than the grace
+//! period: its presenter could have had the newer token, and somebody else took it.
 
 use crate::id::KeyId;
 use crate::policy::Lifetimes;
@@ -12,7 +11,7 @@ use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 use crate::wire::claims::Claims;
 
-/// What the issuer knows of a session's newest token: enough to sign it again,
+/// What the issuer stores of a session's newest token: enough to sign it again,
 /// byte for byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -24,17 +23,17 @@ pub struct Row {
     pub expires: UnixTime,
     /// The key that signed it.
     pub key_id: KeyId,
-    /// The SHA-256 of the claims that all tokens of the session share.
+    /// SHA-256 of the claims that all tokens of the session share.
     pub carried: [u8; 32],
-    /// When a token of generation L was first received, if one was.
+    /// When a token of generation L was first presented, if ever.
     pub seen_at: Option<UnixTime>,
-    /// When the token of L was last given out again, if that was so late that
-    /// it is due within a grace.
+    /// When the token of L was last repeated, if so late that it is due within a
+    /// grace period.
     pub repeated_at: Option<UnixTime>,
 }
 
 impl Row {
-    /// The row in which `token` is the newest and was not received yet.
+    /// Makes the row in which `token` is the newest and not yet presented.
     #[must_use]
     pub const fn newest(token: &Presented) -> Self {
         Self {
@@ -48,14 +47,14 @@ impl Row {
         }
     }
 
-    /// The row of a session that just started.
+    /// Makes the row of a new session.
     #[must_use]
     pub fn first(session: &Session) -> Self {
         Self::newest(&Presented::of(session.key_id(), session.all_claims()))
     }
 }
 
-/// What the rule looks at in a verified token.
+/// The facts of a verified token that the rule uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presented {
     /// Its generation, p.
@@ -68,7 +67,7 @@ pub struct Presented {
     pub ends: UnixTime,
     /// The key that signed it.
     pub key_id: KeyId,
-    /// The SHA-256 of the claims that renewal carries over.
+    /// SHA-256 of the claims that renewal carries over.
     pub carried: [u8; 32],
 }
 
@@ -91,47 +90,47 @@ impl From<&VerifiedToken> for Presented {
     }
 }
 
-/// Where rows are kept, and so what a missing one means.
+/// Where rows are stored, which decides what a missing row means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
-    /// A store: a session without a row is none.
+    /// A store: a session without a row does not exist.
     Store,
-    /// A bounded cache alone: a row may have been evicted.
+    /// Only a bounded cache: a row may have been evicted.
     CacheOnly,
 }
 
-/// The keys that tokens can be signed with at the moment.
+/// The keys that can sign now.
 #[derive(Clone, Copy, Debug)]
 pub struct SigningKeyIds<'a> {
     /// Signs new tokens.
     pub newest: KeyId,
-    /// Can sign again what they signed; among them the newest.
+    /// Can repeat their signatures; includes the newest.
     pub available: &'a [KeyId],
 }
 
-/// What is to be done with a token that was presented for renewal. A row that
-/// comes with it is to be kept, if it isn't the one there was.
+/// The decision on a token that was presented for renewal. A row that comes with it
+/// replaces the stored row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Judgement {
-    /// The token itself comes back.
+    /// Answer with the token itself.
     Keep(Row),
-    /// The token of this row is signed: for the first time or again.
+    /// Sign the token of this row, for the first time or again.
     Successor(Row),
-    /// Refused: the store has no such session, or another one of this id.
+    /// Refuse: the store has no such session, or another one with this id.
     Unknown,
-    /// Refused, and the session is to be revoked: somebody else has used a
-    /// successor of this token.
+    /// Refuse and revoke the session: somebody else has used a successor of this
+    /// token.
     Reuse,
-    /// Refused: from the future.
+    /// Refuse: issued in the future.
     NotYetValid,
-    /// Refused: the session's absolute lifetime is over.
+    /// Refuse: the session's absolute lifetime is over.
     SessionEnded,
-    /// Refused: too old.
+    /// Refuse: expired.
     Expired,
 }
 
-/// The rule. `token` has been verified, and no revocation meets it.
+/// Applies the rule to a verified token that is not revoked.
 pub fn renew(
     row: Option<Row>,
     backing: Backing,
@@ -150,7 +149,7 @@ pub fn renew(
         // know is as if lost in a crash.
         (None, Backing::CacheOnly) => Row::newest(token),
         // "p > L (a row lost in a crash): L = p, then as p = L."
-        // Signed by us or with a stolen key: no token of this session says this.
+        // No token of this session has these claims; it may be signed with a stolen key.
         (Some(row), _) if token.carried != row.carried => return Judgement::Unknown,
         (Some(row), _) if token.generation > row.generation => Row::newest(token),
         (Some(row), _) => row,
@@ -189,12 +188,12 @@ fn has_expired(token: &Presented, lifetimes: &Lifetimes, now: UnixTime) -> bool 
 /// "p = L: set `seen_at`. Not due: the token itself comes back. Due: the row
 /// becomes L + 1 with `seen_at` empty, and its token is signed."
 ///
-/// One exception: a lost answer can be repeated so late that its token is due
-/// when first used. Were it superseded at once, parallel requests of the same
-/// client that still carry L − 1 would be two behind, and a slow answer could
-/// put L back over L + 1. So a grace passes between the two. Its successor is
-/// still in time then: L was given to a predecessor that had not expired, and
-/// expires at least `renew_after`, which is two graces, after that.
+/// One exception: a lost answer can be repeated so late that its token is due when
+/// first used. If it were superseded at once, parallel requests of the same client
+/// that still carry L − 1 would be two behind, and a slow answer could overwrite
+/// L + 1 with L. So a grace period passes between the two. The successor is still in
+/// time: L went to a predecessor that had not expired, and expires at least
+/// `renew_after`, which is two grace periods, after that.
 fn newest(
     mut row: Row,
     token: &Presented,
@@ -206,10 +205,10 @@ fn newest(
     let settled = row.repeated_at.is_none_or(|at| now.since(at) >= lifetimes.renewal_grace());
     let due = lifetimes.due(token.issued, token.expires, token.ends, now);
     match row.generation.checked_add(1) {
-        // Past `ends`, within the leeway, no token could have iat < exp ≤ ends.
+        // After `ends`, within the leeway, no token can have iat < exp ≤ ends.
         Some(generation) if due && settled && now < token.ends => Judgement::Successor(Row {
             generation,
-            // Not before the predecessor's, since that is due.
+            // Not before the predecessor's `iat`, since the predecessor is due.
             issued: now,
             expires: lifetimes.expiry(now, token.ends),
             key_id: keys.newest,
@@ -238,8 +237,8 @@ fn again(
         }
         return Judgement::Successor(row);
     }
-    // Its key was withdrawn, or the lifetimes were shortened: nobody can use
-    // the token of L, so generation L is made anew.
+    // Its key was withdrawn or the lifetimes were shortened. Nobody can use the token
+    // of L, so generation L is issued again.
     let issued = now.max(token.issued);
     if issued >= token.ends {
         return Judgement::Keep(row);
