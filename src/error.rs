@@ -1,6 +1,5 @@
-//! Two families of errors that never mix: [`ConfigError`], *we* were set up
-//! wrong (at start-up, by a person who can mend it), and [`Rejection`], *they*
-//! were refused (per request, by policy).
+//! Two families of errors that never mix. [`ConfigError`]: this process is configured
+//! wrongly, and a person can fix it. [`Rejection`]: a request was refused by policy.
 
 mod proof;
 
@@ -14,23 +13,23 @@ pub use self::proof::ProofError;
 use crate::id::{IdError, KeyId, KeyUse, SubjectError};
 use crate::time::UnixTime;
 
-/// An error of any type: the cause of another.
+/// An error of any type, as the source of another error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Something in the set-up is wrong. The text says what to do about it.
+/// The configuration is wrong. The text says how to fix it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// Two keys of one kid in a set: which one verifies would be chance.
+    /// Two keys of a set have the same kid.
     #[error("two keys have the id {0}; remove one of them")]
     DuplicateKey(KeyId),
-    /// The public key is of small order: anyone could sign for it.
+    /// The public key has small order, so anyone could sign for it.
     #[error("the public key {0} is weak (of small order); make a new one with 'hallpass key new'")]
     WeakKey(KeyId),
     /// A key set without keys verifies nothing.
     #[error("the key set is empty; export one with 'hallpass key export'")]
     NoKeys,
-    /// A key of one use where the other is needed.
+    /// A key of the wrong use.
     #[error("key {key} is a {found} key, and a {wanted} key is needed here; see 'hallpass key list'")]
     KeyUse {
         /// The key.
@@ -51,8 +50,7 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         source: BoxError,
     },
-    /// A directory or file that others can write to: whatever it holds may be
-    /// theirs.
+    /// A directory or file that others can write to, so its contents may be theirs.
     #[error("others can write to {path} (mode {mode:04o}); run: chmod go-w {path}", path = path.display())]
     OpenToOthers {
         /// The directory or file.
@@ -68,9 +66,9 @@ pub enum ConfigError {
     ForeignOwner {
         /// The directory or file.
         path: PathBuf,
-        /// Whose it is, by number.
+        /// The owner's user id.
         owner: u32,
-        /// Who this process runs as, by number.
+        /// This process's user id.
         user: u32,
     },
     /// An address that can't be listened on.
@@ -78,13 +76,13 @@ pub enum ConfigError {
     Listen {
         /// The address.
         address: std::net::SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A proxy that is neither an address nor a network.
     #[error("{0:?} is no address and no network; write it like \"10.0.0.7\" or \"10.0.0.0/8\"")]
     Network(String),
-    /// A secret in the environment that could be guessed.
+    /// A secret in the environment that is too short.
     #[error("{variable} has fewer than {least} characters; make one with: openssl rand -hex 32")]
     Credential {
         /// The environment variable.
@@ -98,7 +96,7 @@ pub enum ConfigError {
     /// The system's source of random numbers failed.
     #[error("the system gives no randomness: {0}")]
     Randomness(#[source] BoxError),
-    /// No client for requests to others can be made.
+    /// The HTTP client can't be built.
     #[error("no HTTP client: {0}")]
     HttpClient(#[source] BoxError),
     /// A subject that can't be used.
@@ -107,16 +105,16 @@ pub enum ConfigError {
     /// An id that can't be read.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// A lifetime that is not usable; the text names it.
+    /// An invalid lifetime; the text names it.
     #[error("{0}")]
     Lifetimes(String),
-    /// A builder was not told something that must be said.
+    /// A builder lacks a required setting.
     #[error("{0}")]
     Builder(&'static str),
     /// The application's claims can't be encoded.
     #[error("the application's claims can't be encoded: {0}")]
     Claims(#[source] BoxError),
-    /// The token would be longer than is allowed.
+    /// The token would exceed the configured length.
     #[error(
         "the token would have {characters} characters and {limit} are allowed; \
          put less into the application's claims or raise tokens.max_characters (at most 4000)"
@@ -129,10 +127,10 @@ pub enum ConfigError {
     },
 }
 
-/// Why a request was refused, without the facts: the value of the `reason`
-/// label in metrics and of `"reason"` in JSON.
+/// Why a request was refused, without details: the value of the `reason` label in
+/// metrics and of `"reason"` in JSON.
 ///
-/// The variants stand in the order in which they are checked.
+/// The variants are in the order of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -145,17 +143,17 @@ pub enum Reason {
     UnknownKey,
     /// The key did not sign these bytes.
     BadSignature,
-    /// Issued by somebody else.
+    /// Issued by another issuer.
     WrongIssuer,
-    /// Meant for somebody else.
+    /// For another audience.
     WrongAudience,
-    /// From the future.
+    /// Issued in the future.
     NotYetValid,
     /// The session's absolute lifetime is over.
     SessionEnded,
     /// The token's max age is over.
     Expired,
-    /// What this edge knows of revocations is too old.
+    /// This edge's revocation list is stale.
     RevocationsStale,
     /// Revoked.
     Revoked,
@@ -218,8 +216,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A request was refused. The facts are for logs and operators; a client
-/// learns only that it was refused.
+/// A request was refused. The details are for logs and operators; a client learns
+/// only that it was refused.
 ///
 /// In JSON: `{"reason":"expired","expires_at":…,"now":…}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -250,8 +248,8 @@ pub enum Rejection {
         /// The kid that the token names.
         key_id: KeyId,
     },
-    /// Issued by somebody else, or by nobody where an issuer is required, or
-    /// by somebody where none is expected.
+    /// Issued by another issuer, without the required issuer, or with an issuer
+    /// where none is expected.
     #[error("the issuer is {found:?}, and {expected:?} is required")]
     WrongIssuer {
         /// The issuer this verifier trusts.
@@ -259,11 +257,11 @@ pub enum Rejection {
         /// The issuer that the token names.
         found: Option<Box<str>>,
     },
-    /// The same for the audience. For a ticket's path, which is a finer
-    /// audience, both are followed by a space and the path.
+    /// The same for the audience. For a ticket's path, both values are followed
+    /// by a space and the path.
     #[error("the audience is {found:?}, and {expected:?} is required")]
     WrongAudience {
-        /// The audience this verifier is.
+        /// The verifier's audience.
         expected: Option<Box<str>>,
         /// The audience that the token names.
         found: Option<Box<str>>,
@@ -309,7 +307,7 @@ pub enum Rejection {
     /// The authentication is older than the route allows.
     #[error("authenticated at {auth_time}, and it is {now}; at most {max_age_secs} s are allowed")]
     ReauthenticationRequired {
-        /// When the user last gave credentials.
+        /// When the user last authenticated.
         auth_time: UnixTime,
         /// The time compared with.
         now: UnixTime,
@@ -322,19 +320,18 @@ pub enum Rejection {
         /// Which check the proof failed.
         detail: ProofError,
     },
-    /// A single-use token or proof that was used already, or that may have
-    /// been: it is from before the start of this process, or it is over by a
-    /// time that the clock has stepped back from.
+    /// A single-use token or proof that was used, or may have been: it is from
+    /// before this process started, or it had expired before the clock stepped
+    /// back.
     #[error("used already")]
     Replayed,
-    /// The nonce cache is full of live entries, or the session has as many as
-    /// one may have.
+    /// The nonce cache is full of live entries, or the session has its maximum.
     #[error("the nonce cache is full")]
     Capacity,
 }
 
 impl Rejection {
-    /// The refusal without its facts.
+    /// Returns the reason without details.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
@@ -402,10 +399,10 @@ impl fmt::Display for RevokedBy {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Malformed {
-    /// Nothing there.
+    /// Empty input.
     #[error("empty")]
     Empty,
-    /// Longer than a token may be; the rest was not looked at.
+    /// Longer than a token may be; the rest was not read.
     #[error("longer than a token may be")]
     TooLong,
     /// Not base64url, or padded.
@@ -417,7 +414,7 @@ pub enum Malformed {
     /// The CBOR ends too early.
     #[error("truncated CBOR")]
     Truncated,
-    /// Something follows the item.
+    /// Bytes follow the item.
     #[error("bytes after the end of the CBOR item")]
     TrailingBytes,
     /// Not CBOR: a reserved value or a break out of place (RFC 8949 §3).
@@ -450,7 +447,7 @@ pub enum Malformed {
     /// A header label this format does not have.
     #[error("an unknown header label")]
     UnknownHeader,
-    /// Critical headers (RFC 9052 §3.1): none are understood, so none are passed.
+    /// Critical headers (RFC 9052 §3.1): none are supported.
     #[error("critical headers")]
     Crit,
     /// An algorithm other than -8 and -19, or none.

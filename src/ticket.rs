@@ -14,9 +14,8 @@ use crate::wire::cose::Typ;
 
 /// Redeems tickets, each once. Clones share the keys and the cache.
 ///
-/// "Once" is once for this cache: several edges behind one name that share
-/// none would each accept a ticket once. What must be once everywhere is
-/// redeemed at the issuer.
+/// "Once" means once for this cache: several edges behind one name would each accept
+/// a ticket once. A ticket that must be used once everywhere is redeemed at the issuer.
 ///
 #[cfg_attr(feature = "issuer", doc = "```")]
 #[cfg_attr(not(feature = "issuer"), doc = "```ignore")]
@@ -49,38 +48,36 @@ pub struct TicketVerifier {
     paths: Paths,
 }
 
-/// Which tickets are redeemed, by their path.
+/// Which tickets are accepted, by their path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Paths {
-    /// Those for the request's path, and those for no path in particular.
+    /// Tickets for the request's path, and tickets without a path.
     Any,
-    /// Only those for the request's path.
+    /// Only tickets for the request's path.
     Named,
 }
 
 impl TicketVerifier {
-    /// Redeems tickets for the verifier's audience. (A verifier without an
-    /// audience redeems none: every ticket names one.)
+    /// Makes a verifier of tickets for `verifier`'s audience. Without an audience it
+    /// accepts none, since every ticket names one.
     #[must_use]
     pub const fn new(verifier: Verifier, nonces: NonceCache) -> Self {
         Self { verifier, nonces, paths: Paths::Any }
     }
 
-    /// Refuses tickets that name no path: for where a ticket opens more than
-    /// one made for elsewhere should, such as a whole session.
+    /// Refuses tickets without a path. For routes where a ticket opens more than a
+    /// general one should, such as a whole session.
     #[must_use]
     pub const fn with_path_only(mut self) -> Self {
         self.paths = Paths::Named;
         self
     }
 
-    /// Verifies and admits a ticket, and uses it up. `path` is the path of the
-    /// request that brought it, without the query; it is compared, byte by byte,
-    /// if the ticket is for one path.
+    /// Verifies and admits a ticket, and uses it up. `path` is the request's path
+    /// without the query; it is compared byte by byte if the ticket has a path.
     ///
-    /// The session that comes back expires at its end: the ticket's seconds were
-    /// for redeeming it, and what it opens, such as a WebSocket, may last until
-    /// the session ends or is revoked.
+    /// The returned session expires at the session's end, not at the ticket's: a
+    /// WebSocket opened with it may last until the session ends or is revoked.
     ///
     /// # Errors
     /// The first [`Rejection`] in the order of [`Reason`](crate::Reason);
@@ -120,7 +117,7 @@ impl TicketVerifier {
         self.use_up(ticket, now)
     }
 
-    /// Everything but the proof and the nonce.
+    /// Checks everything except the proof and the nonce.
     fn admit(&self, ticket: &[u8], path: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         let unverified = UnverifiedToken::decode_as(ticket, Typ::Ticket)?;
         let verified = self.verifier.signed(&unverified, now)?;
@@ -139,14 +136,14 @@ impl TicketVerifier {
             session: claims.session.session_id,
             nonce: *claims.token_id.as_bytes(),
             issued: claims.issued,
-            // exp is never past the session's end.
+            // `exp` is never after the session's end.
             until: claims.expires.saturating_add(leeway),
         };
         self.nonces.admit(Purpose::Ticket, &used, leeway, now)?;
         Ok(self.verifier.session(Session::admitted(ticket.opened())))
     }
 
-    /// The nonces of the tickets that were redeemed.
+    /// Returns the cache of redeemed tickets.
     #[must_use]
     pub const fn nonces(&self) -> &NonceCache {
         &self.nonces

@@ -1,6 +1,6 @@
-//! Time as tokens carry it: whole seconds since 1970-01-01T00:00:00Z.
+//! Time as in tokens: whole seconds since 1970-01-01T00:00:00Z.
 //!
-//! Below the outermost layer nothing reads a clock; `now` is an argument.
+//! Only the outermost layer reads a clock; elsewhere `now` is an argument.
 
 use core::fmt;
 use std::time::Duration;
@@ -9,16 +9,15 @@ use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
 use serde::{Serialize, Serializer};
 
-/// Clock skew that is forgiven unless said otherwise.
+/// Default of the tolerated clock skew.
 pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(5);
-/// Most clock skew that can be forgiven.
+/// Largest tolerated clock skew.
 pub(crate) const MAX_LEEWAY: Duration = Duration::from_mins(1);
 
 /// A point in time: whole seconds since the Unix epoch, at most
 /// 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
 ///
-/// Arithmetic saturates at both ends, so that an extreme duration makes an
-/// extreme time and never a panic or a wrapped one.
+/// Arithmetic saturates at both ends. It never panics or wraps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(u64);
 
@@ -64,8 +63,8 @@ impl UnixTime {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// Reads an RFC 3339 date-time of any offset. Parts of a second are
-    /// dropped. `None` if it is none, or outside the range of this type.
+    /// Parses an RFC 3339 date-time with any offset, without fractions of a second.
+    /// `None` if it is invalid or out of range.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -97,20 +96,20 @@ impl Serialize for UnixTime {
     }
 }
 
-/// Where the outermost layer takes `now` from.
+/// The source of `now` for the outermost layer.
 pub trait Clock: Send + Sync + 'static {
-    /// The present, in whole seconds.
+    /// Returns the current time, in whole seconds.
     fn now(&self) -> UnixTime;
 }
 
-/// The machine's own clock.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
-        // A clock before 1970 is taken for 1970: every token is then from the
-        // future and refused, which is the safe side.
+        // A clock before 1970 counts as 1970. Every token is then from the future and
+        // refused, which is safe.
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(UnixTime::EPOCH, |d| UnixTime::saturating_from_secs(d.as_secs()))
@@ -123,14 +122,13 @@ impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
     }
 }
 
-/// The time by which what protects is deleted: revocations, sessions, counts of
-/// failures.
+/// The time used to delete revocations, sessions and failure counts.
 ///
-/// A wall clock can be set. One that jumps forward would have a process forget
-/// revocations of sessions that live on when it is set back. So this follows the
-/// wall clock back, and forward no faster than a monotonic clock. Whatever a
-/// process was told when it started may be wrong too: nothing is deleted in its
-/// first [`ExpiryClock::SETTLE`], nor before [`ExpiryClock::MARGIN`] has passed.
+/// A wall clock that jumps forward would delete revocations of sessions that are
+/// live again when it is set back. So this clock follows the wall clock backward,
+/// and forward no faster than a monotonic clock. The time at start may be wrong too:
+/// nothing is deleted in the first [`ExpiryClock::SETTLE`] of a process, nor before
+/// [`ExpiryClock::MARGIN`] has passed.
 #[cfg(any(feature = "sync", feature = "server"))]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ExpiryClock {
@@ -143,12 +141,11 @@ pub(crate) struct ExpiryClock {
 impl ExpiryClock {
     /// How long after its start a process deletes nothing.
     pub(crate) const SETTLE: Duration = Duration::from_mins(10);
-    /// How long what is over is kept besides.
+    /// How long expired entries are kept in addition.
     pub(crate) const MARGIN: Duration = Duration::from_hours(1);
 
-    /// The time to delete by; `None` if nothing is to be deleted yet. `wall` is
-    /// the wall clock, `running` how long the process has run by a clock that
-    /// nobody can set.
+    /// Returns the time to delete by; `None` if nothing may be deleted yet. `wall`
+    /// is the wall clock, `running` the process's monotonic run time.
     pub(crate) fn at(&mut self, wall: UnixTime, running: Duration) -> Option<UnixTime> {
         let running_secs = i128::from(running.as_secs());
         let lead = i128::from(wall.as_secs()) - running_secs;

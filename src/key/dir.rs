@@ -1,5 +1,5 @@
-//! The directory of key files: `KID.pem` (PKCS#8, mode 0600) with `KID.json`
-//! beside it, which says what PEM cannot: use, algorithm and times.
+//! The directory of key files: `KID.pem` (PKCS#8, mode 0600) and `KID.json` with the
+//! key's use, algorithm and times.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::time::UnixTime;
 /// How long a key is published before it signs, so that every edge has it.
 pub const PUBLISH_AHEAD: Duration = Duration::from_mins(5);
 
-/// No key file is longer than this, in bytes.
+/// Longest key file, in bytes.
 const MAX_FILE: u64 = 16 * 1024;
 
 /// When the successor of a key begins to sign.
@@ -29,18 +29,18 @@ pub enum Activation {
     Immediate,
 }
 
-/// What a key does at some moment.
+/// The state of a key at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum KeyState {
-    /// Published, and not signing yet.
+    /// Published; does not sign yet.
     Pending,
     /// Signs.
     Active,
-    /// Signs no more, since a newer one does; what it signed is accepted.
+    /// A newer key signs; tokens of this one are accepted.
     Superseded,
-    /// Nothing that it signed is accepted.
+    /// No token of it is accepted.
     Retired,
 }
 
@@ -52,13 +52,13 @@ pub struct KeyEntry {
     pub key: SigningKey,
     /// When it was made.
     pub created: UnixTime,
-    /// From when on it signs.
+    /// When it starts to sign.
     pub activates: UnixTime,
-    /// From when on nothing that it signed is accepted.
+    /// When its tokens stop being accepted.
     pub retires: Option<UnixTime>,
 }
 
-/// What stands in `KID.json`.
+/// The contents of `KID.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sidecar {
@@ -133,19 +133,18 @@ impl KeyDir {
         Self::open(path)
     }
 
-    /// Where it is.
+    /// Returns the directory's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The keys in the order of their ids.
+    /// Returns the keys, ordered by id.
     pub fn entries(&self) -> impl Iterator<Item = &KeyEntry> {
         self.entries.values()
     }
 
-    /// The key that signs at `now`: the one that was activated last, whatever
-    /// the order in the directory.
+    /// Returns the key that signs at `now`: the one activated last.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if no key of this use is active.
@@ -157,7 +156,7 @@ impl KeyDir {
             .ok_or_else(|| self.no_key(usage))
     }
 
-    /// What the key does at `now`.
+    /// Returns the key's state at `now`.
     #[must_use]
     pub fn state(&self, entry: &KeyEntry, now: UnixTime) -> KeyState {
         if entry.has_retired(now) {
@@ -172,7 +171,7 @@ impl KeyDir {
         }
     }
 
-    /// The public halves of the keys of a use that have not retired by `now`.
+    /// Returns the public keys of this use that have not retired by `now`.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if there are none.
@@ -183,7 +182,7 @@ impl KeyDir {
         })
     }
 
-    /// The public keys of this use that have not retired.
+    /// Iterates over the public keys of this use that have not retired.
     pub(crate) fn public_keys(&self, usage: KeyUse, now: UnixTime) -> impl Iterator<Item = VerifyingKey> {
         let live = move |entry: &&KeyEntry| entry.key.usage() == usage && !entry.has_retired(now);
         self.entries.values().filter(live).map(KeyEntry::public)
@@ -197,7 +196,7 @@ impl KeyDir {
         ))
     }
 
-    /// Makes a key that signs from `activates` on, and writes it.
+    /// Makes and writes a key that signs from `activates` on.
     ///
     /// # Errors
     /// [`ConfigError::File`] if it can't be written.
@@ -210,7 +209,7 @@ impl KeyDir {
     ) -> Result<KeyId, ConfigError> {
         let key = SigningKey::generate(usage, algorithm)?;
         let entry = KeyEntry { key, created: now, activates, retires: None };
-        // The sidecar first: a PEM file is what makes a key.
+        // Write the sidecar first: a key exists once its PEM file exists.
         entry.write_sidecar(&self.path)?;
         let pem = self.path.join(format!("{}.pem", entry.key.id()));
         files::write(&pem, entry.key.to_pkcs8_pem()?.as_bytes(), Readers::Owner)?;
@@ -238,11 +237,10 @@ impl KeyDir {
         self.add(usage, algorithm, now, activates)
     }
 
-    /// From `at` on nothing that the key signed is accepted.
+    /// Retires a key: from `at` on its tokens are refused.
     ///
     /// # Errors
-    /// [`ConfigError::Key`] if there is no such key, or if no other key would
-    /// be left to sign.
+    /// [`ConfigError::Key`] if there is no such key, or if no other key could sign.
     pub fn retire(&mut self, id: KeyId, at: UnixTime) -> Result<(), ConfigError> {
         let entry = self.entries.get(&id).ok_or_else(|| {
             ConfigError::Key(format!(
@@ -331,7 +329,7 @@ impl KeyEntry {
         self.activates <= now && !self.has_retired(now)
     }
 
-    /// Newest last; the id settles what is made in one second.
+    /// Newest last; ties within one second are ordered by id.
     pub(crate) fn age(&self) -> (UnixTime, UnixTime, KeyId) {
         (self.activates, self.created, self.key.id())
     }

@@ -1,4 +1,4 @@
-//! A key set that is replaced while edges read it.
+//! A key set that can be replaced while it is in use.
 
 use core::fmt;
 use std::sync::{Arc, OnceLock};
@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::key::KeySet;
 
-/// A key set that can be replaced while edges read it. Clones share it.
+/// A key set that can be replaced while it is in use. Clones share it.
 #[derive(Clone)]
 pub struct LiveKeys(Arc<KeysInUse>);
 
@@ -17,28 +17,27 @@ struct KeysInUse {
 }
 
 impl LiveKeys {
-    /// No keys yet: every token is of an unknown key until the first
+    /// Makes an empty set: every token has an unknown key until the first
     /// [`replace`](Self::replace). For an edge that gets its keys from the feed.
     #[must_use]
     pub fn awaiting() -> Self {
         KeySet::none().into()
     }
 
-    /// Replaces the keys; requests that are being served finish with the old.
+    /// Replaces the keys. Requests in progress finish with the old keys.
     pub fn replace(&self, keys: KeySet) {
         self.0.current.store(Arc::new(keys));
     }
 
-    /// The keys at this moment.
+    /// Returns the current keys.
     #[must_use]
     pub fn current(&self) -> Arc<KeySet> {
         self.0.current.load_full()
     }
 
-    /// Has `ask` called for every token that names a key which is not there.
-    /// It is called on the request path, so it must neither block nor do
-    /// anything that a flood of forged tokens should not do. The first one
-    /// set stays.
+    /// Sets a callback for tokens that name an unknown key.
+    /// It is called on the request path, so it must not block, and must withstand a
+    /// flood of forged tokens. Only the first callback is kept.
     pub fn on_unknown(&self, ask: impl Fn() + Send + Sync + 'static) {
         let _ = self.0.on_unknown.set(Box::new(ask));
     }

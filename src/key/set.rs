@@ -1,5 +1,5 @@
-//! The configured keys. A kid is a look-up in this set and nothing else: no
-//! header can bring a key of its own.
+//! The configured keys. A kid only selects from this set: no header can supply a
+//! key.
 
 use core::fmt;
 
@@ -14,7 +14,7 @@ use crate::time::UnixTime;
 /// It is immutable; a rotation makes a new one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeySet {
-    /// A handful, so that walking them is faster than hashing.
+    /// Few keys, so a scan is faster than hashing.
     keys: Box<[VerifyingKey]>,
 }
 
@@ -23,13 +23,13 @@ impl KeySet {
     /// [`ConfigError::NoKeys`] if there is none, [`ConfigError::DuplicateKey`]
     /// if two have the same kid.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
-        // Beyond a handful the tables would only sweep the caches.
+        // With many keys the tables would only evict the CPU's caches.
         let ready = distinct(keys)?.into_iter().enumerate();
         let keys = ready.map(|(n, key)| if n < TABLES { key.prepared() } else { key });
         Ok(Self { keys: keys.collect() })
     }
 
-    /// A set of keys that verify now and then: they get no tables.
+    /// Makes a set of rarely used keys, without precomputed tables.
     ///
     /// # Errors
     /// As [`KeySet::new`].
@@ -37,12 +37,12 @@ impl KeySet {
         Ok(Self { keys: distinct(keys)?.into() })
     }
 
-    /// The set of an edge that has not been told any keys.
+    /// The empty set of an edge that has no keys yet.
     pub(crate) fn none() -> Self {
         Self { keys: Box::default() }
     }
 
-    /// The key of this id, unless it has retired by `now`.
+    /// Returns the key with this id, unless it has retired by `now`.
     #[must_use]
     pub fn get(&self, id: KeyId, now: UnixTime) -> Option<&VerifyingKey> {
         self.keys
@@ -51,13 +51,13 @@ impl KeySet {
             .filter(|key| key.retires().is_none_or(|retires| now < retires))
     }
 
-    /// The keys, in the order of their ids.
+    /// Iterates over the keys, ordered by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &VerifyingKey> {
         self.keys.iter()
     }
 }
 
-/// At least one key, no two of one id, in the order of their ids.
+/// Sorts keys by id. Requires at least one, and no two with one id.
 fn distinct(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Vec<VerifyingKey>, ConfigError> {
     let mut keys: Vec<_> = keys.into_iter().collect();
     if keys.is_empty() {
