@@ -1,10 +1,9 @@
-//! The revocation list of an edge, in memory: which sessions are refused
-//! although their tokens verify.
+//! The in-memory revocation list of an edge: the sessions that are refused although
+//! their tokens verify.
 //!
-//! One writer (the feed's client, or the issuer in its own process), many
-//! readers. A reader asks once per request, waits for nobody and frees
-//! nothing; the writer builds the next list beside the one in use and swaps
-//! them, so a reader sees all of a feed or none of it.
+//! One writer (the feed's client, or the issuer in its own process), many readers. A
+//! reader checks once per request, never waits and never frees memory. The writer
+//! builds the next list and swaps it in, so a reader sees all of a feed or nothing.
 
 mod entry;
 mod table;
@@ -29,14 +28,13 @@ pub(super) use self::entry::kept_until;
 pub use self::entry::{Entry, KEPT_PAST_END, SubjectHash};
 use self::table::{Table, Value};
 
-/// A state of the revocations: how far a list has followed the feed, and how
-/// far a store has come. A later one is greater; the default is before all.
+/// A position in the feed. A later position is greater; the default is before all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Which life of the issuer's store: restoring a backup begins a new one. A
-    /// Unix time, so that the same backup restored twice begins two.
+    /// The store's epoch: restoring a backup begins a new one. It is a Unix time, so
+    /// restoring the same backup twice begins two.
     pub epoch: u64,
-    /// Which revocation of that epoch, without gaps.
+    /// The sequence number of the revocation in that epoch, without gaps.
     pub sequence: u64,
 }
 
@@ -46,41 +44,39 @@ impl fmt::Display for Position {
     }
 }
 
-/// A feed that does not follow from the list. The list is as it was.
+/// A feed that does not follow the list's position. The list is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutOfOrder {
-    /// An older feed than the one applied last: a replay, or a slow cache.
+    /// The feed is older than the last one: a replay, or a slow cache.
     #[error("the feed is at {offered}, and the list is already at {current}")]
     Backwards {
-        /// Where the list is.
+        /// The list's position.
         current: Position,
-        /// Where the feed would take it.
+        /// The feed's position.
         offered: Position,
     },
-    /// A delta that starts somewhere else than the list is, or in another
-    /// epoch: a snapshot is needed.
+    /// The delta does not start at the list's position: a snapshot is needed.
     #[error("the delta starts at {base}, and the list is elsewhere; fetch a snapshot")]
     Gap {
-        /// Where the list is; `None` if no feed was ever applied.
+        /// The list's position; `None` if no feed was ever applied.
         current: Option<Position>,
         /// Where the delta starts.
         base: Position,
     },
 }
 
-/// What is revoked, as far as this process knows.
+/// The revocations known to this process.
 ///
-/// Clones share one list. A new one is empty and has never been told anything
-/// ([`as_of`](Self::as_of) is `None`): whether that means "refuse all" is for
-/// the policy to say.
+/// Clones share one list. A new one is empty, and its [`as_of`](Self::as_of) is
+/// `None`: the policy decides whether that means "refuse all".
 #[derive(Clone)]
 pub struct RevocationList(Arc<Lists>);
 
 struct Lists {
     current: ArcSwap<State>,
-    /// Held by the one who writes. In it are the lists that were replaced
-    /// while somebody read them.
+    /// Held by the writer. It holds the lists that were replaced while a reader
+    /// used them.
     writer: Mutex<Vec<Arc<State>>>,
     subscribers: Mutex<Vec<Weak<Callback>>>,
 }
@@ -104,9 +100,9 @@ impl RevocationList {
         }))
     }
 
-    /// Whether a session is revoked, and by what kind of entry (of several,
-    /// the one of the widest reach). `key` is the key that signed its token,
-    /// `started` the start of the session, not of the token.
+    /// Returns the kind of entry that revokes a session (the widest, if several do);
+    /// `None` if it is not revoked. `key` is the key that signed its token, `started`
+    /// the start of the session, not of the token.
     ///
     /// Wait-free. Hashes `sid` once, and `subject` only if a subject's
     /// sessions that started at `started` or later are revoked.
@@ -115,56 +111,56 @@ impl RevocationList {
         self.0.current.load().check(sid, subject, key, started)
     }
 
-    /// The list at this moment, for all that one request asks of it. Not to be
-    /// kept: there are few such places a thread before they get dear.
+    /// Returns the current list, for the checks of one request. Do not keep it: each
+    /// thread has few cheap slots for it.
     pub(crate) fn current(&self) -> Current {
         Current(self.0.current.load())
     }
 
-    /// The time at which the list was known to be complete: the signed time
-    /// of issue of the feed applied last. `None` if none ever was.
+    /// Returns when the list was last known to be complete: the signed issue time of
+    /// the last feed. `None` if no feed was applied.
     ///
-    /// Ask for it before [`check`](Self::check), which then sees this list or
-    /// a later one.
+    /// Call it before [`check`](Self::check), which then sees this list or a later
+    /// one.
     #[must_use]
     pub fn as_of(&self) -> Option<UnixTime> {
         self.0.current.load().as_of
     }
 
-    /// How far it has followed the feed; `None` if it never has.
+    /// Returns its position in the feed; `None` if no feed was applied.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.0.current.load().position
     }
 
-    /// How many entries there are. Two of one session count once, and so do
-    /// two of one subject, one key, or all.
+    /// Returns the number of entries. Entries for the same session, subject or key
+    /// count once.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.current.load().len()
     }
 
-    /// Whether nothing is revoked.
+    /// Returns whether nothing is revoked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The list at this moment, which later feeds do not change. While it is
-    /// held its memory is, too.
+    /// Returns a snapshot of the list, which later feeds do not change. It keeps its
+    /// memory until it is dropped.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.0.current.load_full())
     }
 
-    /// Replaces all entries, those that were [inserted](Self::insert) too.
+    /// Replaces all entries, including [inserted](Self::insert) ones.
     /// `as_of` is the feed's signed time of issue.
     ///
-    /// A snapshot of the position where the list already is only renews
-    /// `as_of`, which never goes back within an epoch.
+    /// A snapshot of the list's own position only renews `as_of`, which never goes
+    /// back within an epoch.
     ///
     /// # Errors
-    /// [`OutOfOrder::Backwards`] if the list is past `position`.
+    /// [`OutOfOrder::Backwards`] if the list is after `position`.
     pub fn apply_snapshot(
         &self,
         position: Position,
@@ -180,8 +176,8 @@ impl RevocationList {
         })
     }
 
-    /// Adds what was revoked between sequence `base` and `position`, both of
-    /// one epoch. One that adds nothing renews `as_of`.
+    /// Adds the revocations between sequence `base` and `position` of one epoch. An
+    /// empty delta renews `as_of`.
     ///
     /// # Errors
     /// [`OutOfOrder::Backwards`] if the list is past `position`,
@@ -205,38 +201,37 @@ impl RevocationList {
         })
     }
 
-    /// Adds one entry where there is no feed: an issuer that is its own edge.
-    /// The next snapshot of a feed would drop it.
+    /// Adds one entry without a feed, for an issuer that is its own edge. The next
+    /// snapshot of a feed would drop it.
     pub fn insert(&self, entry: Entry) {
         // Nothing to go wrong: the order is the feed's.
         let _ = self.write(|state| Ok(Some(state.with([entry]))));
     }
 
-    /// Drops the entries that need not be kept any longer: those whose `ends`
-    /// is more than 60 s before `now`. To be called off the request path, and not
-    /// more often than every minute or so: it copies each part of the list with
-    /// something to drop, and a large list has that in all its parts.
+    /// Drops entries whose `ends` is more than 60 s before `now`. Call it off the
+    /// request path, at most about once a minute: it copies each part of the list
+    /// with an entry to drop.
     pub fn expire(&self, now: UnixTime) {
         let _ = self.write(|state| Ok(state.expired(now)));
     }
 
-    /// Has `callback` called after each change that may revoke something, in
-    /// the thread that made the change, until the subscription is dropped.
-    /// It must not block; it may ask the list.
+    /// Calls `callback` after each change that may revoke something, in the thread
+    /// of the change, until the subscription is dropped. It must not block, and may
+    /// read the list.
     pub fn on_change(&self, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
         let callback: Arc<Callback> = Arc::new(callback);
         lock(&self.0.subscribers).push(Arc::downgrade(&callback));
         Subscription { _callback: callback }
     }
 
-    /// Builds the next list and swaps it in; `None` leaves the one there is.
+    /// Builds the next list and swaps it in; `None` keeps the current one.
     fn write(
         &self,
         next: impl FnOnce(&State) -> Result<Option<State>, OutOfOrder>,
     ) -> Result<(), OutOfOrder> {
-        // Whoever drops the last reference frees a whole table. That must not
-        // be a reader, so it is the writer, now or the next time: nobody can
-        // come by a new reference to a list that was swapped out.
+        // Dropping the last reference frees a whole table. A reader must not do
+        // that, so the writer does, now or next time: nobody gets new references
+        // to a list that was swapped out.
         let free = |retired: &mut Vec<_>| retired.retain(|old| Arc::strong_count(old) > 1);
         let mut retired = lock(&self.0.writer);
         free(&mut retired);
@@ -274,8 +269,8 @@ impl fmt::Debug for RevocationList {
     }
 }
 
-/// Both locks guard what is whole at every moment, so a panic elsewhere while
-/// one was held is no reason to stop revoking.
+/// Ignores poisoning: the guarded data is consistent at every moment, and
+/// revocation must go on after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -292,7 +287,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// A [`RevocationList`] while a request is judged.
+/// A [`RevocationList`] during one request.
 pub(crate) struct Current(Guard<Arc<State>>);
 
 impl Current {
@@ -348,12 +343,12 @@ impl Snapshot {
         self.len() == 0
     }
 
-    /// The entries, in no order.
+    /// Iterates over the entries, in no order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.0.entries()
     }
 
-    /// About how much memory the entries take, in bytes.
+    /// Returns the approximate memory of the entries, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.0.sessions.heap_bytes() + self.0.subjects.heap_bytes()
@@ -379,9 +374,9 @@ struct State {
     revision: u64,
     sessions: Table<Ended>,
     subjects: Table<Cutoff>,
-    /// No subject's sessions are revoked that started later than this.
+    /// The latest revoked start of any subject.
     subjects_up_to: Option<UnixTime>,
-    /// A handful: an issuer has few keys.
+    /// Few: an issuer has few keys.
     keys: BTreeMap<KeyId, UnixTime>,
     all: Option<Cutoff>,
 }
@@ -450,7 +445,7 @@ impl State {
         next
     }
 
-    /// This list without what need not be kept; `None` if that is all of it.
+    /// This list without expired entries; `None` if there are none.
     fn expired(&self, now: UnixTime) -> Option<Self> {
         let is_kept = |ends: UnixTime| kept_until(ends) >= now;
         let sessions = self.sessions.expired(now);
@@ -507,7 +502,7 @@ impl State {
     }
 }
 
-/// When a revoked session will have ended.
+/// When a revoked session ends.
 #[derive(Clone, Copy)]
 struct Ended(UnixTime);
 
@@ -521,7 +516,7 @@ impl Value for Ended {
     }
 }
 
-/// The last start that is revoked, and when those sessions will have ended.
+/// The last revoked start, and when those sessions will have ended.
 #[derive(Clone, Copy)]
 struct Cutoff {
     up_to: UnixTime,

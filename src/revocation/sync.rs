@@ -74,48 +74,48 @@ use self::report::{Reporter, Waiting};
 /// How often an unknown kid may ask for a refresh.
 const REFRESH_EVERY: Duration = Duration::from_mins(1);
 
-/// How feeds get here.
+/// How feeds are received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// Server-sent events; a long poll for a while where none get through.
+    /// Server-sent events; long polls for a while if no events get through.
     Events,
     /// Long polls.
     LongPoll,
-    /// A snapshot now and then, by ETag: through a cache or a CDN. A log-out
-    /// takes this long to get here.
+    /// A snapshot at intervals, by ETag, through a cache or a CDN. A log-out takes up
+    /// to one interval to arrive.
     Poll {
         /// How often to ask.
         every: Duration,
     },
 }
 
-/// What a [`FeedClient`] is up to.
+/// The status of a [`FeedClient`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FeedStatus {
-    /// How far the list has followed the feed.
+    /// The list's position in the feed.
     pub position: Option<Position>,
-    /// When the feed applied last was signed.
+    /// When the last applied feed was signed.
     pub as_of: Option<UnixTime>,
     /// When a feed from the issuer was last applied, by this machine's clock.
     pub last_success: Option<UnixTime>,
-    /// What went wrong last, and when, since then or ever.
+    /// The last error, and when it happened.
     pub last_error: Option<(UnixTime, SyncError)>,
-    /// How many attempts have failed since the last success.
+    /// The number of failed attempts since the last success.
     pub failures: u64,
 }
 
 impl FeedStatus {
-    /// How old the list is; `None` if there never was a feed.
+    /// Returns the list's age; `None` if no feed was applied.
     #[must_use]
     pub fn age(&self, now: UnixTime) -> Option<Duration> {
         self.as_of.map(|as_of| now.since(as_of))
     }
 }
 
-/// Keeps one [`RevocationList`] and one [`LiveKeys`] current. [`run`](Self::run)
-/// is the task; everything else can be had before it is spawned.
+/// Keeps one [`RevocationList`] and one [`LiveKeys`] current. Get what you need from
+/// it, then spawn [`run`](Self::run).
 ///
 /// ```no_run
 /// # use hallpass::{Verifier, revocation::{FeedKeys, sync::FeedClient}};
@@ -143,15 +143,15 @@ pub struct FeedClient {
     handle: FeedHandle,
 }
 
-/// Whose feeds are applied.
+/// Which feeds are trusted.
 enum Trust {
     Pinned(Arc<FeedKeys>),
-    /// Whatever keys the issuer gives, once.
+    /// The keys that the issuer gives on first use.
     OnFirstUse,
 }
 
 impl FeedClient {
-    /// A client of the issuer at this URL, its base path included.
+    /// Builds a client of the issuer at this URL, including its base path.
     pub fn builder(issuer: impl Into<String>) -> FeedClientBuilder {
         FeedClientBuilder {
             issuer: issuer.into(),
@@ -169,19 +169,19 @@ impl FeedClient {
         }
     }
 
-    /// The list it keeps current.
+    /// Returns the list that it keeps current.
     #[must_use]
     pub fn list(&self) -> &RevocationList {
         &self.handle.0.list
     }
 
-    /// The session keys it keeps current. None until the first feed.
+    /// Returns the session keys that it keeps current, empty until the first feed.
     #[must_use]
     pub fn keys(&self) -> &LiveKeys {
         &self.handle.0.keys
     }
 
-    /// For asking about it and asking something of it while it runs.
+    /// Returns a handle to the running client.
     #[must_use]
     pub fn handle(&self) -> FeedHandle {
         self.handle.clone()
@@ -212,64 +212,63 @@ pub struct FeedClientBuilder {
 }
 
 impl FeedClientBuilder {
-    /// Pins the feed keys: no other's feed is applied.
+    /// Pins the feed keys: only their feeds are applied.
     pub fn trust(mut self, keys: FeedKeys) -> Self {
         self.trust = Some(Trust::Pinned(Arc::new(keys)));
         self
     }
 
-    /// Takes the feed keys that the issuer gives when first asked, over TLS, and
-    /// pins those: in the [cache directory](Self::cache_dir), or without one
-    /// for as long as the process lives. Whoever is in the issuer's place at
-    /// that moment is trusted; [`trust`](Self::trust) has no such moment.
+    /// Trusts the feed keys that the issuer gives on first use, over TLS, and pins
+    /// them: in the [cache directory](Self::cache_dir), or else for the life of the
+    /// process. An impostor at that moment is trusted; [`trust`](Self::trust) avoids
+    /// this.
     pub fn trust_on_first_use(mut self) -> Self {
         self.trust = Some(Trust::OnFirstUse);
         self
     }
 
-    /// Keeps this list current, and these keys, rather than new ones.
+    /// Keeps this list and these keys current instead of new ones.
     pub fn into_existing(mut self, list: RevocationList, keys: LiveKeys) -> Self {
         (self.list, self.keys) = (list, keys);
         self
     }
 
-    /// Keeps the last feed in this directory and starts from it. The directory
-    /// is made if it isn't there. Whoever can write there can keep the edge
-    /// from learning of revocations for as long as its staleness bound.
+    /// Stores the last feed in this directory, and starts from it. Creates the
+    /// directory if necessary. An attacker who can write there can hide revocations
+    /// from the edge for its staleness bound.
     pub fn cache_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(path.into());
         self
     }
 
-    /// How feeds get here; [`Delivery::Events`] unless said otherwise.
+    /// Sets how feeds are received. Default: [`Delivery::Events`].
     pub const fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
     }
 
-    /// How long a whole feed may take to get here, waiting included; then the
-    /// connection is given up. More than the 8 s for which the issuer holds a
-    /// long poll; default 45 s.
+    /// Sets the longest time for a whole feed, including the wait. Must be more than
+    /// the 8 s for which the issuer holds a long poll; default 45 s.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Largest feed that is taken, in bytes. Default 256 MiB, some ten million
-    /// revoked sessions; so much memory one answer can take.
+    /// Sets the largest accepted feed, in bytes. Default 256 MiB, about ten million
+    /// revoked sessions; one answer can take this much memory.
     pub const fn max_feed_bytes(mut self, bytes: usize) -> Self {
         self.max_feed_bytes = bytes;
         self
     }
 
-    /// Waits between attempts, before jitter: the first, and the longest.
-    /// Default 100 ms and 10 s.
+    /// Sets the first and the longest wait between attempts, before jitter. Default
+    /// 100 ms and 10 s.
     pub const fn back_off(mut self, first: Duration, longest: Duration) -> Self {
         self.back_off = (first, longest);
         self
     }
 
-    /// Trusts this certificate authority (PEM) for TLS too.
+    /// Also trusts this certificate authority (PEM) for TLS.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if it is no certificate.
@@ -278,26 +277,25 @@ impl FeedClientBuilder {
         Ok(self)
     }
 
-    /// Tells the issuer every 10 s how far this edge has followed the feed, so
-    /// that its operators see an edge that falls behind. `credential` is the
-    /// issuer's `HALLPASS_EDGE_TOKEN`; it is sent over TLS alone, or to this
-    /// machine.
+    /// Reports this edge's feed position to the issuer every 10 s, so that operators
+    /// see an edge that falls behind. `credential` is the issuer's
+    /// `HALLPASS_EDGE_TOKEN`; it is sent only over TLS or to loopback.
     pub fn report_as(mut self, name: EdgeName, credential: impl Into<String>) -> Self {
         self.reporter = Some(Reporter { name, credential: Zeroizing::new(credential.into()) });
         self
     }
 
-    /// Reads the time from another clock.
+    /// Sets another clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
     /// # Errors
-    /// [`ConfigError::Builder`] if no trust was said, or the URL is none, or
-    /// keys would be trusted on first use, or a credential sent, without TLS;
-    /// [`ConfigError::KeyUse`] if a pinned feed key is a session key already;
-    /// [`ConfigError::File`] if the cache directory can't be made.
+    /// [`ConfigError::Builder`] if no trust was set, if the URL is invalid, or if keys
+    /// would be trusted on first use or a credential sent without TLS.
+    /// [`ConfigError::KeyUse`] if a pinned feed key is also a session key.
+    /// [`ConfigError::File`] if the cache directory can't be created.
     pub fn build(self) -> Result<FeedClient, ConfigError> {
         let trust = self.trust.ok_or(ConfigError::Builder(
             "say whose feed this edge trusts: .trust(keys) or .trust_on_first_use()",
@@ -355,12 +353,12 @@ impl fmt::Debug for FeedClientBuilder {
     }
 }
 
-/// A running [`FeedClient`]. Clones are of the same one.
+/// A handle to a running [`FeedClient`]. Clones share it.
 #[derive(Clone)]
 pub struct FeedHandle(Arc<FeedTask>);
 
 struct FeedTask {
-    /// Whether somebody takes what waits.
+    /// Whether reports are sent.
     reports: bool,
     list: RevocationList,
     keys: LiveKeys,
@@ -371,23 +369,22 @@ struct FeedTask {
 }
 
 impl FeedHandle {
-    /// Tells the issuer of an anomaly with the next report, within a second or
-    /// so, if this edge [has a name](FeedClientBuilder::report_as); else nobody.
-    /// At most 100 wait, the latest. What logs it here is the caller's.
+    /// Reports an anomaly to the issuer within about a second, if this edge
+    /// [has a name](FeedClientBuilder::report_as). At most the latest 100 wait. The
+    /// caller logs it locally.
     pub fn report(&self, anomaly: Anomaly) {
         if self.0.reports {
             self.0.anomalies.push(anomaly);
         }
     }
 
-    /// How it stands.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> FeedStatus {
         self.0.status.borrow().clone()
     }
 
-    /// Waits until `is_met` holds of the status; forever if the client is
-    /// stopped before.
+    /// Waits until the status meets `is_met`; forever if the client is stopped.
     pub async fn wait_until(&self, is_met: impl FnMut(&FeedStatus) -> bool) -> FeedStatus {
         // The sender is in this handle, so the channel can't be closed.
         match self.0.status.subscribe().wait_for(is_met).await {
@@ -396,10 +393,9 @@ impl FeedHandle {
         }
     }
 
-    /// Asks the issuer for the latest feed: for a token of an unknown key,
-    /// which may just be new. At most once a minute, however often this is
-    /// called; tells whether it was done. A [`Verifier`](crate::Verifier) with
-    /// this client's keys asks of itself.
+    /// Requests the latest feed, for a token of an unknown, perhaps new, key. At most
+    /// once a minute; returns whether it was done. A [`Verifier`](crate::Verifier)
+    /// with this client's keys calls it by itself.
     #[expect(clippy::must_use_candidate, reason = "asking is the point")]
     pub fn refresh(&self) -> bool {
         self.0.refresh.ask()
@@ -412,7 +408,7 @@ impl fmt::Debug for FeedHandle {
     }
 }
 
-/// Passes on one request a minute.
+/// Allows one refresh a minute.
 #[derive(Default)]
 struct Refresh {
     asked: Mutex<Option<Instant>>,

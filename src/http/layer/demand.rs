@@ -1,4 +1,4 @@
-//! What a route asks of a session beyond being one.
+//! A route's requirements of a session.
 
 use core::fmt;
 use core::task::{Context, Poll};
@@ -17,11 +17,10 @@ use crate::time::UnixTime;
 
 type Predicate = dyn Fn(&Session) -> bool + Send + Sync;
 
-/// What a route asks of the session that a [`SessionLayer`](super::SessionLayer)
-/// further out has admitted. A layer itself, for `.layer(…)` on a route.
+/// A route's requirements of the session that an outer
+/// [`SessionLayer`](super::SessionLayer) admitted. It is a layer, for `.layer(…)`.
 ///
-/// A request without a session is refused with 401, under an optional layer
-/// too.
+/// A request without a session gets 401, also under an optional layer.
 #[derive(Clone, Default)]
 pub struct Demand {
     authenticated_within: Option<Duration>,
@@ -29,23 +28,23 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Asks for any session.
+    /// Requires any session.
     #[must_use]
     pub const fn new() -> Self {
         Self { authenticated_within: None, claims: None }
     }
 
-    /// Asks for credentials that were given at most so long ago, in whole
-    /// seconds. Otherwise 401 with `insufficient_user_authentication` (RFC
-    /// 9470): the client is to `POST /reauthenticate` and to try again.
+    /// Requires an authentication at most this long ago, in whole seconds. Otherwise
+    /// 401 with `insufficient_user_authentication` (RFC 9470): the client should
+    /// `POST /reauthenticate` and retry.
     #[must_use]
     pub const fn authenticated_within(mut self, age: Duration) -> Self {
         self.authenticated_within = Some(age);
         self
     }
 
-    /// Asks this of the application's claims besides what was asked before.
-    /// Otherwise, and if they are not there or of another shape, 403.
+    /// Also requires this of the application's claims. Otherwise, or if the claims
+    /// are missing or of another type, 403.
     #[must_use]
     pub fn claims<C: DeserializeOwned + 'static>(
         mut self,
@@ -87,7 +86,7 @@ impl<S> Layer<S> for Demand {
     }
 }
 
-/// The service that [`Demand`] makes.
+/// The service of [`Demand`].
 #[derive(Clone, Debug)]
 pub struct DemandService<S> {
     inner: S,

@@ -1,5 +1,5 @@
-//! The tower layer: each request's token is verified and admitted before the
-//! service behind sees it.
+//! The tower layer: it verifies and admits each request's token before the inner
+//! service.
 
 mod demand;
 mod future;
@@ -29,21 +29,20 @@ use self::refusal::Answers;
 pub use self::refusal::Refusal;
 pub use self::service::SessionMiddleware;
 
-/// What happens to a request without an admitted session.
+/// How to treat a request without an admitted session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Without {
-    /// It is refused with 401.
+    /// Refuse it with 401.
     Refused,
-    /// It goes on.
+    /// Pass it on.
     Served,
 }
 
 /// Puts the admitted [`Session`](crate::Session) into the request's extensions,
 /// where the extractor finds it, and refuses requests without one.
 ///
-/// Why a request was refused is left in the response's extensions, as a
-/// [`Refusal`], for logs and metrics; the client gets the same 401 for every
-/// reason.
+/// The response's extensions hold the reason of a refusal, a [`Refusal`], for logs and
+/// metrics. The client gets the same 401 for every reason.
 #[cfg_attr(feature = "sync", doc = "```")]
 #[cfg_attr(not(feature = "sync"), doc = "```ignore")]
 /// # use std::time::Duration;
@@ -65,7 +64,7 @@ enum Without {
 #[derive(Debug)]
 pub struct SessionLayer<K = SystemClock>(Arc<Settings<K>>);
 
-/// Shared, since services are cloned for every request.
+/// Shared, because services are cloned for every request.
 #[derive(Clone, Debug)]
 struct Settings<K> {
     verifier: Verifier,
@@ -83,7 +82,7 @@ struct Settings<K> {
 }
 
 impl SessionLayer {
-    /// A layer that lets only requests with a session through.
+    /// Makes a layer that passes only requests with a session.
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
         Self(Arc::new(Settings {
@@ -108,38 +107,35 @@ impl<K: Clone> SessionLayer<K> {
         self
     }
 
-    /// Lets requests without a session through too; handlers take an
-    /// `Option<Session>`.
+    /// Also passes requests without a session; handlers take an `Option<Session>`.
     #[must_use]
     pub fn optional(self) -> Self {
         self.with(|settings| settings.without = Without::Served)
     }
 
-    /// Takes tokens of sessions that are bound to a key too, with a proof of that
-    /// key for each request (RFC 9449). Without this they are refused.
+    /// Also accepts sessions that are bound to a key, with a proof by that key for
+    /// each request (RFC 9449). Without this they are refused.
     #[cfg(feature = "proof")]
     #[must_use]
     pub fn proofs(self, proofs: RequestProofs) -> Self {
         self.with(|settings| settings.proofs = Some(proofs))
     }
 
-    /// Takes the token from, and renews, this cookie instead of
-    /// `__Host-session`.
+    /// Reads and renews this cookie instead of `__Host-session`.
     #[must_use]
     pub fn cookie(self, cookie: SessionCookie) -> Self {
         self.with(|settings| settings.cookie = cookie)
     }
 
-    /// Asks this of every session besides. To ask something of some routes
-    /// alone, put the [`Demand`] around those.
+    /// Applies this [`Demand`] to every session. For some routes only, add the
+    /// [`Demand`] to those.
     #[must_use]
     pub fn demand(self, demand: Demand) -> Self {
         self.with(|settings| settings.demand = demand)
     }
 
-    /// Renews the tokens of cookies, unnoticed: the request is served while the
-    /// issuer is asked, and the browser gets the new cookie with the answer.
-    /// An answer that sets a cookie can't be cached, whatever the service said.
+    /// Renews the tokens of cookies. The request is served while the issuer renews,
+    /// and the response sets the new cookie. Such a response is never cacheable.
     #[cfg(feature = "sync")]
     #[must_use]
     pub fn renewing(self, renewal: RenewClient) -> Self {
@@ -152,7 +148,7 @@ impl<K: Clone> SessionLayer<K> {
     /// sibling hosts do.
     ///
     /// # Errors
-    /// [`OriginError`] if it is no origin as browsers write it.
+    /// [`OriginError`] if it is not an origin as browsers write it.
     pub fn allow_origin(self, origin: &str) -> Result<Self, OriginError> {
         let mut origins = self.0.origins.clone();
         origins.allow(origin.parse()?);
@@ -166,7 +162,7 @@ impl<K: Clone> SessionLayer<K> {
     /// other request is refused.
     ///
     /// # Errors
-    /// [`ConfigError::Builder`] if it is no path like `/.hallpass/`.
+    /// [`ConfigError::Builder`] if it is not a path like `/.hallpass/`.
     pub fn log_in_at(self, path: &str) -> Result<Self, ConfigError> {
         let path = refusal::log_in_path(path)?;
         Ok(self.with(|settings| Arc::make_mut(&mut settings.answers).log_in = Some(path)))
@@ -215,7 +211,7 @@ impl<K: Clone> SessionLayer<K> {
         self.with(|settings| Arc::make_mut(&mut settings.answers).events = Some(sink))
     }
 
-    /// Reads the time from another clock.
+    /// Sets another clock.
     #[must_use]
     pub fn with_clock<L: Clock + Clone>(self, clock: L) -> SessionLayer<L> {
         let settings = Arc::unwrap_or_clone(self.0);

@@ -1,4 +1,4 @@
-//! What a revocation says.
+//! One revocation entry.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ pub use crate::id::SubjectHash;
 use crate::id::{KeyId, SessionId};
 use crate::time::UnixTime;
 
-/// How long an entry is kept after the end of what it revokes: as long as the
-/// largest leeway, by which an edge may take an ended session for a live one.
+/// How long an entry is kept after the end of its sessions: the largest leeway, for
+/// which an edge may still accept an ended session.
 pub const KEPT_PAST_END: Duration = Duration::from_mins(1);
 
 /// The last second at which an entry that says `ends` is kept.
@@ -17,10 +17,9 @@ pub(in crate::revocation) const fn kept_until(ends: UnixTime) -> UnixTime {
 
 /// One revocation.
 ///
-/// `ends` is when everything that it revokes will have ended of itself. It is
-/// kept for 60 s more, since an edge with a leeway takes a session for live
-/// that long. `up_to` is compared with the start of the session, which every
-/// renewal copies.
+/// `ends` is when all sessions that it revokes have ended anyway. It is kept for 60 s
+/// more, since an edge's leeway may accept them that long. `up_to` is compared with
+/// the start of the session, which every renewal copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Entry {
@@ -28,7 +27,7 @@ pub enum Entry {
     Session {
         /// The session.
         sid: SessionId,
-        /// When it will have ended.
+        /// When it ends.
         ends: UnixTime,
     },
     /// A subject's sessions that started up to a time.
@@ -40,11 +39,11 @@ pub enum Entry {
         /// When the last of the sessions will have ended.
         ends: UnixTime,
     },
-    /// All that a key signed.
+    /// Every token of a key.
     Key {
         /// The key.
         kid: KeyId,
-        /// When the last session that it signed for will have ended.
+        /// When the last session with its tokens ends.
         ends: UnixTime,
     },
     /// Everybody's sessions that started up to a time.
@@ -57,7 +56,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// When what it revokes will have ended.
+    /// Returns when the sessions that it revokes have ended.
     #[must_use]
     pub const fn ends(&self) -> UnixTime {
         match self {
@@ -68,7 +67,7 @@ impl Entry {
         }
     }
 
-    /// Whether nothing that it revokes can be accepted any more, anywhere.
+    /// Returns whether no edge can accept anything that it revokes any more.
     #[must_use]
     pub fn is_over(&self, now: UnixTime) -> bool {
         now > kept_until(self.ends())
