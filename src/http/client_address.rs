@@ -1,4 +1,4 @@
-//! Who is asking: the peer, or whom a trusted proxy says it speaks for.
+//! The client's address: the peer's, or the one a trusted proxy reports.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,22 +10,22 @@ use crate::error::ConfigError;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Longest chain of proxies that is followed, in addresses.
+/// Longest chain of proxies, in addresses.
 const MAX_HOPS: usize = 32;
 
-/// The proxies whose `X-Forwarded-*` headers are believed. Everybody else can
-/// write what they like there, and it is not read.
+/// The proxies whose `X-Forwarded-*` headers are trusted. Those headers of other peers
+/// are ignored.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Box<[IpNet]>);
 
 impl TrustedProxies {
-    /// Believes nobody.
+    /// Trusts no proxy.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Believes proxies at these addresses or networks, like `10.0.0.7` or
+    /// Trusts proxies at these addresses or networks, like `10.0.0.7` or
     /// `10.0.0.0/8`.
     ///
     /// # Errors
@@ -39,17 +39,16 @@ impl TrustedProxies {
         networks.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether the proxy at this address is believed.
+    /// Returns whether the proxy at this address is trusted.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address: the peer's, unless that is a trusted proxy. Then
-    /// `X-Forwarded-For` is read from the right, where trusted proxies wrote,
-    /// up to the first address that is none of theirs; what is left of that
-    /// the client may have made up.
+    /// Returns the client's address: the peer's, unless that is a trusted proxy. Then
+    /// `X-Forwarded-For` is read from the right, where trusted proxies wrote, up to
+    /// the first untrusted address. The client may have forged everything left of it.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
@@ -59,7 +58,7 @@ impl TrustedProxies {
         let lines: Vec<&str> =
             headers.get_all(&X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
         for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')).take(MAX_HOPS) {
-            // What can't be read was not written by a proxy that can be trusted.
+            // A trusted proxy writes only valid addresses.
             let Some(address) = address(hop.trim()) else { break };
             client = address;
             if !self.contains(client) {
@@ -69,7 +68,7 @@ impl TrustedProxies {
         client
     }
 
-    /// The client of a request whose peer's address the server told.
+    /// Returns the client's address, if the server gave the peer's.
     pub(crate) fn client_of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
         Some(self.client(peer.0.ip(), request.headers()))

@@ -1,4 +1,4 @@
-//! The session cookie, and what every response that sets one must say.
+//! The session cookie, and the headers of a response that sets one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::error::ConfigError;
 
-/// The session cookie's name. The prefix makes browsers insist on Secure,
-/// Path=/ and no Domain (draft-ietf-httpbis-rfc6265bis §4.1.3.2).
+/// The session cookie's name. With this prefix browsers require Secure, Path=/ and no
+/// Domain (draft-ietf-httpbis-rfc6265bis §4.1.3.2).
 pub const SESSION_COOKIE: &str = "__Host-session";
 
-/// Its name where it is for a whole domain. This prefix makes browsers insist
-/// on Secure and nothing else (§4.1.3.1).
+/// Its name for a whole domain. With this prefix browsers require only Secure
+/// (§4.1.3.1).
 const DOMAIN_COOKIE: &str = "__Secure-session";
 
-/// The session cookie: its name, and the hosts that it is sent to. Login service
-/// and edges must agree on it.
+/// The session cookie: its name and its hosts. The login service and the edges must
+/// agree on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionCookie {
-    /// `None`: the host that set it, and no other.
+    /// `None`: only the host that set it.
     domain: Option<Arc<str>>,
 }
 
@@ -32,20 +32,19 @@ impl SessionCookie {
         Self { domain: None }
     }
 
-    /// `__Secure-session`, which goes to a domain like `example.com` and every
-    /// host under it. It gives up what `__Host-` is for: any of these hosts can
-    /// read the token, overwrite it and plant one, so that one that is broken
-    /// into is all of them.
+    /// `__Secure-session`, which goes to a domain like `example.com` and all its
+    /// hosts. This loses the protection of `__Host-`: each of these hosts can read,
+    /// overwrite and plant the token, so one compromised host compromises all.
     ///
     /// # Errors
-    /// [`ConfigError::Builder`] if it is no domain name in lower case, of two
-    /// labels at least.
+    /// [`ConfigError::Builder`] if it is not a lower-case domain name of at least two
+    /// labels.
     pub fn of_domain(domain: &str) -> Result<Self, ConfigError> {
         let label = |label: &str| {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             !label.is_empty() && label.len() <= 63 && label.chars().all(plain) && !label.starts_with('-')
         };
-        // The last label of an IPv4 address is a number; of no domain it is.
+        // The last label of an IPv4 address is a number, that of a domain is not.
         let top = domain.rsplit('.').next().unwrap_or_default();
         let numeric = top.starts_with(|c: char| c.is_ascii_digit());
         if domain.len() > 253 || !domain.contains('.') || numeric || !domain.split('.').all(label) {
@@ -56,7 +55,7 @@ impl SessionCookie {
         Ok(Self { domain: Some(domain.into()) })
     }
 
-    /// The name by which browsers send it.
+    /// Returns the cookie's name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self.domain {
@@ -65,22 +64,21 @@ impl SessionCookie {
         }
     }
 
-    /// Sets it. Whoever caches this response gives one person's session to
-    /// another, so the response says that nobody may.
+    /// Sets it, and forbids caching: a cached response would give one person's session
+    /// to another.
     pub(crate) fn set(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
-        // Beyond 2^63 seconds no browser keeps anything.
+        // No browser keeps a cookie longer than 2^63 seconds.
         let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
         append(headers, &self.attributes(token).max_age(time::Duration::seconds(max_age)).build());
     }
 
-    /// Makes the browser forget it.
+    /// Deletes it from the browser.
     pub(crate) fn clear(&self, headers: &mut HeaderMap) {
         append(headers, &self.attributes("").max_age(time::Duration::ZERO).build());
     }
 
-    /// Lax and not Strict, so that a link from elsewhere finds its user logged
-    /// in; what Lax lets through is safe methods only, and CSRF is checked
-    /// besides.
+    /// Lax and not Strict, so that a link from another site finds the user logged in.
+    /// Lax passes only safe methods, and CSRF is checked as well.
     fn attributes<'a>(&'a self, value: &'a str) -> cookie::CookieBuilder<'a> {
         let cookie = Cookie::build((self.name(), value)).path("/").secure(true).http_only(true);
         let cookie = cookie.same_site(SameSite::Lax);
@@ -90,8 +88,8 @@ impl SessionCookie {
         }
     }
 
-    /// Puts a renewed token into a response of some service: unless that sets the
-    /// session cookie itself (it logs out, say), and whatever it said of caching.
+    /// Adds a renewed token to a response, unless the response sets the session cookie
+    /// itself, as a log-out does. Overrides its caching headers.
     #[cfg(feature = "sync")]
     pub(crate) fn renew(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
         let is_ours = |value: &HeaderValue| {
@@ -101,8 +99,7 @@ impl SessionCookie {
         if headers.get_all(SET_COOKIE).iter().any(is_ours) {
             return;
         }
-        // RFC 9213 and its precursors: to some caches these say more than
-        // Cache-Control does.
+        // RFC 9213 and its precursors: some caches prefer these to Cache-Control.
         let targeted: Vec<_> = headers
             .keys()
             .filter(|name| {
@@ -121,11 +118,11 @@ impl SessionCookie {
     }
 }
 
-/// The name of the cookie by which log-in knows a device again.
+/// The name of the cookie by which log-in recognizes a device.
 pub(crate) const DEVICE_COOKIE: &str = "__Host-device";
 
-/// Sets the device cookie. It says who logged in here and gives nothing to who
-/// has it, but it is nobody else's either.
+/// Sets the device cookie. It grants no access, but it names an account, so it is kept
+/// private.
 pub(crate) fn set_device(headers: &mut HeaderMap, value: &str, max_age: Duration) {
     let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
     let cookie = Cookie::build((DEVICE_COOKIE, value)).path("/").secure(true).http_only(true);
@@ -134,7 +131,7 @@ pub(crate) fn set_device(headers: &mut HeaderMap, value: &str, max_age: Duration
     append(headers, &cookie.build());
 }
 
-/// Sets another cookie than the session's, which no link from elsewhere sends.
+/// Sets a cookie that is not the session's, and is not sent for links from other sites.
 #[cfg(feature = "server")]
 pub(crate) fn set_strict(headers: &mut HeaderMap, name: &str, value: &str, max_age: Duration) {
     let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
@@ -153,7 +150,7 @@ fn strict<'a>(name: &'a str, value: &'a str) -> cookie::CookieBuilder<'a> {
 }
 
 fn append(headers: &mut HeaderMap, cookie: &Cookie<'_>) {
-    // A token is base64url, so this never fails; if it did, no cookie is set.
+    // A token is base64url, so this never fails.
     if let Ok(mut value) = HeaderValue::try_from(cookie.to_string()) {
         value.set_sensitive(true);
         headers.append(SET_COOKIE, value);
@@ -162,7 +159,7 @@ fn append(headers: &mut HeaderMap, cookie: &Cookie<'_>) {
     vary_on_cookie(headers);
 }
 
-/// Adds `Cookie` to Vary, whatever is there already.
+/// Adds `Cookie` to Vary.
 pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
     let listed = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok()).any(|value| {
         value.split(',').any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("cookie"))

@@ -1,13 +1,13 @@
-//! Which token a request carries, and how.
+//! Finds the token of a request.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
-/// A token as a request carries it. Nothing of it is verified.
+/// A request's token, unverified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credential<'a> {
-    /// In the session cookie: a browser, so CSRF must be thought of.
+    /// In the session cookie: from a browser, so CSRF must be checked.
     Cookie(&'a str),
     /// In `Authorization: Bearer` (RFC 6750 §2.1): an API client.
     Bearer(&'a str),
@@ -26,11 +26,11 @@ impl core::fmt::Debug for Credential<'_> {
     }
 }
 
-/// A request that says two things at once.
+/// A request with two credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialError {
-    /// Two session cookies: one of them was planted.
+    /// Two session cookies: one was planted.
     #[error("two session cookies")]
     TwoCookies,
     /// More than one Authorization header.
@@ -39,8 +39,8 @@ pub enum CredentialError {
 }
 
 impl<'a> Credential<'a> {
-    /// Finds the token in a request's headers. When `Authorization` is there,
-    /// of whatever scheme, the cookie is never consulted.
+    /// Finds the token in a request's headers. With an `Authorization` header of any
+    /// scheme, the cookie is ignored.
     ///
     /// # Errors
     /// [`CredentialError`] for a request that carries two.
@@ -52,7 +52,7 @@ impl<'a> Credential<'a> {
             }
             return Ok(authorization.to_str().ok().and_then(Self::authorization));
         }
-        // A value with bytes outside UTF-8 is no token.
+        // A value that is not UTF-8 is not a token.
         Ok(cookie(headers, cookie_name)?.map(Self::Cookie))
     }
 
@@ -69,7 +69,7 @@ impl<'a> Credential<'a> {
         }
     }
 
-    /// The token's text.
+    /// Returns the token's text.
     #[must_use]
     pub const fn token(&self) -> &'a str {
         match self {
@@ -78,8 +78,8 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// The value of the cookie of this name, if it is UTF-8. Elsewhere in the header
-/// other bytes are some other cookie's doing.
+/// Returns the values of the cookie with this name that are UTF-8. Other cookies may
+/// contain any bytes.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, CredentialError> {
     let mut found = None;
     // HTTP/2 may split the cookies over several headers (RFC 9113 §8.2.3).
@@ -100,8 +100,8 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 
 /// The first of the cookies, and those after its semicolon.
 ///
-/// Most of what it passes over is a token, so it looks at 32 bytes at a time,
-/// which the compiler makes a few vector instructions of.
+/// It mostly scans a token, so it scans 32 bytes at a time, which compiles to a few
+/// vector instructions.
 fn split(cookies: &[u8]) -> (&[u8], &[u8]) {
     let (blocks, _) = cookies.as_chunks::<32>();
     let has_end = |block: &[u8; 32]| block.iter().map(|&byte| u8::from(byte == b';')).sum::<u8>() > 0;

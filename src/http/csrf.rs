@@ -1,8 +1,8 @@
-//! Cross-site request forgery: a request that a foreign page made the browser
-//! send, with the cookie that the browser adds.
+//! Protection against cross-site request forgery: requests that another site's page
+//! makes the browser send, with the user's cookie.
 //!
-//! The browser says where a request comes from (Fetch Metadata, `Sec-Fetch-Site`;
-//! older ones, `Origin`), and no page can make it lie.
+//! The browser states where a request comes from (Fetch Metadata, `Sec-Fetch-Site`;
+//! older browsers, `Origin`), and no page can forge this.
 
 use http::header::{HOST, ORIGIN, UPGRADE};
 use http::{HeaderMap, Method, Uri};
@@ -14,18 +14,17 @@ use crate::http::origin::Origin;
 #[error("the request was made by a page of another site")]
 pub struct CrossSite;
 
-/// Whether a request of this method can change anything (RFC 9110 §9.2.1).
+/// Returns whether this method is safe (RFC 9110 §9.2.1).
 pub(crate) fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// Whether a WebSocket is opened. A page of another site can do it with the
-/// browser's cookies, and can read what comes, so this GET is checked like what
-/// changes something (RFC 6455 §10.2).
+/// Returns whether the request opens a WebSocket. Another site's page can open one
+/// with the user's cookies and read from it, so this GET is checked like an unsafe
+/// request (RFC 6455 §10.2).
 ///
-/// Proxies keep `Upgrade` to themselves, and over HTTP/2 there is neither that
-/// nor a key (RFC 8441 §5); the version is there always. No page can leave out
-/// or write any of these itself.
+/// Proxies remove `Upgrade`, and HTTP/2 has neither that nor a key (RFC 8441 §5), but
+/// the version is always present. No page can remove or set these headers.
 pub(crate) fn opens_web_socket(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         || headers.contains_key("sec-websocket-key")
@@ -33,29 +32,29 @@ pub(crate) fn opens_web_socket(headers: &HeaderMap) -> bool {
         || headers.get("sec-fetch-mode").is_some_and(|mode| mode == "websocket")
 }
 
-/// Passes the host's own pages alone: [`Origins::check`].
+/// Passes only the host's own pages: [`Origins::check`].
 pub(crate) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), CrossSite> {
     Origins::default().check(headers, uri)
 }
 
-/// The other origins whose pages may make requests that change something.
+/// The other origins whose pages may send unsafe requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins(Vec<Origin>);
 
 impl Origins {
-    /// Also passes the pages of this origin.
+    /// Also passes pages of this origin.
     pub(crate) fn allow(&mut self, origin: Origin) {
         self.0.push(origin);
     }
 
     /// Passes `Sec-Fetch-Site: same-origin` and `none` (typed or bookmarked).
-    /// When that is absent, `Origin` must be the host asked; with neither it is
-    /// not a browser and passes, since then no browser added a cookie. An
-    /// `Origin` that was allowed passes always.
+    /// Without it, `Origin` must be the requested host. With neither header the client
+    /// is not a browser, and passes, since no browser added a cookie. An allowed
+    /// `Origin` always passes.
     pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), CrossSite> {
         let mut origins = headers.get_all(ORIGIN).iter();
         let origin = origins.next();
-        // Two of either were not written by a browser.
+        // A browser sends each header once.
         if origins.next().is_some() || headers.get_all("sec-fetch-site").iter().nth(1).is_some() {
             return Err(CrossSite);
         }
@@ -76,8 +75,8 @@ impl Origins {
     }
 }
 
-/// Whether an origin (RFC 6454 §6.2) is of this host and port. The scheme is
-/// not compared: behind a proxy that ends TLS it isn't known here.
+/// Returns whether an origin (RFC 6454 §6.2) has this host and port. The scheme is
+/// not compared: behind a TLS-terminating proxy it is unknown here.
 fn same_host(origin: &str, host: &str) -> bool {
     let (default_port, authority) = match origin.split_once("://") {
         Some(("https", authority)) => (":443", authority),

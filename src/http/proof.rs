@@ -1,5 +1,5 @@
-//! Proofs of possession over HTTP (RFC 9449): which URI the client meant, and
-//! what it is told when a proof is refused.
+//! Proofs of possession over HTTP (RFC 9449): the URI of a request, and the answer to
+//! a refused proof.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -52,21 +52,21 @@ pub struct RequestProofs {
     seen_at: SeenAt,
 }
 
-/// Where clients see this service: what a proof's `htu` begins with.
+/// The origin at which clients see this service: the start of a proof's `htu`.
 #[derive(Clone, Debug)]
 enum SeenAt {
-    /// Always here.
+    /// A fixed origin.
     Origin(Origin),
-    /// On this machine, at the host that the request says, or a trusted proxy
-    /// that it came through. Any other host is nowhere.
+    /// The request's host, or the one a trusted proxy reports, if it is loopback. No
+    /// other host is accepted.
     Loopback { scheme: &'static str, proxies: TrustedProxies },
 }
 
-/// What of a request a proof is about, and where to look for it.
+/// The parts of a request that a proof covers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
-    /// As it was sent: nesting routers shorten it.
+    /// As sent: nested routers shorten it.
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
     /// The peer's address, if it is known.
@@ -74,38 +74,35 @@ pub(crate) struct RequestHead<'a> {
 }
 
 impl RequestProofs {
-    /// For a service whose clients see it at `origin`, like
-    /// `https://shop.example`. A proof for another origin is refused whatever
-    /// the request says of its host.
+    /// For a service that clients see at `origin`, like `https://shop.example`. A
+    /// proof for another origin is refused, whatever host the request names.
     ///
     #[must_use]
     pub const fn at_origin(proofs: ProofVerifier, origin: Origin) -> Self {
         Self { proofs, seen_at: SeenAt::Origin(origin) }
     }
 
-    /// For development: a service that its clients see on their own machine, at
-    /// any loopback host and port, over `scheme`; behind `proxies`,
-    /// where those say (`X-Forwarded-Proto` and `X-Forwarded-Host`).
+    /// For development: a service at any loopback host and port, over `scheme`, or as
+    /// the trusted `proxies` report (`X-Forwarded-Proto` and `X-Forwarded-Host`).
     ///
-    /// Whoever sends a request chooses its host. A service that believed it would
-    /// take a proof that the client made for somebody else, and so a relayed
-    /// session (RFC 9449 §4.3: `htu` must match the server's own URI). So every
-    /// host that is not loopback is refused; [`RequestProofs::at_origin`] names
-    /// the one to accept.
+    /// The sender of a request chooses its host. A service that trusted it would
+    /// accept a relayed proof that was made for another service (RFC 9449 §4.3: `htu`
+    /// must match the server's own URI). So only loopback hosts are accepted;
+    /// [`RequestProofs::at_origin`] sets another.
     #[must_use]
     pub const fn on_loopback(proofs: ProofVerifier, scheme: Scheme, proxies: TrustedProxies) -> Self {
         Self { proofs, seen_at: SeenAt::Loopback { scheme: scheme.as_str(), proxies } }
     }
 
-    /// The proofs themselves.
+    /// Returns the verifier of proofs.
     #[must_use]
     pub const fn proofs(&self) -> &ProofVerifier {
         &self.proofs
     }
 
-    /// Hands on what a request's proof is to be checked against.
+    /// Calls `check` with the parts of a request that its proof covers.
     pub(crate) fn with<T>(&self, head: RequestHead<'_>, check: impl FnOnce(&ProofRequest<'_>) -> T) -> T {
-        // A header that is there twice is refused further in; no more are looked at.
+        // A second header is refused later; more are not read.
         let dpop: Vec<&[u8]> =
             head.headers.get_all(&DPOP).iter().take(2).map(HeaderValue::as_bytes).collect();
         let uri = format!("{}{}", self.origin(head), head.uri.path());
@@ -120,7 +117,7 @@ impl RequestProofs {
         let text = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
         let mut name = head.uri.authority().map(Authority::as_str).or_else(|| text(&HOST));
         if head.peer.is_some_and(|peer| proxies.contains(peer)) {
-            // What the nearest proxy wrote is on the right.
+            // The nearest proxy writes on the right.
             let last = |name| text(name).and_then(|value| value.rsplit(',').next()).map(str::trim);
             scheme = match last(&X_FORWARDED_PROTO) {
                 Some("https") => "https",
@@ -129,7 +126,7 @@ impl RequestProofs {
             };
             name = last(&X_FORWARDED_HOST).or(name);
         }
-        // Without a host the URI is none, and no proof is for it.
+        // Without a host there is no URI, so no proof matches.
         format!("{scheme}://{}", name.filter(|name| host::is_loopback(name)).unwrap_or_default())
     }
 
@@ -172,7 +169,7 @@ impl RequestProofs {
         if let Some(nonce) = self.nonce(now) {
             response.headers_mut().insert(&DPOP_NONCE, nonce);
         }
-        // What asks for another log-in has said so (RFC 9470).
+        // A demand for another log-in has its own challenge (RFC 9470).
         let reauthenticate = matches!(rejection, Some(Rejection::ReauthenticationRequired { .. }));
         if response.status() == StatusCode::UNAUTHORIZED && !reauthenticate {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge(rejection));
@@ -195,22 +192,22 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// A token without a key where one with a key is expected.
+/// A token without a key where a bound token is expected.
 pub(crate) const NOT_BOUND: Rejection = Rejection::ProofRequired { detail: ProofError::NotBound };
 
-/// Whether a request is from a client that makes proofs.
+/// Returns whether the client makes proofs.
 pub(crate) fn is_meant(headers: &HeaderMap) -> bool {
     headers.contains_key(&DPOP) || matches!(Credential::find(headers, ""), Ok(Some(Credential::Dpop(_))))
 }
 
-/// Whether there is a proof at all.
+/// Returns whether the request has a proof.
 #[cfg(feature = "server")]
 pub(crate) fn is_there(headers: &HeaderMap) -> bool {
     headers.contains_key(&DPOP)
 }
 
-/// RFC 9449 §7.1 and §9. What exactly is wrong with a token or proof goes to
-/// the log; whether another nonce helps, the client must know.
+/// RFC 9449 §7.1 and §9. The log gets the exact reason; the client must learn only
+/// whether another nonce helps.
 fn challenge(rejection: Option<&Rejection>) -> HeaderValue {
     let error = match rejection {
         None => None,

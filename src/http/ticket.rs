@@ -1,5 +1,5 @@
-//! The tower layer for tickets: single-use tokens in the query, for what can
-//! carry no header: a WebSocket hand-shake, a download link.
+//! The tower layer for tickets: single-use tokens in the query, for requests without
+//! headers, such as a WebSocket handshake or a download link.
 
 use core::fmt;
 use core::pin::Pin;
@@ -23,12 +23,12 @@ use crate::session::Session;
 use crate::ticket::TicketVerifier;
 use crate::time::{Clock, SystemClock, UnixTime};
 
-/// Lets a request through that brings a ticket in its query (`?ticket=…`), once
-/// for each ticket, with the ticket's [`Session`] where the extractor finds it.
-/// The path is compared with the ticket's, if it names one.
+/// Passes a request with a ticket in its query (`?ticket=…`), once for each ticket,
+/// with the ticket's [`Session`] for the extractor. The path must match the ticket's,
+/// if it has one.
 ///
-/// No cookie and no other credential is looked at: the ticket is what the
-/// request is allowed by, so a page of another site gains nothing by it.
+/// No cookie and no other credential is read: only the ticket authorizes the request,
+/// so CSRF is impossible.
 #[derive(Clone)]
 pub struct TicketLayer<K = SystemClock> {
     tickets: TicketVerifier,
@@ -49,7 +49,7 @@ impl<K> fmt::Debug for TicketLayer<K> {
 }
 
 impl TicketLayer {
-    /// A layer that redeems tickets.
+    /// Makes a layer that redeems tickets.
     #[must_use]
     pub fn new(tickets: TicketVerifier) -> Self {
         Self {
@@ -64,8 +64,8 @@ impl TicketLayer {
 }
 
 impl<K> TicketLayer<K> {
-    /// Takes tickets of sessions that are bound to a key too, with the proof of
-    /// that key. Without this they are refused.
+    /// Also accepts tickets of sessions that are bound to a key, with a proof by that
+    /// key. Without this they are refused.
     #[cfg(feature = "proof")]
     #[must_use]
     pub fn proofs(mut self, proofs: RequestProofs) -> Self {
@@ -91,7 +91,7 @@ impl<K> TicketLayer<K> {
         self
     }
 
-    /// Reads the time from another clock.
+    /// Sets another clock.
     #[must_use]
     pub fn with_clock<L: Clock>(self, clock: L) -> TicketLayer<L> {
         TicketLayer {
@@ -152,7 +152,7 @@ impl<K: Clock> TicketLayer<K> {
     }
 }
 
-/// The one ticket in a query. It is base64url: nothing of it is escaped.
+/// Returns the only ticket in a query. It is base64url, so it needs no unescaping.
 fn ticket(uri: &Uri) -> Option<&str> {
     let pairs = uri.query()?.split('&');
     let mut tickets = pairs.filter_map(|pair| pair.strip_prefix("ticket="));
