@@ -78,7 +78,7 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// Returns the values of the cookie with this name that are UTF-8. Other cookies may
+/// Returns the value of the cookie with this name, if it is UTF-8. Other cookies may
 /// contain any bytes.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, CredentialError> {
     let mut found = None;
