@@ -14,7 +14,7 @@ use crate::http::origin::Origin;
 #[error("the request was made by a page of another site")]
 pub struct CrossSite;
 
-/// Returns whether this method is unsafe, so that it can change something (RFC 9110 §9.2.1).
+/// Returns whether this method is unsafe: it can change something (RFC 9110 §9.2.1).
 pub(crate) fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
