@@ -1,10 +1,10 @@
 //! Policy: which verified tokens are admitted. Pure; `now` is an argument.
 
-mod admit;
+mod checks;
 mod lifetimes;
 
-pub use admit::StalePolicy;
+pub use checks::StalePolicy;
 #[cfg(feature = "issuer")]
-pub(crate) use admit::is_for;
-pub(crate) use admit::{Policy, Revocations};
+pub(crate) use checks::is_for;
+pub(crate) use checks::{Policy, Revocations};
 pub use lifetimes::{LifetimeSettings, Lifetimes};
