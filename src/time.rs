@@ -63,8 +63,8 @@ impl UnixTime {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// Parses an RFC 3339 date-time with any offset, without fractions of a second.
-    /// `None` if it is invalid or out of range.
+    /// Parses an RFC 3339 date-time with any offset. Fractions of a second are
+    /// dropped. `None` if it is invalid or out of range.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;

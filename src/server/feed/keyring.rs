@@ -78,8 +78,8 @@ impl Keyring {
 
     /// Returns the public feed keys, for an edge that trusts on first use.
     pub(crate) fn feed_keys(&self, now: UnixTime) -> Result<FeedKeys, ConfigError> {
-        // Not by a `KeySet`, which computes tables for fast verification: this
-        // is asked by strangers.
+        // Not by a `KeySet`, which computes tables for fast verification: anybody
+        // can request this.
         FeedKeys::new(self.dir.load().public_keys(KeyUse::Feed, now))
     }
 

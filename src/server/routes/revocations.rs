@@ -147,11 +147,11 @@ impl App {
     }
 
     /// Waits before a refusal. A direct client waits on its own few connections.
-    /// Behind a proxy only as many requests wait as have permits, so that they
-    /// don't use up the proxy's connections.
+    /// A trusted proxy may open any number, so there only as many requests wait
+    /// as have permits.
     async fn slow_down(&self, context: &RequestContext) {
-        let address = self.client_address(context);
-        let permit = (address != context.peer()).then(|| self.waiting.enter(Some(address)));
+        let proxied = self.settings.trusted_proxies.contains(context.peer());
+        let permit = proxied.then(|| self.waiting.enter(Some(self.client_address(context))));
         if !matches!(permit, Some(Err(_))) {
             sleep(REFUSAL_DELAY).await;
         }

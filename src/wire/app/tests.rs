@@ -112,7 +112,7 @@ proptest! {
         prop_assert_eq!(decode::<Shape>(&encoded).unwrap(), shape);
     }
 
-    /// G2: what was decoded encodes into the same bytes, so that there is no
+    /// What was decoded encodes into the same bytes, so that there is no
     /// second spelling.
     #[test]
     fn encoding_what_was_decoded_changes_nothing(value in value()) {

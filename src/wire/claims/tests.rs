@@ -98,7 +98,7 @@ proptest! {
         }
     }
 
-    /// G2: claims that are accepted are written alike by our own writer, so
+    /// Claims that are accepted are written alike by our own writer, so
     /// that no other payload says the same.
     #[test]
     fn accepted_claims_have_one_spelling(

@@ -1,4 +1,4 @@
-//! The ledger's promises, on every ledger: G6 and G7 of the design.
+//! The ledger's promises, on every ledger.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::collections::HashSet;
@@ -332,7 +332,8 @@ fn parallel_renewals_have_one_successor() {
     }
 }
 
-/// G7 without a store: a thousand races, in whatever order they happen.
+/// A thousand races of renewal and revocation without a store, in whatever
+/// order they happen.
 #[test]
 fn no_renewal_survives_a_log_out_that_it_races() {
     let issuer = Issuer::new(key(1), Lifetimes::default()).unwrap();
@@ -444,7 +445,7 @@ mod stored {
         conformance(fresh, true).await;
     }
 
-    /// G6, in one process and in two: each handle has its own writer and cache.
+    /// One successor, in one process and in two: each handle has its own writer and cache.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn parallel_renewals_have_one_successor() {
         let dir = tempfile::tempdir().unwrap();
@@ -476,7 +477,7 @@ mod stored {
         }
     }
 
-    /// G7 on two handles: 1,500 races.
+    /// Renewal and revocation on two handles: 1,500 races.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_renewal_survives_a_revocation_that_it_races() {
         let dir = tempfile::tempdir().unwrap();

@@ -544,7 +544,7 @@ async fn a_refused_operation_leaves_the_others_alone<S: Store>(store: S) {
     assert_eq!((changes.position.sequence, changes.entries.len()), (30, 30));
 }
 
-/// G7: whatever the order, what was revoked is renewed no more, and a renewal
+/// Whatever the order, what was revoked is renewed no more, and a renewal
 /// that came first gave a token that the entry meets.
 async fn a_renewal_racing_a_revocation<S: Store>(store: S) {
     let store = Arc::new(store);

@@ -1,4 +1,4 @@
-//! G3: no token is accepted before it was issued, nor at or after its expiry or
+//! No token is accepted before it was issued, nor at or after its expiry or
 //! its session's end. To the second, with random clocks, and at the extremes.
 
 use std::time::Duration;

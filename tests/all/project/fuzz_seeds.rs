@@ -52,12 +52,9 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
     seeds.extend(of_feeds());
     seeds.extend(of_headers());
     seeds.extend(of_proxies());
-    // A published test key, which `serve` refuses.
-    let seed = TestKey::Session.seed();
-    let key = SigningKey::from_seed(&seed, KeyUse::Session, Algorithm::EdDsa).unwrap();
-    seeds.insert("pem_key/key.pem".to_owned(), key.to_pkcs8_pem().unwrap().as_bytes().to_vec());
-    // RFC 8410 §10.3: the DER without the public half.
-    let der = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20"[..], &seed].concat();
+    // RFC 8410 §10.3: DER without the public half. PEM is in keys/test/.
+    let der =
+        [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20"[..], &[0x21; 32]].concat();
     seeds.insert("pem_key/key.der".to_owned(), der);
     seeds
 }

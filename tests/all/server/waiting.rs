@@ -155,10 +155,13 @@ async fn who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     let is_closed = Cell::new(false);
     let reading = async {
         let mut buffer = vec![0; 256 * 1024];
-        while !is_closed.get() {
+        // Goes on for longer than the stalled one was let wait.
+        let mut more = 80;
+        while more > 0 {
             let read = timeout(PATIENCE, slow.read(&mut buffer)).await.expect("more to read");
             assert!(read.unwrap() > 0, "the slow reader was closed");
             sleep(Duration::from_millis(50)).await;
+            more -= u32::from(is_closed.get());
         }
     };
     let closed = timeout(PATIENCE, async {

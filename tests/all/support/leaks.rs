@@ -1,4 +1,4 @@
-//! No secret in any log (G9): every line that a process under test writes to
+//! No secret in any log: every line that a process under test writes to
 //! its stderr is looked at when the process ends, in every test.
 //!
 //! Found are secrets by their form, which needs nobody to tell of them: tokens

@@ -1,4 +1,4 @@
-//! G1 and G2 by brute force: no bytes make anything panic, and nothing but the
+//! By brute force: no bytes make anything panic, and nothing but the
 //! token itself is accepted.
 
 use hallpass::{KeySet, Reason, Session, UnixTime, UnverifiedToken, Verifier, danger};

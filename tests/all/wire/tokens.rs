@@ -148,7 +148,7 @@ fn tickets_are_inspected_and_other_artefacts_are_not() {
     }
 }
 
-/// G9: what is printed by `{:?}` ends up in logs.
+/// What is printed by `{:?}` ends up in logs.
 #[test]
 fn debug_output_names_nobody_and_shows_no_token() {
     let token = token(TestKey::Session, &claims());
