@@ -1,5 +1,5 @@
-//! What happened, as types: for logs, metrics, the audit trail and the detection
-//! of anomalies. Who hears of it is decided higher up; nothing here is secret.
+//! Events, for logs, metrics, the audit trail and the detection of anomalies.
+//! They hold no secrets.
 
 use std::net::IpAddr;
 
@@ -11,15 +11,15 @@ use crate::time::UnixTime;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub at: UnixTime,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
-    /// The client's address, where one is known.
+    /// The client's address, if it is known.
     pub address: Option<IpAddr>,
-    /// Whose session, or the name that was tried.
+    /// The session's user, or the name in the attempt.
     pub subject: Option<Subject>,
-    /// Which session. To be shown by its [short hash](SessionId::short_hash).
+    /// The session. Logs show its [short hash](SessionId::short_hash).
     pub session: Option<SessionId>,
 }
 
@@ -30,25 +30,25 @@ pub struct Event {
 pub enum EventKind {
     /// A password was right.
     LogInSucceeded,
-    /// A password was wrong, or nobody has the name, or the user is disabled.
+    /// A password was wrong, or there is no such user, or the user is disabled.
     LogInFailed,
-    /// An attempt to log in was refused before the password was looked at.
+    /// An attempt to log in was refused before the password was checked.
     LogInLimited(Limit),
     /// A session started.
     SessionCreated,
-    /// A session got its next token.
+    /// A session was renewed.
     SessionRenewed,
     /// A session was ended by its user or by an operator.
     SessionEnded,
-    /// A session was not started, or an older one ended, since there were as
-    /// many as there may be.
+    /// A session was not started, or an older one was ended, because a limit
+    /// was reached.
     SessionsExceeded(Limit),
-    /// A token whose time was over was presented.
+    /// An expired token was presented.
     UseAfterExpiry,
     /// A token, ticket or proof was refused.
     TokenRefused(Reason),
-    /// An old token was renewed after its successor had been used: one of the
-    /// two holders has stolen it. The session is revoked.
+    /// An old token was renewed after its successor had been used, so one of
+    /// the two holders is a thief. The session is revoked.
     TokenReuse,
     /// A single-use token was made.
     TicketIssued,
@@ -56,7 +56,7 @@ pub enum EventKind {
     TicketRedeemed,
 }
 
-/// Which bound an attempt ran into.
+/// The limit that refused an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -77,27 +77,27 @@ pub enum Limit {
 }
 
 impl Event {
-    /// An event without its circumstances.
+    /// An event with no address, user or session.
     #[must_use]
     pub const fn new(kind: EventKind, at: UnixTime) -> Self {
         Self { at, kind, address: None, subject: None, session: None }
     }
 
-    /// From this address.
+    /// Sets the client's address.
     #[must_use]
     pub const fn from(mut self, address: IpAddr) -> Self {
         self.address = Some(address);
         self
     }
 
-    /// About this user.
+    /// Sets the user.
     #[must_use]
     pub fn of(mut self, subject: Option<Subject>) -> Self {
         self.subject = subject;
         self
     }
 
-    /// About this session.
+    /// Sets the session.
     #[must_use]
     pub const fn session(mut self, id: SessionId) -> Self {
         self.session = Some(id);
@@ -143,21 +143,20 @@ impl Limit {
     }
 }
 
-/// Hears of every event. Called on the request path, so it must return at once:
-/// count, or hand on to a bounded queue.
+/// Receives every event. It is called on the request path, so it must return at
+/// once: count, or pass the event to a bounded queue.
 pub trait EventSink: Send + Sync + 'static {
     /// Takes one event.
     fn record(&self, event: Event);
 
-    /// Hears what became of a token, of every one: for counting. A refusal of
-    /// which more is known comes as an event too. Does nothing unless written.
+    /// Receives the outcome of every token, for counting. A refusal with more
+    /// facts comes as an event too. Does nothing by default.
     fn verdict(&self, verdict: Result<(), Reason>) {
         let _ = verdict;
     }
 
-    /// Hears that an admitted session was used from this address, for every
-    /// use: one session on many networks is an anomaly. Does nothing unless
-    /// written.
+    /// Receives the address of each use of an admitted session: one session on
+    /// many networks is an anomaly. Does nothing by default.
     fn used(&self, session: SessionId, address: IpAddr, at: UnixTime) {
         let _ = (session, address, at);
     }

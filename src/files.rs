@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files: atomic writes, and checks of owner and mode.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{BoxError, ConfigError};
 
-/// What may read a file.
+/// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// Mode 0600.
@@ -19,17 +19,17 @@ pub(crate) fn error(path: &Path, why: impl Into<BoxError>) -> ConfigError {
     ConfigError::File { path: path.to_owned(), source: why.into() }
 }
 
-/// In a directory with this bit only a file's owner renames or removes it.
+/// In a directory with this bit, only a file's owner can rename or remove it.
 #[cfg(unix)]
 const STICKY: u32 = 0o1000;
 
-/// Refuses what somebody else could change: a directory or file that group or
-/// others can write to, or that belongs to neither this process's user nor root.
-/// A link is followed, and must be one's own too.
+/// Refuses a directory or file that somebody else could change: one that group
+/// or others can write to, or that belongs to neither this process's user nor
+/// root. Follows a symbolic link, which must have the same owner.
 ///
-/// # Errors
-/// [`ConfigError::OpenToOthers`] and [`ConfigError::ForeignOwner`], which print
-/// the command that mends it; [`ConfigError::File`] if it can't be looked at.
+/// # Errors [`ConfigError::OpenToOthers`] and [`ConfigError::ForeignOwner`],
+/// which print the command that repairs it; [`ConfigError::File`] if it can't
+/// be read.
 #[cfg(unix)]
 pub(crate) fn check_unshared(path: &Path) -> Result<(), ConfigError> {
     use std::os::unix::fs::MetadataExt;
@@ -41,8 +41,8 @@ pub(crate) fn check_unshared(path: &Path) -> Result<(), ConfigError> {
     of_us(&fs::symlink_metadata(path).map_err(|why| error(path, why))?)?;
     let found = fs::metadata(path).map_err(|why| error(path, why))?;
     of_us(&found)?;
-    // In a sticky directory others can make files, which are then theirs, and
-    // are refused for that; they can't touch ours.
+    // In a sticky directory others can make files. Those belong to them, so
+    // they are refused. They can't change ours.
     let sticky = found.is_dir() && found.mode() & STICKY != 0;
     if found.mode() & 0o022 != 0 && !sticky {
         return Err(ConfigError::OpenToOthers { path: path.to_owned(), mode: found.mode() & 0o7777 });
@@ -50,14 +50,15 @@ pub(crate) fn check_unshared(path: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Owners and modes are Unix's.
+/// Other systems have no such owners and modes.
 #[cfg(not(unix))]
 pub(crate) fn check_unshared(_: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// [`check_unshared`] for a directory. Whoever can write to the directory that it
-/// is in could put another in its place, unless that one is sticky, like `/tmp`.
+/// [`check_unshared`] for a directory. Its parent is checked too, since whoever
+/// can write there could replace the directory, unless the parent is sticky,
+/// like `/tmp`.
 ///
 /// # Errors
 /// As [`check_unshared`].
@@ -85,7 +86,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), C
         _ => Path::new("."),
     };
     let fail = |why: std::io::Error| error(path, why);
-    // Made with mode 0600, so that a private key is at no moment readable.
+    // Created with mode 0600, so that nobody can read a private key before its
+    // mode is set.
     let mut file = tempfile::Builder::new().prefix(".hallpass-").tempfile_in(dir).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     #[cfg(unix)]
@@ -112,7 +114,7 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), ConfigError> {
     builder.create(path).map_err(|why| error(path, why))
 }
 
-/// Reads a secret, unless others than its owner can read it too.
+/// Reads a secret. Refuses a file that others than its owner can read.
 pub(crate) fn read_secret(path: &Path, most: u64) -> Result<zeroize::Zeroizing<String>, ConfigError> {
     use std::io::Read;
     let file = File::open(path).map_err(|why| error(path, why))?;

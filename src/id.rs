@@ -1,21 +1,22 @@
-//! Names of things: sessions, tokens, keys, people.
+//! Identifiers of sessions, tokens, keys and users.
 
 use core::fmt;
 use core::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// A text that is not the hex of an id.
+/// The error of a text that is not an id in hex.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a {what} is {digits} lowercase hex digits, not '{found}'")]
 pub struct IdError {
     what: &'static str,
     digits: usize,
-    /// At most 80 characters of what was given.
+    /// The first 80 characters of the text.
     found: String,
 }
 
-/// A subject outside of 1 to 255 bytes, or with control characters.
+/// The error of a subject that is empty, longer than 255 bytes, or has control
+/// characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a subject is 1 to 255 bytes of UTF-8 without control characters")]
 pub struct SubjectError;
@@ -75,8 +76,8 @@ bytes_id! {
     /// One log-in: 16 random bytes, the same in every token the session is
     /// renewed into (`sid`).
     ///
-    /// Knowing it is of no use to a thief, but it links requests to a person,
-    /// so [`Debug`] and logs show only [`SessionId::short_hash`].
+    /// A thief can't use it, but it links requests to a person, so [`Debug`]
+    /// and logs show only [`SessionId::short_hash`].
     SessionId, 16, "session id"
 }
 
@@ -92,7 +93,7 @@ bytes_id! {
 }
 
 bytes_id! {
-    /// A subject as revocations name it: the first 16 bytes of SHA-256 of its
+    /// A subject in the revocation feed: the first 16 bytes of SHA-256 of its
     /// text, so that a feed in a CDN names nobody.
     SubjectHash, 16, "subject hash"
 }
@@ -116,8 +117,8 @@ impl fmt::Debug for SubjectHash {
 }
 
 impl SessionId {
-    /// How logs name a session: 8 hex digits of a SHA-256, which tell one
-    /// session from another and lead back to none.
+    /// The session's name in logs: 8 hex digits of a SHA-256. They tell
+    /// sessions apart, and nobody can find the id from them.
     #[must_use]
     pub fn short_hash(&self) -> String {
         use sha2::{Digest, Sha256};
@@ -144,7 +145,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// Lowercase hex, as JSON and people get it.
+/// Lowercase hex, for JSON and people.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
@@ -168,7 +169,7 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Who a session belongs to (`sub`): 1 to 255 bytes of UTF-8, without control
+/// The user of a session (`sub`): 1 to 255 bytes of UTF-8, without control
 /// characters, since it is put into headers and log lines.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -186,7 +187,7 @@ impl Subject {
         if Self::allows(&text) { Ok(Self(text)) } else { Err(SubjectError) }
     }
 
-    /// Whether `text` could be a subject.
+    /// Returns whether `text` is a valid subject.
     pub(crate) fn allows(text: &str) -> bool {
         !text.is_empty() && text.len() <= Self::MAX_BYTES && !text.contains(char::is_control)
     }
@@ -210,8 +211,8 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// What a key signs. No key does both, so that a stolen session key can be
-/// revoked by the feed.
+/// What a key signs. No key signs both, so that the feed can revoke a stolen
+/// session key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

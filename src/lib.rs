@@ -103,7 +103,7 @@ pub use time::{Clock, SystemClock, UnixTime};
 pub use verifier::{Verifier, VerifierBuilder};
 pub use verify::{TokenCacheCounts, UnverifiedToken, VerifiedToken};
 
-/// What the fuzz targets need and nobody else may reach. Only `cargo fuzz` sets `fuzzing`.
+/// Private functions for the fuzz targets. Only `cargo fuzz` sets `fuzzing`.
 #[cfg(all(fuzzing, feature = "axum", feature = "sync"))]
 #[doc(hidden)]
 pub mod fuzzing {
@@ -114,7 +114,8 @@ pub mod fuzzing {
         feed::next_part(bytes)
     }
 
-    /// The method, the host and the way back that a proxy's headers describe.
+    /// The method, the host and the return target that a proxy's headers
+    /// describe.
     pub fn forwarded(headers: &http::HeaderMap) -> Option<(String, Option<String>, String)> {
         crate::http::forwarded::forwarded(headers)
     }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 /// The network that limits count by: an IPv4 address, or the /64 of an IPv6
-/// address, all of which one subscriber has (RFC 6177 §2). An IPv4 address in an
-/// IPv6 dress is the IPv4 address.
+/// address, all of which one subscriber has (RFC 6177 §2). An IPv4-mapped IPv6
+/// address counts as the IPv4 address.
 #[must_use]
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

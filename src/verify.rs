@@ -1,5 +1,5 @@
-//! The signature, and nothing before it: [`UnverifiedToken`] and a [`KeySet`]
-//! make a [`VerifiedToken`].
+//! Checks the signature: [`UnverifiedToken`] and a [`KeySet`] make a
+//! [`VerifiedToken`].
 
 mod cache;
 
@@ -16,9 +16,8 @@ use crate::wire::claims::Claims;
 use crate::wire::cose::{InPlace, Typ};
 use crate::wire::text::{self, TokenBytes};
 
-/// A token of the right form. Nothing in it may be believed, so nothing in it
-/// can be read; see [`danger::inspect`](crate::danger::inspect) for looking
-/// inside.
+/// A token of the right form. Nothing in it is trusted yet, so nothing in it
+/// can be read; [`danger::inspect`](crate::danger::inspect) looks inside.
 #[derive(Clone)]
 pub struct UnverifiedToken {
     bytes: TokenBytes,
@@ -28,7 +27,7 @@ pub struct UnverifiedToken {
 
 impl UnverifiedToken {
     /// Reads the frame of a session token: text, COSE_Sign1 and protected
-    /// header. At most the first 4,096 characters are looked at.
+    /// header. Reads at most 4,096 characters.
     ///
     /// # Errors
     /// [`Rejection::Malformed`] with the rule that is broken,
@@ -44,14 +43,14 @@ impl UnverifiedToken {
         Ok(Self { bytes, frame, typ })
     }
 
-    /// Where a token is decoded to.
+    /// The buffer that a token is decoded into.
     pub(crate) fn room_for(token: &[u8]) -> Result<TokenBytes, Malformed> {
         text::check_length(token)?;
         Ok(text::room_for(InPlace::ROOM, token))
     }
 
-    /// The kid it names: for asking whether a key set is too old, and for
-    /// nothing that needs trust.
+    /// The kid that it names. Use it only to decide whether the key set is too
+    /// old: it is not verified.
     #[must_use]
     pub const fn key_id(&self) -> KeyId {
         self.frame.header.key_id
@@ -60,9 +59,8 @@ impl UnverifiedToken {
     /// Checks the signature, then reads the claims. `now` is for keys that
     /// have retired.
     ///
-    /// # Errors
-    /// [`Rejection::UnknownKey`], [`Rejection::BadSignature`], or
-    /// [`Rejection::Malformed`] if a trusted key signed claims that are none.
+    /// # Errors [`Rejection::UnknownKey`], [`Rejection::BadSignature`], or
+    /// [`Rejection::Malformed`] if a trusted key signed invalid claims.
     pub fn verify(&self, keys: &KeySet, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         let token = self.borrowed();
         token.verify(token.key(keys, now)?)
@@ -73,7 +71,7 @@ impl UnverifiedToken {
     }
 }
 
-/// An [`UnverifiedToken`] that lies elsewhere, so that it need not be moved.
+/// An [`UnverifiedToken`] in a borrowed buffer, so that it is never moved.
 #[derive(Clone, Copy)]
 pub(crate) struct Unverified<'a> {
     bytes: &'a [u8],
@@ -97,8 +95,8 @@ impl<'a> Unverified<'a> {
         }
     }
 
-    /// The key that must have signed. The algorithm is the key's; the header
-    /// may only agree with it.
+    /// The key that must have signed. The key determines the algorithm; the
+    /// header must agree with it.
     pub(crate) fn key<'k>(&self, keys: &'k KeySet, now: UnixTime) -> Result<&'k VerifyingKey, Rejection> {
         let key_id = self.frame.header.key_id;
         let key = keys.get(key_id, now).ok_or(Rejection::UnknownKey { key_id })?;
@@ -129,8 +127,8 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// Verifies many tokens with their keys, each as [`Unverified::verify`] does,
-/// and shares what the signatures' arithmetic has in common.
+/// Verifies many tokens with their keys, each as [`Unverified::verify`] does.
+/// The signature checks share a part of their arithmetic.
 pub(crate) fn verify_many(
     tokens: &[(UnverifiedToken, &VerifyingKey)],
 ) -> Vec<Result<VerifiedToken, Rejection>> {
@@ -151,9 +149,8 @@ impl fmt::Debug for UnverifiedToken {
     }
 }
 
-/// A token that one of the configured keys signed. Whether it is in time, in
-/// place and not revoked is still to be seen: [`Verifier`](crate::Verifier)
-/// admits it.
+/// A token that one of the configured keys signed. Its time, audience and
+/// revocation are not checked yet: [`Verifier`](crate::Verifier) admits it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
     key_id: KeyId,
@@ -167,14 +164,14 @@ impl VerifiedToken {
         self.key_id
     }
 
-    /// What this process has just signed itself.
+    /// A token that this process has just signed itself.
     #[cfg(feature = "issuer")]
     pub(crate) const fn signed_here(key_id: KeyId, claims: Claims) -> Self {
         Self { key_id, claims }
     }
 
-    /// The session that a ticket opened. What expires in seconds is the ticket;
-    /// now that it is used up, only the session's own end counts.
+    /// The session that a ticket opened. The ticket expires within seconds;
+    /// once it is used, only the session's own end counts.
     pub(crate) fn opened(mut self) -> Self {
         self.claims.expires = self.claims.session.ends;
         self

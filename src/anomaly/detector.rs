@@ -1,4 +1,4 @@
-//! Events in, anomalies out.
+//! Turns events into anomalies.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::id::SessionId;
 use crate::network::network_of;
 use crate::time::UnixTime;
 
-/// Most anomalies of one kind in a minute: an attack from a million networks
-/// is one attack, and a person reads the first few.
+/// Most anomalies of one kind in a minute: an attack from a million networks is
+/// one attack, and a person reads only the first few.
 const MOST_A_MINUTE: u32 = 50;
-/// The thing that is counted where there is only one of it.
+/// The thing to count where there is only one.
 const ALL: &str = "all";
 
-/// Anomalies that one event brought about; seldom any, hardly ever two.
+/// The anomalies of one event; usually none, rarely two.
 type Found = Vec<Anomaly>;
 
-/// Hears what happens and says what is an [`Anomaly`]: each kind once for each
-/// key and window, and 50 a minute at most.
+/// Turns events into [`Anomaly`]s: each kind once for each key and window, and
+/// at most 50 a minute.
 pub struct Detector {
     rules: Rules,
     seed: Seed,
@@ -35,19 +35,20 @@ pub struct Detector {
     created: Counts,
     replayed: Counts,
     networks_by_session: Distinct,
-    /// Without a key: tokens from the future, tickets refused for want of room.
+    /// Without a key: tokens from the future, tickets refused because the cache
+    /// is full.
     without_key: Counts,
     said: Said,
-    /// When the minute began in which so many of each kind were said.
+    /// The start of the current minute, and the anomalies of each kind in it.
     minute: UnixTime,
     in_minute: [u32; AnomalyKind::COUNT],
     suppressed: u64,
-    /// The wall clock when the monotonic one was at its zero.
+    /// The wall clock at the monotonic clock's zero.
     clock_base: Option<i128>,
 }
 
 impl Detector {
-    /// A detector that has heard nothing.
+    /// A detector without events.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         let room = rules.keys;
@@ -71,7 +72,7 @@ impl Detector {
         }
     }
 
-    /// How many keys are kept in mind, over all tables.
+    /// The number of keys remembered, over all tables.
     #[must_use]
     pub fn keys(&self) -> usize {
         let counts = [
@@ -92,13 +93,13 @@ impl Detector {
             + self.said.len()
     }
 
-    /// How many anomalies were not said since there were too many.
+    /// The number of anomalies dropped because there were too many.
     #[must_use]
     pub const fn suppressed(&self) -> u64 {
         self.suppressed
     }
 
-    /// Hears of an event, which brings its time.
+    /// Takes an event, at the event's own time.
     pub fn event(&mut self, event: &Event) -> Vec<Anomaly> {
         let mut found = Found::new();
         let network = event.address.map(network_of);
@@ -120,28 +121,29 @@ impl Detector {
         found
     }
 
-    /// A session was used, which is no event of its own.
+    /// Takes the use of a session, which is not an event.
     pub fn used(&mut self, session: SessionId, address: IpAddr, at: UnixTime) -> Option<Anomaly> {
         let mut found = Found::new();
-        // Whose it is, no log line needs for each use; the session says it.
+        // The session names its user, so this does not.
         let event = Event::new(EventKind::SessionRenewed, at).from(address).session(session);
         self.seen(session, address, &event, &mut found);
         found.pop()
     }
 
-    /// Hears the wall clock and a clock that nobody can set, every few seconds.
-    /// The first call only takes the bearings.
+    /// Takes the wall clock and the monotonic clock, every few seconds. The
+    /// first call only sets the reference.
     pub fn clocks(&mut self, wall: UnixTime, monotonic: Duration) -> Option<Anomaly> {
         let base = i128::from(wall.as_secs()) - i128::from(monotonic.as_secs());
         let step = base.abs_diff(self.clock_base.unwrap_or(base));
-        // Smaller ones add up: a clock that is slewed for hours is told of too.
+        // Smaller steps add up, so this also reports a clock that is slewed for
+        // hours.
         if self.clock_base.is_some() && step <= u128::from(self.rules.clock_step.as_secs().max(1)) {
             return None;
         }
         let is_first = self.clock_base.replace(base).is_none();
         let key = self.seed.hash("clock step");
-        // The time of the window is another clock's now, so no window: as
-        // often as somebody sets it, which nobody does by accident.
+        // No window, since its times would be from the clock before the step.
+        // Each step is reported; nobody sets a clock by accident.
         if is_first || !self.has_room(AnomalyKind::ClockTrouble, wall) {
             return None;
         }
@@ -150,7 +152,7 @@ impl Detector {
         Some(Anomaly::new(AnomalyKind::ClockTrouble, wall, step, Duration::ZERO))
     }
 
-    /// Hears how old the revocations are that an edge knows.
+    /// Takes the age of an edge's revocation list.
     pub fn edge(&mut self, name: &str, age: Duration, at: UnixTime) -> Option<Anomaly> {
         let rule = self.rules.of(AnomalyKind::StaleEdge);
         if age.as_secs() < u64::from(rule.threshold()) {
@@ -161,7 +163,8 @@ impl Detector {
         self.again(anomaly)
     }
 
-    /// One that somebody else's detector said: passed on once in a window too.
+    /// Takes an anomaly of another detector, which is reported once in a window
+    /// too.
     pub fn again(&mut self, anomaly: Anomaly) -> Option<Anomaly> {
         let (kind, at) = (anomaly.kind, anomaly.at);
         let key =
@@ -170,7 +173,7 @@ impl Detector {
     }
 
     fn failure(&mut self, event: &Event, network: Option<IpAddr>, found: &mut Found) {
-        // A name that nobody can have is a name that was tried too.
+        // An invalid name counts as a name too.
         let subject = self.seed.hash(event.subject.as_ref().map(crate::id::Subject::as_str));
         let kind = AnomalyKind::PasswordGuessing;
         if event.subject.is_some()
@@ -207,7 +210,7 @@ impl Detector {
         if let Some(network) = network {
             let key = self.seed.hash((kind.name(), network));
             if let Some(count) = self.created.add(key, event.at, rule) {
-                // Of its users none may be to blame.
+                // Its users may be innocent.
                 self.raise(kind, key, count, &Event::new(event.kind, event.at), Some(network), found);
             }
         }
@@ -243,7 +246,8 @@ impl Detector {
             _ => &mut self.without_key,
         };
         let Some(count) = table.add(key, event.at, self.rules.of(kind)) else { return };
-        // Whose clock is wrong or who fills a cache is not whom it struck last.
+        // The last client that met a wrong clock or a full cache is not its
+        // cause.
         let (about, network) = match kind {
             AnomalyKind::TokenGuessing => (&Event::new(event.kind, event.at), network),
             AnomalyKind::Replay => (event, network),

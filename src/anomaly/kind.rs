@@ -1,6 +1,6 @@
-//! The kinds of anomaly, and what each is called.
+//! The kinds of anomaly and their names.
 
-/// What an [`Anomaly`](super::Anomaly) is.
+/// The kind of an [`Anomaly`](super::Anomaly).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AnomalyKind {
@@ -12,7 +12,7 @@ pub enum AnomalyKind {
     PasswordSpraying,
     /// Many networks fail to log in as one user.
     DistributedGuessing,
-    /// Log-ins as very many users fail, wherever they come from.
+    /// Log-ins as very many users fail, from any networks.
     CredentialStuffing,
     /// One network, or one user, creates many sessions.
     CreationFlood,
@@ -24,13 +24,13 @@ pub enum AnomalyKind {
     SessionOnManyNetworks,
     /// A clock was set, or tokens come from the future.
     ClockTrouble,
-    /// An edge does not hear of revocations.
+    /// An edge receives no revocations.
     StaleEdge,
-    /// A nonce cache is full of what is live, and refuses.
+    /// A nonce cache is full of live entries, and refuses.
     NoncesFull,
 }
 
-/// What a kind is called in different places.
+/// The names of a kind in different places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Names {
@@ -41,10 +41,10 @@ pub struct Names {
 }
 
 impl AnomalyKind {
-    /// How many there are.
+    /// The number of kinds.
     pub const COUNT: usize = 12;
 
-    /// All of them.
+    /// All kinds.
     pub const ALL: &[Self] = &Self::EACH;
 
     pub(super) const EACH: [Self; Self::COUNT] = [
@@ -62,7 +62,7 @@ impl AnomalyKind {
         Self::NoncesFull,
     ];
 
-    /// What it is called.
+    /// Its names.
     #[must_use]
     pub const fn names(self) -> Names {
         let (name, log) = match self {
@@ -94,7 +94,7 @@ impl AnomalyKind {
         Self::EACH.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether it names a network.
+    /// Returns whether it names a network.
     #[must_use]
     pub const fn has_network(self) -> bool {
         matches!(
@@ -107,9 +107,9 @@ impl AnomalyKind {
         )
     }
 
-    /// Whether it names a session or a user whom a verified token or a right
-    /// password showed. What anybody can bring about by typing a name is not
-    /// among them: nobody may be logged out by it.
+    /// Returns whether it names a session or user that a verified token or a
+    /// correct password proved. Anomalies that anybody can cause by typing a
+    /// name are excluded: they must log nobody out.
     #[must_use]
     pub const fn has_proven_owner(self) -> bool {
         matches!(self, Self::CreationFlood | Self::Replay | Self::RenewalReuse | Self::SessionOnManyNetworks)

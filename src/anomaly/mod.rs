@@ -1,10 +1,10 @@
-//! What of all that happens is worth a person's time: somebody guesses, floods,
-//! replays or has stolen something, or a clock or an edge is in trouble.
+//! Detects what needs a person: guessing, floods, replays, stolen tokens, wrong
+//! clocks and stale edges.
 //!
-//! A [`Detector`] hears [events](crate::event) and says [`Anomaly`]. It is pure
-//! (every event brings its time) and bounded in memory, whoever sends what. The
-//! same one serves the issuer and an edge; a [`Watch`] runs it off the request
-//! path.
+//! A [`Detector`] turns [events](crate::event) into [`Anomaly`]s. It is pure
+//! (every event has its time), and its memory is bounded whatever clients send.
+//! The issuer and the edges use the same one; a [`Watch`] runs it off the
+//! request path.
 //!
 //! ```
 //! use hallpass::anomaly::{AnomalyKind, Detector, Rules};
@@ -44,37 +44,37 @@ pub use rules::{Rule, Rules};
 #[cfg(any(feature = "axum", feature = "sync"))]
 pub use watch::{Watch, Watcher};
 
-/// Something to watch, with what is known about it.
+/// Something for a person to look at, with the known facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Anomaly {
-    /// What it is.
+    /// Its kind.
     pub kind: AnomalyKind,
     /// When the threshold was reached.
     pub at: UnixTime,
-    /// How many of what the [kind](AnomalyKind) counts there were; seconds for
-    /// a clock or an edge.
+    /// The number of the things that the [kind](AnomalyKind) counts; seconds
+    /// for a clock or an edge.
     pub count: u64,
-    /// Within how long.
+    /// The window.
     pub within: Duration,
     /// The network it comes from: an IPv4 address, or the first of an IPv6 /64.
     pub network: Option<IpAddr>,
-    /// Whom it is about.
+    /// The user that it is about.
     pub subject: Option<Subject>,
-    /// Which session it is about.
+    /// The session that it is about.
     pub session: Option<SessionId>,
-    /// The edge that it is about or that saw it; `None` for the issuer.
+    /// The edge that it is about, or that detected it; `None` for the issuer.
     pub edge: Option<Box<str>>,
 }
 
 impl Anomaly {
-    /// One without facts.
+    /// An anomaly without network, user, session or edge.
     #[must_use]
     pub const fn new(kind: AnomalyKind, at: UnixTime, count: u64, within: Duration) -> Self {
         Self { kind, at, count, within, network: None, subject: None, session: None, edge: None }
     }
 
-    /// For a person, in a sentence.
+    /// A sentence for a person.
     #[must_use]
     pub fn sentence(&self) -> String {
         let (count, within) = (self.count, Seconds(self.within));
@@ -121,7 +121,7 @@ impl Anomaly {
     }
 }
 
-/// `90 s`, or minutes where it is some.
+/// Like `90 s`, or whole minutes.
 struct Seconds(Duration);
 
 impl core::fmt::Display for Seconds {
@@ -133,8 +133,8 @@ impl core::fmt::Display for Seconds {
     }
 }
 
-/// For reports and webhooks. The session is named in full there, for who hears
-/// of it may have to end it; logs and the audit trail show its short hash.
+/// For reports and webhooks. They have the session's full id, since the
+/// receiver may have to end it; logs and the audit trail show its short hash.
 impl Serialize for Anomaly {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut s = serializer.serialize_struct("Anomaly", 9)?;

@@ -1,11 +1,11 @@
-//! From when on something is an anomaly.
+//! The thresholds of the anomalies.
 
 use std::time::Duration;
 
 use super::kind::AnomalyKind;
 use crate::error::ConfigError;
 
-/// How many within how long.
+/// A threshold within a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     threshold: u32,
@@ -13,13 +13,13 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Largest threshold. Where different things are counted, each is
-    /// remembered until then.
+    /// Largest threshold. Where different things are counted, the detector
+    /// remembers each.
     pub const MAX_THRESHOLD: u32 = 1000;
     /// Longest window.
     pub const MAX_WINDOW: Duration = Duration::from_hours(24);
 
-    /// The threshold and the window of a kind unless configured otherwise.
+    /// The default threshold and window of a kind.
     #[must_use]
     pub const fn default_for(kind: AnomalyKind) -> Self {
         let (threshold, seconds) = match kind {
@@ -41,8 +41,7 @@ impl Rule {
 
     /// `threshold` (1 to 1,000) within `window` (whole seconds, 1 s to 24 h).
     ///
-    /// # Errors
-    /// [`ConfigError::Builder`] out of these bounds.
+    /// # Errors [`ConfigError::Builder`] outside of these bounds.
     pub fn new(threshold: u32, window: Duration) -> Result<Self, ConfigError> {
         if !(1..=Self::MAX_THRESHOLD).contains(&threshold) {
             return Err(ConfigError::Builder("an anomaly's threshold is 1 to 1000"));
@@ -53,13 +52,13 @@ impl Rule {
         Ok(Self { threshold, window })
     }
 
-    /// The number that is an anomaly.
+    /// The count from which it is an anomaly.
     #[must_use]
     pub const fn threshold(self) -> u32 {
         self.threshold
     }
 
-    /// Within how long. One anomaly is raised in so long for each key.
+    /// The window. Each key raises one anomaly in it.
     #[must_use]
     pub const fn window(self) -> Duration {
         self.window
@@ -75,25 +74,25 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// How many networks, users or sessions each detector keeps in mind unless
-    /// configured otherwise. One that is left out for newer ones starts anew.
+    /// Default number of networks, users or sessions that each detector
+    /// remembers. One that newer ones displaced starts anew.
     pub const DEFAULT_KEYS: usize = 10_000;
 
-    /// The rule of one kind.
+    /// Returns the rule of one kind.
     #[must_use]
     pub const fn of(&self, kind: AnomalyKind) -> Rule {
         self.by_kind[kind as usize]
     }
 
-    /// Another rule for one kind.
+    /// Sets the rule of one kind.
     #[must_use]
     pub const fn set(mut self, kind: AnomalyKind, rule: Rule) -> Self {
         self.by_kind[kind as usize] = rule;
         self
     }
 
-    /// How many networks, users or sessions each detector keeps in mind: 100 to
-    /// 1,000,000.
+    /// Sets how many networks, users or sessions each detector remembers: 100
+    /// to 1,000,000.
     ///
     /// # Errors
     /// [`ConfigError::Builder`] out of these bounds.
@@ -105,8 +104,8 @@ impl Rules {
         Ok(self)
     }
 
-    /// By how much a clock may be set without anybody being told; default 5 s,
-    /// the default leeway.
+    /// Sets the largest step of a clock that is not reported; default 5 s, the
+    /// default leeway.
     #[must_use]
     pub const fn clock_step(mut self, step: Duration) -> Self {
         self.clock_step = step;

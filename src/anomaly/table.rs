@@ -1,5 +1,5 @@
-//! Counting by key in windows of time, in bounded memory: when there are more
-//! keys than room, the one that was longest silent is forgotten.
+//! Counts by key in time windows, in bounded memory: when it is full, it
+//! forgets the least recently seen key.
 
 use core::hash::{BuildHasher, Hash};
 use std::hash::RandomState;
@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use super::rules::Rule;
 use crate::time::UnixTime;
 
-/// A key or a thing, hashed with a random seed: nobody can choose two that
-/// collide.
+/// The hash of a key or a thing with a random seed, so that nobody can choose
+/// two that collide.
 pub(super) type Hashed = u64;
 
 /// Hashes for one detector.
@@ -25,7 +25,7 @@ impl Seed {
     }
 }
 
-/// Something by key, the least recently touched leaving first.
+/// A map that evicts the least recently used key.
 pub(super) struct Bounded<V> {
     entries: LruCache<Hashed, V>,
     room: usize,
@@ -33,7 +33,7 @@ pub(super) struct Bounded<V> {
 
 impl<V> Bounded<V> {
     pub(super) fn new(room: usize) -> Self {
-        // Memory is taken as keys come, not before.
+        // Allocates as keys come, not before.
         Self { entries: LruCache::unbounded(), room }
     }
 
@@ -49,8 +49,9 @@ impl<V> Bounded<V> {
     }
 }
 
-/// Whether `at` is in the window that began at `start`. What is a little
-/// earlier was only heard late; what is earlier by a window is another clock.
+/// Returns whether `at` is in the window that began at `start`. An event a
+/// little before `start` came late; one a whole window before it is from
+/// another clock.
 fn within(start: UnixTime, at: UnixTime, window: Duration) -> bool {
     at.since(start) < window && start.since(at) < window
 }
@@ -59,7 +60,8 @@ fn within(start: UnixTime, at: UnixTime, window: Duration) -> bool {
 pub(super) type Counts = Bounded<(UnixTime, u32)>;
 
 impl Counts {
-    /// Counts one more; how many there are in the window if that is enough.
+    /// Counts one more. Returns the count in the window once it reaches the
+    /// threshold.
     pub(super) fn add(&mut self, key: Hashed, at: UnixTime, rule: Rule) -> Option<u64> {
         let (start, count) = self.entry(key, || (at, 0));
         if !within(*start, at, rule.window()) {
@@ -70,12 +72,12 @@ impl Counts {
     }
 }
 
-/// Different things by key: as many as the threshold are remembered.
+/// Counts different things by key. It remembers as many as the threshold.
 pub(super) type Distinct = Bounded<(UnixTime, SmallVec<[Hashed; 2]>)>;
 
 impl Distinct {
-    /// Adds one; how many different there are in the window if that is enough.
-    /// More than the threshold are not told apart.
+    /// Adds one. Returns the number of different things in the window once it
+    /// reaches the threshold. Above that, repeated things count too.
     pub(super) fn add(&mut self, key: Hashed, thing: Hashed, at: UnixTime, rule: Rule) -> Option<u64> {
         let (start, things) = self.entry(key, || (at, SmallVec::new()));
         if !within(*start, at, rule.window()) {
@@ -90,11 +92,11 @@ impl Distinct {
     }
 }
 
-/// When something was last said about a key.
+/// The time of the last report for each key.
 pub(super) type Said = Bounded<UnixTime>;
 
 impl Said {
-    /// Whether to say it, which is once in a window.
+    /// Returns whether to report it: once in a window.
     pub(super) fn say(&mut self, key: Hashed, at: UnixTime, window: Duration) -> bool {
         let mut is_new = false;
         let last = self.entry(key, || {

@@ -1,5 +1,5 @@
-//! The detector off the request path: a bounded queue and a task. What does not
-//! fit is counted and lost, and nobody waits.
+//! Runs the detector off the request path: a bounded queue and a task. When the
+//! queue is full, events are counted and dropped; nothing waits.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -15,12 +15,12 @@ use crate::event::{Event, EventKind, EventSink};
 use crate::id::SessionId;
 use crate::time::{Clock, UnixTime};
 
-/// How many events may wait; at a microsecond or two each, some milliseconds.
+/// Most events in the queue: some milliseconds' work.
 const QUEUE: usize = 4096;
 /// How often the clocks are compared.
 const CLOCKS_EVERY: Duration = Duration::from_secs(1);
 
-/// What the detector is told.
+/// An input of the detector.
 #[derive(Debug)]
 enum Observation {
     Event(Event),
@@ -29,22 +29,21 @@ enum Observation {
     Reported(Box<Anomaly>),
 }
 
-/// Where events go in: returns at once, whatever the detector is doing. Clones
-/// share the queue.
+/// The sending half. It never blocks. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct Watch {
     queue: mpsc::Sender<Observation>,
     dropped: Arc<AtomicU64>,
 }
 
-/// Where anomalies come out.
+/// The receiving half, which returns anomalies.
 pub struct Watcher {
     queue: mpsc::Receiver<Observation>,
     detector: Detector,
     found: VecDeque<Anomaly>,
     clock: Arc<dyn Clock>,
     started: Instant,
-    /// Made in the runtime that it ticks in.
+    /// Created in the runtime, since an interval needs one.
     ticks: Option<tokio::time::Interval>,
 }
 
@@ -55,7 +54,7 @@ impl core::fmt::Debug for Watcher {
 }
 
 impl Watch {
-    /// A queue, and what takes from it.
+    /// Makes both halves.
     #[must_use]
     pub fn new(rules: Rules, clock: Arc<dyn Clock>) -> (Self, Watcher) {
         let (send, receive) = mpsc::channel(QUEUE);
@@ -75,17 +74,17 @@ impl Watch {
         self.tell(Observation::Used { session, address, at });
     }
 
-    /// An edge's list is this old.
+    /// The age of an edge's list.
     pub fn edge(&self, name: &str, age: Duration, at: UnixTime) {
         self.tell(Observation::Edge { name: name.into(), age, at });
     }
 
-    /// An edge that is believed reports an anomaly.
+    /// A trusted edge reports an anomaly.
     pub fn reported(&self, anomaly: Anomaly) {
         self.tell(Observation::Reported(Box::new(anomaly)));
     }
 
-    /// How much was lost since the queue was full.
+    /// The number of events dropped because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -119,8 +118,8 @@ impl EventSink for Watch {
 }
 
 impl Watcher {
-    /// The next anomaly; `None` when every [`Watch`] is gone. May be given up
-    /// while it waits, and asked again.
+    /// Returns the next anomaly; `None` when every [`Watch`] is dropped. Cancel
+    /// safe.
     pub async fn next(&mut self) -> Option<Anomaly> {
         loop {
             if let Some(anomaly) = self.found.pop_front() {
@@ -142,7 +141,7 @@ impl Watcher {
         }
     }
 
-    /// How many anomalies were not said since there were too many.
+    /// The number of anomalies dropped because there were too many.
     #[must_use]
     pub const fn suppressed(&self) -> u64 {
         self.detector.suppressed()

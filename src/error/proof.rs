@@ -15,7 +15,7 @@ pub enum ProofError {
     /// Check 1: more than one `DPoP` header.
     #[error("there are two proofs")]
     TwoHeaders,
-    /// Longer than a proof may be; the rest was not looked at.
+    /// Longer than a proof may be; the rest was not read.
     #[error("the proof is longer than a proof may be")]
     TooLong,
     /// Check 2: not a well-formed JWT, or with a member twice.
@@ -30,7 +30,7 @@ pub enum ProofError {
     /// Check 4: `typ` is not `dpop+jwt`.
     #[error("the type is not dpop+jwt")]
     Type,
-    /// Check 5: `alg` is none of ES256, EdDSA and Ed25519.
+    /// Check 5: `alg` is not ES256, EdDSA or Ed25519.
     #[error("the algorithm is none of ES256, EdDSA and Ed25519")]
     Algorithm,
     /// Check 6: `jwk` is missing, or not a public key for this algorithm.
@@ -69,13 +69,14 @@ pub enum ProofError {
     /// It was used already, or may have been (§11.1).
     #[error("the proof was used already")]
     Replayed,
-    /// The nonce cache has no room, for this session or at all.
+    /// The nonce cache is full, for this session or in all.
     #[error("the nonce cache is full")]
     Capacity,
     /// The route asks for a bound session, and this one is bound to no key.
     #[error("the session is bound to no key")]
     NotBound,
-    /// The session is bound, and this service was not set up to check proofs.
+    /// The session is bound, and this service is not configured to check
+    /// proofs.
     #[error("this service checks no proofs")]
     NotCheckedHere,
 }

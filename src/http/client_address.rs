@@ -100,7 +100,7 @@ mod tests {
     fn the_header_is_read_from_the_right_through_trusted_proxies() {
         let lan = &["10.0.0.0/8", "::1"][..];
         for (trusted, peer, lines, expected) in [
-            // Not from a proxy: what it says is nothing.
+            // Not from a proxy: its headers are ignored.
             (lan, "192.0.2.1", &["198.51.100.1"][..], "192.0.2.1"),
             (&[], "127.0.0.1", &["198.51.100.1"], "127.0.0.1"),
             (lan, "10.0.0.1", &[], "10.0.0.1"),

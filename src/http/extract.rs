@@ -7,7 +7,7 @@ use http::request::Parts;
 use crate::http::problem::Problem;
 use crate::session::Session;
 
-/// There is no session for this handler: 401.
+/// The request has no session: 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no session; is the route inside a SessionLayer?")]
 pub struct NoSession;

@@ -1,7 +1,7 @@
 //! The original request, as described by the proxy that asks about it.
 //!
-//! These headers decide whether a request counts as safe. So only those of
-//! trusted proxies are read, and anything ambiguous is refused.
+//! These headers decide whether a request counts as safe. So this reads only
+//! those of trusted proxies, and refuses anything ambiguous.
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Uri};
@@ -39,7 +39,7 @@ impl Original {
         let method = one(headers, [&ORIGINAL_METHOD, &FORWARDED_METHOD], "the method")?;
         let method = Method::from_bytes(method.ok_or(Unclear::NoMethod)?.as_bytes())
             .map_err(|_| Unclear::Ambiguous("the method"))?;
-        // Used only for the browser's way back after log-in.
+        // Used only for the browser's return after log-in.
         let target = one(headers, [&ORIGINAL_URI, &FORWARDED_URI], "the URI").unwrap_or_default();
         let host = match one(headers, [&FORWARDED_HOST], "the host")? {
             Some(host) => Some(host),
@@ -70,7 +70,7 @@ impl Original {
     }
 }
 
-/// What is read, for the fuzz target.
+/// The parsed values, for the fuzz target.
 #[cfg(fuzzing)]
 pub(crate) fn forwarded(headers: &HeaderMap) -> Option<(String, Option<String>, String)> {
     let original = Original::from_headers(headers).ok()?;
@@ -148,7 +148,8 @@ mod tests {
         ] {
             assert!(matches!(read(pairs), Err(Unclear::Ambiguous(_))), "{pairs:?}");
         }
-        // An unclear target is no error: only the way back depends on it.
+        // An ambiguous target is no error: only the return target depends on
+        // it.
         for target in [&["/a", "/b"][..], &["/caf\u{e9}"]] {
             let mut headers = headers(&[("x-original-method", "GET")]);
             for (name, target) in ["x-original-uri", "x-forwarded-uri"].into_iter().zip(target) {

@@ -20,8 +20,8 @@ pub(crate) fn named_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a
     }
 }
 
-/// A host without its port, and an IPv6 address without its brackets; `None` for
-/// what is no host.
+/// A host without its port, and an IPv6 address without its brackets; `None` if
+/// it is not a host.
 pub(crate) fn without_port(host: &str) -> Option<String> {
     let authority: Authority = host.parse().ok()?;
     if authority.as_str().contains('@') {
@@ -32,8 +32,8 @@ pub(crate) fn without_port(host: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_ascii_lowercase())
 }
 
-/// Whether a host, perhaps with a port, is this machine: `localhost`,
-/// 127.0.0.0/8 or `[::1]`.
+/// Returns whether a host, with or without a port, is this machine:
+/// `localhost`, 127.0.0.0/8 or `[::1]`.
 pub(crate) fn is_loopback(host: &str) -> bool {
     without_port(host).is_some_and(|name| {
         name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

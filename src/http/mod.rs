@@ -1,5 +1,5 @@
-//! Sessions in HTTP: the tower layer and the axum extractor, cookies, CSRF,
-//! and what a refused client is told.
+//! Sessions in HTTP: the tower layer and the axum extractor, cookies, CSRF, and
+//! the answers to refused requests.
 
 mod client_address;
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the login service does more with them"))]

@@ -1,11 +1,11 @@
-//! Whether a person waits for a page.
+//! Recognises navigations: requests of a person for a page.
 
 use http::header::ACCEPT;
 use http::{HeaderMap, Method};
 
-/// A browser that goes to a page, and that a person looks at: log-in can be
-/// offered (Fetch Metadata, `Sec-Fetch-Mode`; older ones say that they want
-/// HTML).
+/// Returns whether a browser navigates to a page, so that the answer can lead
+/// to log-in (Fetch Metadata, `Sec-Fetch-Mode`; for older browsers, an `Accept`
+/// of HTML).
 pub(crate) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return false;
@@ -20,11 +20,11 @@ pub(crate) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Longest path with query that log-in leads back to, in bytes.
+/// Longest return target, path and query, in bytes.
 #[cfg(any(feature = "server", fuzzing))]
 const MAX_PATH: usize = 2048;
 
-/// Whether this is a path of the host itself, to every browser.
+/// Returns whether every browser reads this as a path of the same host.
 #[cfg(any(feature = "server", fuzzing))]
 pub(crate) fn is_own_path(target: &str) -> bool {
     let mut bytes = target.bytes();

@@ -1,4 +1,4 @@
-//! Origins, as browsers write them.
+//! Origins, in the form that browsers send.
 
 use core::fmt;
 use core::str::FromStr;
@@ -7,14 +7,14 @@ use http::Uri;
 use serde::Deserialize;
 
 /// An origin like `https://app.example` (RFC 6454 §6.2): a scheme, a host and a
-/// port that is not the scheme's own, in lower case, without a path.
+/// port unless it is the scheme's default, in lower case, without a path.
 ///
-/// There is one spelling of each, so that comparing texts compares origins.
+/// Each has one spelling, so equal origins are equal texts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Origin(Box<str>);
 
-/// A text that is no origin.
+/// The error of a text that is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no origin; write a scheme and a host in lower case, like \"https://app.example\"")]
 pub struct OriginError(String);

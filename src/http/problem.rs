@@ -1,17 +1,17 @@
-//! What a refused client gets: problem details (RFC 9457), the same for every
-//! reason. The precise reason goes to logs and metrics.
+//! The answer to a refused client: problem details (RFC 9457), the same for
+//! every reason. The precise reason goes to logs and metrics.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-/// The type of a problem that another log-in solves. Clients tell by it that
-/// they are to reauthenticate, and need not understand `WWW-Authenticate`.
+/// The type of a problem that a new log-in solves. It tells clients to
+/// reauthenticate, so they need not parse `WWW-Authenticate`.
 pub const REAUTHENTICATION_REQUIRED: &str = "tag:hallpass,2026:reauthentication-required";
 
 /// A problem document, of type `about:blank` (RFC 9457 §4.2.1) unless a program
-/// can do something about it.
+/// can act on it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -19,39 +19,39 @@ pub struct Problem {
     title: &'static str,
     status: u16,
     detail: &'static str,
-    /// The oldest log-in that is taken, in seconds.
+    /// The greatest accepted age of a log-in, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_age: Option<u64>,
 }
 
 impl Problem {
-    /// A problem of this status; `detail` tells a person what to do.
+    /// Makes a problem of this status; `detail` tells a person what to do.
     #[must_use]
     pub fn new(status: StatusCode, detail: &'static str) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         Self { kind: "about:blank", title, status: status.as_u16(), detail, max_age: None }
     }
 
-    /// 401: no session, or none that is accepted. Never says which.
+    /// 401: no session, or a refused one. It doesn't say which.
     #[must_use]
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "This needs a session. Log in and try again.")
     }
 
-    /// 403: a page of another site made the browser send this.
+    /// 403: a page of another site made the browser send the request.
     #[must_use]
     pub fn cross_site() -> Self {
         Self::new(StatusCode::FORBIDDEN, "This request was made by another site, so it is refused.")
     }
 
-    /// 403: the session is good, and not for this.
+    /// 403: the session is admitted, but not allowed to do this.
     #[must_use]
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "This session may not do this.")
     }
 
-    /// 401: the session is good, and its log-in longer ago than `max_age`
-    /// seconds. `POST /reauthenticate` at the issuer helps.
+    /// 401: the session's log-in is older than `max_age` seconds. `POST
+    /// /reauthenticate` at the issuer helps.
     #[must_use]
     pub fn reauthentication_required(max_age: u64) -> Self {
         let detail = "This needs a more recent log-in. Give your password again and try again.";
@@ -70,8 +70,8 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED.as_u16() {
-            // RFC 9110 §11.6.1: a 401 must say how to authenticate; RFC 9470 §3,
-            // that what there is was too long ago.
+            // RFC 9110 §11.6.1: a 401 must say how to authenticate. RFC 9470 §3
+            // adds that the authentication is too old.
             let challenge = match self.max_age {
                 None => HeaderValue::from_static("Bearer"),
                 Some(max_age) => HeaderValue::try_from(format!(

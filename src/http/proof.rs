@@ -52,7 +52,7 @@ pub struct RequestProofs {
     seen_at: SeenAt,
 }
 
-/// The origin at which clients see this service: the start of a proof's `htu`.
+/// The public origin of this service: the start of a proof's `htu`.
 #[derive(Clone, Debug)]
 enum SeenAt {
     /// A fixed origin.
@@ -66,7 +66,7 @@ enum SeenAt {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
-    /// As sent: nested routers shorten it.
+    /// The URI as sent; nested routers shorten it.
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
     /// The peer's address, if it is known.
@@ -147,15 +147,15 @@ impl RequestProofs {
         Ok(session)
     }
 
-    /// A `DPoP-Nonce` for the client's next proof (RFC 9449 §8.2: also beside
-    /// what was granted).
+    /// Returns a `DPoP-Nonce` for the client's next proof (RFC 9449 §8.2: also
+    /// on success).
     pub(crate) fn nonce(&self, now: UnixTime) -> Option<HeaderValue> {
         self.proofs.nonce(now)?.try_into().ok()
     }
 
-    /// The answer to a request with these headers: a client that makes proofs,
-    /// or should, is told what to put into the next, and why this one was
-    /// refused.
+    /// Completes the answer to a request with these headers: a client that
+    /// sends proofs, or should, learns what its next proof needs and why this
+    /// one was refused.
     pub(crate) fn answered(
         &self,
         mut response: Response,
@@ -169,7 +169,7 @@ impl RequestProofs {
         if let Some(nonce) = self.nonce(now) {
             response.headers_mut().insert(&DPOP_NONCE, nonce);
         }
-        // A demand for another log-in has its own challenge (RFC 9470).
+        // A demand for a new log-in has its own challenge (RFC 9470).
         let reauthenticate = matches!(rejection, Some(Rejection::ReauthenticationRequired { .. }));
         if response.status() == StatusCode::UNAUTHORIZED && !reauthenticate {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge(rejection));
@@ -179,7 +179,7 @@ impl RequestProofs {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Of a request that routers may have shortened.
+    /// For a request that routers may have shortened.
     pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
         let original = request.extensions().get::<OriginalUri>();
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -195,7 +195,7 @@ impl<'a> RequestHead<'a> {
 /// A token without a key where a bound token is expected.
 pub(crate) const NOT_BOUND: Rejection = Rejection::ProofRequired { detail: ProofError::NotBound };
 
-/// Returns whether the client makes proofs.
+/// Returns whether the client sends proofs.
 pub(crate) fn is_meant(headers: &HeaderMap) -> bool {
     headers.contains_key(&DPOP) || matches!(Credential::find(headers, ""), Ok(Some(Credential::Dpop(_))))
 }

@@ -73,7 +73,7 @@ impl<K> TicketLayer<K> {
         self
     }
 
-    /// Believes these proxies about who asks, for events; as
+    /// Trusts these proxies for the client's address in events; as
     /// [`SessionLayer::trusted_proxies`](crate::SessionLayer::trusted_proxies).
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
@@ -81,10 +81,10 @@ impl<K> TicketLayer<K> {
         self
     }
 
-    /// Tells `sink` of each ticket that is redeemed or refused, as an event, and
-    /// from where its session was used, where that is known. A request without
-    /// a ticket is no event. It is called on the request path, so it must
-    /// return at once.
+    /// Sends `sink` an event for each ticket that is redeemed or refused, and
+    /// the client's address for each use, if it is known. A request without a
+    /// ticket is no event. It is called on the request path, so it must return
+    /// at once.
     #[must_use]
     pub fn events(mut self, sink: Arc<dyn EventSink>) -> Self {
         self.events = Some(sink);
@@ -135,8 +135,8 @@ impl<K: Clock> TicketLayer<K> {
 
     /// `None` for a request without a ticket, or with two.
     fn redeemed<B>(&self, request: &Request<B>, now: UnixTime) -> Result<Session, Option<Rejection>> {
-        // Nested routers shorten the path; the ticket is for the one that the
-        // client asks for.
+        // Nested routers shorten the path; the ticket is for the path that the
+        // client sent.
         let uri =
             request.extensions().get::<axum::extract::OriginalUri>().map_or(request.uri(), |uri| &uri.0);
         let ticket = ticket(uri).ok_or(None)?;
@@ -246,7 +246,7 @@ where
             },
         };
         let headers = response.headers_mut();
-        // What one ticket opened is not for whoever comes with the same URL.
+        // A ticket's answer must not be cached for others with the same URL.
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
         Poll::Ready(Ok(response))

@@ -1,4 +1,5 @@
-//! Child sessions: what a hop to another host starts there.
+//! Child sessions: the sessions that a cross-host log-in starts on another
+//! host.
 
 use sha2::{Digest, Sha256};
 
@@ -12,13 +13,14 @@ use crate::wire::claims::{NewClaims, SessionPart};
 use crate::wire::cose::Typ;
 
 impl Minter {
-    /// The first token of the session that a hop's `ticket` starts at the host
-    /// of `audience`. Subject, authentication and the application's claims are
-    /// the parent's, byte for byte; it ends no later than the parent.
+    /// Makes the first token of the session that a cross-host `ticket` starts
+    /// at the host of `audience`. It copies the parent's subject,
+    /// authentication and application claims, byte for byte, and ends no later
+    /// than the parent.
     ///
-    /// Its id follows from the ticket's: a store that refuses a second session
-    /// of one id thereby redeems the ticket once, whatever process is asked and
-    /// whatever was restarted. A session bound to a key has no children.
+    /// Its id is derived from the ticket's. So a store that refuses a second
+    /// session with one id redeems the ticket once, also across processes and
+    /// restarts. A session bound to a key has no children.
     ///
     /// # Errors
     /// [`ConfigError::KeyUse`] for a feed key, [`ConfigError::TokenTooLong`],
@@ -63,7 +65,7 @@ impl Minter {
     }
 }
 
-/// As random as the ticket's own id, which is 16 random bytes.
+/// The ticket's id is 16 random bytes, so this is as random.
 fn child_id(parent: SessionId, ticket: TokenId) -> SessionId {
     let digest = Sha256::new_with_prefix(b"hallpass child")
         .chain_update(parent.as_bytes())

@@ -1,4 +1,4 @@
-//! Claims into signed tokens. Pure but for the randomness of the ids.
+//! Makes signed tokens from claims. Pure except for random ids.
 
 use core::fmt;
 
@@ -18,13 +18,13 @@ use crate::wire::claims::{Claims, NewClaims, SessionPart};
 use crate::wire::cose::{self, Header, Typ};
 use crate::wire::{app, text};
 
-/// Longest token unless configured otherwise, in characters.
+/// Default longest token, in characters.
 pub const DEFAULT_MAX_CHARACTERS: usize = 1536;
 /// Longest token that can be configured, in characters: a cookie's name and
 /// value share 4,096, and nginx reads a header line of 4k by default.
 pub const MAX_MAX_CHARACTERS: usize = 4000;
 
-/// A token, just signed. The text is a secret: whoever has it is logged in.
+/// A new token. Its text is a secret: whoever has it is logged in.
 #[derive(Clone)]
 pub struct IssuedToken {
     text: Zeroizing<String>,
@@ -32,7 +32,7 @@ pub struct IssuedToken {
 }
 
 impl IssuedToken {
-    /// A token that was presented and is to be answered with.
+    /// A presented token that is also the answer.
     pub(crate) fn kept(text: &str, token: VerifiedToken) -> Self {
         Self { text: Zeroizing::new(text.to_owned()), session: Session::admitted(token) }
     }
@@ -43,7 +43,7 @@ impl IssuedToken {
         &self.text
     }
 
-    /// What it says.
+    /// Its session.
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
@@ -56,18 +56,18 @@ impl fmt::Debug for IssuedToken {
     }
 }
 
-/// What a new session is to have.
+/// The contents of a new session.
 #[derive(Clone, Debug)]
 pub struct NewSession<'a, C: ?Sized> {
-    /// Whose it is.
+    /// Its user.
     pub subject: &'a Subject,
     /// The application's own claims; `&()` for none.
     pub claims: &'a C,
-    /// When the session starts: now, or later than a revocation that just was.
+    /// The session's start: now, or a later time that no revocation covers.
     pub started: UnixTime,
-    /// When the user gave credentials.
+    /// When the user authenticated.
     pub auth_time: UnixTime,
-    /// The session's end, if it must be before the absolute lifetime is over.
+    /// The session's end, if it is earlier than the absolute lifetime's.
     pub ends: Option<UnixTime>,
     /// The client key to bind the session to (`cnf`).
     pub bound_to: Option<[u8; 32]>,
@@ -102,27 +102,27 @@ pub struct Minter {
 }
 
 impl Minter {
-    /// A minter that names neither issuer nor audience.
+    /// A minter without issuer name and audience.
     #[must_use]
     pub const fn new(lifetimes: Lifetimes) -> Self {
         Self { lifetimes, issuer: None, audience: None, max_characters: DEFAULT_MAX_CHARACTERS }
     }
 
-    /// Names the issuer in every token.
+    /// Sets the issuer (`iss`) of every token.
     #[must_use]
     pub fn issuer(mut self, issuer: Option<Box<str>>) -> Self {
         self.issuer = issuer;
         self
     }
 
-    /// Names the audience in every token.
+    /// Sets the audience (`aud`) of every token.
     #[must_use]
     pub fn audience(mut self, audience: Option<Box<str>>) -> Self {
         self.audience = audience;
         self
     }
 
-    /// Refuses to make longer tokens.
+    /// Sets the longest token, in characters.
     ///
     /// # Errors
     /// [`ConfigError::Builder`] if it is over 4,000.
@@ -136,26 +136,26 @@ impl Minter {
         Ok(self)
     }
 
-    /// The issuer it names.
+    /// The issuer name.
     #[must_use]
     pub fn issuer_name(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
 
-    /// The audience it names.
+    /// The audience.
     #[must_use]
     pub fn audience_name(&self) -> Option<&str> {
         self.audience.as_deref()
     }
 
-    /// The lifetimes it gives.
+    /// The lifetimes.
     #[must_use]
     pub const fn lifetimes(&self) -> &Lifetimes {
         &self.lifetimes
     }
 
-    /// The first token of a session with a new random id: nothing that a
-    /// client presented goes into it.
+    /// Makes the first token of a session with a new random id. Nothing that a
+    /// client presented enters it.
     ///
     /// # Errors
     /// [`ConfigError::KeyUse`] for a feed key, [`ConfigError::Claims`] for
@@ -195,10 +195,10 @@ impl Minter {
         sign(key, Typ::Session, &payload)
     }
 
-    /// The token of `generation` in the session of `presented`. Everything but
-    /// generation, times and token id is copied, the application's claims byte
-    /// for byte; the same arguments make the same bytes. No setting of a minter
-    /// enters into it.
+    /// Makes the token of `generation` in the session of `presented`. It copies
+    /// everything but generation, times and token id, the application's claims
+    /// byte for byte. The same arguments make the same bytes; the settings of a
+    /// minter don't matter.
     ///
     /// # Errors
     /// [`ConfigError::KeyUse`] for a feed key, [`ConfigError::Claims`] for
@@ -217,8 +217,8 @@ impl Minter {
     }
 
     /// A session's last token has the largest generation; it must fit too. A
-    /// generation takes a second at least, and a session at most 400 days: so
-    /// it has four bytes, and the first one none.
+    /// generation takes at least a second and a session at most 400 days, so
+    /// the number has four bytes more than the first one's.
     pub(super) fn check_room(&self, first_payload: usize) -> Result<(), ConfigError> {
         let characters = text::encoded_len(cose::session_token_len(first_payload + 4));
         if characters > self.max_characters {
@@ -254,7 +254,7 @@ pub(super) fn sign(key: &SigningKey, typ: Typ, payload: &[u8]) -> Result<IssuedT
     Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session })
 }
 
-/// All at once, since asking the system takes as long for one as for two.
+/// Together, since one system call takes as long as the other.
 pub(super) fn random<const N: usize>() -> Result<[[u8; 16]; N], ConfigError> {
     let mut ids = [[0; 16]; N];
     rand::rngs::SysRng

@@ -1,4 +1,4 @@
-//! The login service's half: sessions started, renewed and revoked.
+//! The issuer: starts, renews and revokes sessions.
 
 mod child;
 mod in_process;

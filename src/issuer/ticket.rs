@@ -1,5 +1,5 @@
-//! Tickets: single-use tokens of a session, seconds long, for one audience and
-//! perhaps one path.
+//! Tickets: single-use tokens of a session that live for seconds, for one
+//! audience and optionally one path.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::time::UnixTime;
 use crate::wire::claims::NewClaims;
 use crate::wire::cose::Typ;
 
-/// No ticket can be made as it was asked for.
+/// Why a ticket can't be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
-    /// A lifetime outside 1 s to [`Minter::MAX_TICKET_LIFETIME`], or with parts
-    /// of a second.
+    /// A lifetime outside 1 s to [`Minter::MAX_TICKET_LIFETIME`], or not in
+    /// whole seconds.
     #[error("a ticket lives for 1 to {} whole seconds", Minter::MAX_TICKET_LIFETIME.as_secs())]
     Lifetime,
     /// No audience, or one with control characters or over 255 bytes.
     #[error("a ticket has an audience of 1 to 255 bytes without control characters")]
     Audience,
-    /// A path that no request could have: it must start with `/`, be of
-    /// visible ASCII, and have neither query nor fragment.
+    /// An invalid path: it must start with `/`, be visible ASCII, and have no
+    /// query and no fragment.
     #[error("a ticket's path starts with '/' and has neither '?' nor '#', nor what must be escaped in a URI")]
     Path,
     /// The session is over, and a ticket can't outlive it.
@@ -35,7 +35,7 @@ pub enum TicketError {
         /// The time compared with.
         now: UnixTime,
     },
-    /// We were set up wrong.
+    /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -44,11 +44,11 @@ impl Minter {
     /// Longest life of a ticket.
     pub const MAX_TICKET_LIFETIME: Duration = Duration::from_mins(5);
 
-    /// A ticket for `audience` that carries an admitted session, for use where
-    /// the token itself can't or shouldn't go: a WebSocket hand-shake, a
-    /// download link, a hop to another host name. It lives for `lifetime`, never
-    /// past the session's end, and is good for one use at `path` if one is
-    /// given. The ticket of a session that is bound to a key is bound to it too.
+    /// Makes a ticket for `audience` that carries an admitted session to where
+    /// the token itself can't or shouldn't go: a WebSocket handshake, a
+    /// download link, another host name. It lives for `lifetime`, at most until
+    /// the session's end, and is good for one use, at `path` if that is given.
+    /// The ticket of a session that is bound to a key is bound to it too.
     ///
     /// # Errors
     /// [`TicketError`]; a key of the wrong use and a ticket that would be too
@@ -74,7 +74,7 @@ impl Minter {
         }
         let claims = session.all_claims();
         let ends_at = claims.session.ends;
-        // The session's times are from a clock that may be ahead of this one.
+        // The session's times may be from a clock that is ahead of this one.
         let issued = now.max(claims.session.started).max(claims.session.auth_time);
         if issued >= ends_at {
             return Err(TicketError::SessionEnded { ends_at, now });
@@ -101,7 +101,7 @@ impl Minter {
     }
 }
 
-/// Whether `path` could be the path of a request (RFC 9112 §3.2.1).
+/// Returns whether `path` can be the path of a request (RFC 9112 §3.2.1).
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))

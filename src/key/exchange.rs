@@ -1,5 +1,5 @@
-//! Key sets as others read them: COSE Key Set (RFC 9052 §7, CBOR) and JWKS
-//! (RFC 7517 §5, JSON). Public halves only, in both directions.
+//! The published formats of key sets: COSE Key Set (RFC 9052 §7, CBOR) and JWKS
+//! (RFC 7517 §5, JSON). They never contain private keys.
 
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,11 @@ use crate::key::{Algorithm, KeySet, VerifyingKey};
 use crate::wire::cbor::Writer;
 use crate::wire::text;
 
-/// Largest key set that is read, in bytes: some five hundred keys.
+/// Largest key set that is read, in bytes: about five hundred keys.
 pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
 impl KeySet {
-    /// Reads a COSE Key Set or a JWKS, whichever it is.
+    /// Reads a COSE Key Set or a JWKS.
     ///
     /// # Errors
     /// [`ConfigError::Key`] that says what is wrong, and the errors of
@@ -56,7 +56,7 @@ impl KeySet {
     }
 }
 
-/// The keys of a COSE Key Set or a JWKS, whichever it is.
+/// The keys of a COSE Key Set or a JWKS.
 pub(crate) fn keys_from_bytes(bytes: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
     if bytes.len() > MAX_KEY_SET_BYTES {
         return Err(bad(format!("a key set has at most {MAX_KEY_SET_BYTES} bytes")));
@@ -74,7 +74,7 @@ struct Jwks {
     keys: Vec<Jwk>,
 }
 
-/// RFC 7517 §4, RFC 8037 §2. Members we don't know are passed over, as §4 says.
+/// RFC 7517 §4, RFC 8037 §2. Unknown members are ignored (§4).
 #[derive(Serialize, Deserialize)]
 struct Jwk {
     kty: String,
@@ -88,7 +88,7 @@ struct Jwk {
     usage: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_ops: Option<Vec<String>>,
-    /// Whether there is a private half, whatever it is: it has no place here.
+    /// Whether there is a private half, of any type.
     #[serde(rename = "d", default, skip_serializing, deserialize_with = "present")]
     private: bool,
 }
@@ -110,7 +110,7 @@ fn from_jwk(jwk: &Jwk) -> Result<VerifyingKey, ConfigError> {
     if jwk.private {
         return Err(private_half());
     }
-    // RFC 7517 §4.2 and §4.3: what a key is not meant for it isn't used for.
+    // RFC 7517 §4.2 and §4.3: a key is not used for anything else.
     if let Some(other) = jwk.usage.as_deref().filter(|usage| *usage != "sig") {
         return Err(bad(format!("a key of use {other:?}, not \"sig\"")));
     }
@@ -168,7 +168,7 @@ fn from_cose_key(value: &Value) -> Result<VerifyingKey, ConfigError> {
             .and_then(Algorithm::from_cose)
             .ok_or_else(|| bad("a COSE_Key with an alg other than -8 and -19"))?,
     };
-    // RFC 9052 §7.1: key_ops, where given, must have 2 (verify).
+    // RFC 9052 §7.1: key_ops, if present, must have 2 (verify).
     if let Some(ops) = find(4)?
         && !ops.as_array().is_some_and(|ops| ops.iter().any(|op| number(op) == Some(2)))
     {
@@ -185,7 +185,7 @@ fn public(x: &[u8], algorithm: Algorithm) -> Result<VerifyingKey, ConfigError> {
     VerifyingKey::new(x, algorithm)
 }
 
-/// A kid, where one is given, must be the one that tokens will name.
+/// A kid, if present, must be the one that tokens name.
 fn same_id(key: &VerifyingKey, same: Option<bool>) -> Result<VerifyingKey, ConfigError> {
     if same == Some(false) {
         return Err(bad(format!("a kid that is not the key's thumbprint, which starts with {}", key.id())));

@@ -1,4 +1,4 @@
-//! Ed25519 verification for keys that stay: what an edge does all day.
+//! Fast Ed25519 verification for keys that verify many signatures.
 //!
 //! Every path accepts exactly what [`VerifyingKey::verify_strict`] accepts, and
 //! `tests.rs` holds each against it. Written out, a signature R ‖ s on M by the
@@ -54,22 +54,23 @@ use sha2::{Digest, Sha512};
 #[cfg(test)]
 mod tests;
 
-/// How many keys of one set should get a table: a few keys sign at a time, and
-/// 660 KB for every key of a long rotation history would only sweep the caches.
+/// Most keys of one set that should get a table: few keys sign at a time, and
+/// 660 KB for each key of a long rotation history would only fill the CPU
+/// caches.
 pub(crate) const TABLES: usize = 8;
 
-/// A public key made ready to verify many signatures. Clones share its table.
+/// A public key prepared for many verifications. Clones share its table.
 #[derive(Clone)]
 pub(crate) struct FixedKey {
-    /// The key as it was given, which is what is hashed: a point whose y is
-    /// under 19 has a second, non-canonical encoding.
+    /// The key's bytes as given, which are hashed: a point whose y is under 19
+    /// has a second, non-canonical encoding.
     encoding: [u8; 32],
     /// −A.
     negated: EdwardsPoint,
     table: Option<Table>,
 }
 
-/// Why 32 bytes are not a key to verify with.
+/// Why 32 bytes are not a usable public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WeakOrInvalid {
     /// No point of the curve has this encoding.
@@ -79,7 +80,7 @@ pub(crate) enum WeakOrInvalid {
 }
 
 impl FixedKey {
-    /// A key without a table, which is right for one that verifies little.
+    /// A key without a table, for few verifications.
     pub(crate) fn new(bytes: &[u8; 32]) -> Result<Self, WeakOrInvalid> {
         let point = CompressedEdwardsY(*bytes).decompress().ok_or(WeakOrInvalid::Invalid)?;
         if point.is_small_order() {
@@ -88,7 +89,7 @@ impl FixedKey {
         Ok(Self { encoding: *bytes, negated: -point, table: None })
     }
 
-    /// The key as it was given.
+    /// The key's bytes as given.
     pub(crate) const fn encoding(&self) -> &[u8; 32] {
         &self.encoding
     }
@@ -100,19 +101,20 @@ impl FixedKey {
         if *TABLE_PAYS { self.tabled() } else { self }
     }
 
-    /// The same key with a table, whether that pays or not.
+    /// The same key with a table, even if that is slower here.
     pub(crate) fn tabled(self) -> Self {
         let table = Some(self.table.unwrap_or_else(|| multiples(self.negated)));
         Self { table, ..self }
     }
 
-    /// Whether this key signed `message`, exactly as `verify_strict` would say.
+    /// Returns whether this key signed `message`, exactly as `verify_strict`
+    /// does.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         let (r, s) = halves(signature);
         self.expected(message, r, s).is_some_and(|expected| expected.compress().0 == *r)
     }
 
-    /// R', which R must encode; `None` if the signature is refused whatever R' is.
+    /// R', which R must encode; `None` if the signature is invalid for any R'.
     fn expected(&self, message: &[u8], r: &[u8; 32], s: &[u8; 32]) -> Option<EdwardsPoint> {
         let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(*s))?;
         if SMALL_ORDER.contains(r) {
@@ -156,7 +158,7 @@ impl fmt::Debug for FixedKey {
     }
 }
 
-/// [`FixedKey::verify`] for each item, verdicts in the same order.
+/// [`FixedKey::verify`] for each item, with verdicts in the same order.
 ///
 /// Encoding R' needs a division. Here up to [`BATCH`] signatures share one, and
 /// that is all they share: each keeps an equation of its own. (The classical
@@ -167,7 +169,7 @@ impl fmt::Debug for FixedKey {
 pub(crate) fn verify_many(items: &[(&FixedKey, &[u8], &[u8; 64])], verdicts: &mut [bool]) {
     verdicts.fill(false);
     for (items, verdicts) in items.chunks(BATCH).zip(verdicts.chunks_mut(BATCH)) {
-        // What has no R' keeps the neutral element, and is not looked at after.
+        // An item without R' keeps the neutral element, which is not used.
         let mut points = [EdwardsPoint::default(); BATCH];
         for ((point, verdict), (key, message, signature)) in points.iter_mut().zip(&mut *verdicts).zip(items)
         {
@@ -183,16 +185,16 @@ pub(crate) fn verify_many(items: &[(&FixedKey, &[u8], &[u8; 64])], verdicts: &mu
     }
 }
 
-/// How many signatures share a division. At 32 it costs each a thirtieth of
-/// what it did, and the points (5 KB) are still small on the stack.
+/// Most signatures that share a division. At 32, its cost for each is small,
+/// and the points (5 KB) fit the stack.
 const BATCH: usize = 32;
 
 /// The one encoding each of the eight points of small order.
 ///
-/// These are all that need refusing. R is compared with bytes that an encoder
+/// These are the only ones to refuse. R is compared with bytes that an encoder
 /// wrote: y reduced modulo p, and a sign that is 0 where x = 0. The six other
-/// spellings that a decoder takes (y + p for y = 0, twice, and for y = 1, twice;
-/// x = "−0" for y = ±1) are no encoder's output, so they never equal it.
+/// spellings that a decoder takes (y + p for y = 0, twice, and for y = 1,
+/// twice; x = "−0" for y = ±1) are no encoder's output, so they never equal it.
 #[rustfmt::skip]
 const SMALL_ORDER: [[u8; 32]; 8] = {
     const Y: [u8; 32] = [
@@ -220,8 +222,8 @@ const SMALL_ORDER: [[u8; 32]; 8] = {
 /// Digits in a scalar, and rows in a table.
 const DIGITS: usize = 32;
 
-/// `table[i][d]` = \[d·256^i\]P. Row entry 0 is there so that a digit 0 is no
-/// special case.
+/// `table[i][d]` = \[d·256^i\]P. Entry 0 of a row avoids a special case for
+/// digit 0.
 type Table = Arc<[[EdwardsPoint; 129]]>;
 
 /// The table of the base point, made with the first table of a key.
@@ -262,12 +264,12 @@ fn halves(signature: &[u8; 64]) -> (&[u8; 32], &[u8; 32]) {
 /// Whether the table beats dalek's own double multiplication here, by a third or
 /// more (hot, as it is measured, it looks better than between other work).
 ///
-/// Measured once, because neither the build nor the CPU's features tell: beside
-/// dalek's AVX-512 code the table has been seen to gain nothing on one machine
-/// and half of the time on another. Only speed hangs on the answer.
+/// Measured once, because the build and the CPU's features don't show it:
+/// compared with dalek's AVX-512 code, the table gained nothing on one machine
+/// and halved the time on another. The answer affects only speed.
 static TABLE_PAYS: LazyLock<bool> = LazyLock::new(|| {
-    // In wasm there is no clock to ask, and no vector code to compete with; a
-    // build for fuzzing looks for faults in the table.
+    // wasm has no clock, and no vector code to compete with. A build for
+    // fuzzing tests the table.
     if cfg!(any(target_family = "wasm", fuzzing)) {
         return true;
     }
@@ -279,7 +281,8 @@ static TABLE_PAYS: LazyLock<bool> = LazyLock::new(|| {
             black_box(key.combine(black_box(&scalar), &scalar));
             start.elapsed()
         };
-        // The shortest of a few: what else the machine does only lengthens them.
+        // The shortest of a few: other work on the machine only makes them
+        // longer.
         (0..12).map(run).min()
     };
     fastest(Some(Arc::clone(&BASE))).map(|table| table + table / 2) <= fastest(None)

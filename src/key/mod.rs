@@ -1,7 +1,7 @@
-//! Keys: what verifies, what signs, and the sets and files that hold them.
+//! Keys for verifying and signing, key sets, and key files.
 //!
-//! A key has one use, session tokens or the feed, and one algorithm; neither
-//! is ever negotiated.
+//! A key has one use, session tokens or the feed, and one algorithm. Neither is
+//! negotiated.
 
 #[cfg(feature = "issuer")]
 mod dir;

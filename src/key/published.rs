@@ -1,4 +1,4 @@
-//! The test keys of `keys/test/`, whose private halves everybody has.
+//! The test keys of `keys/test/`, whose private halves are public.
 
 use crate::id::KeyId;
 
@@ -10,9 +10,8 @@ pub(crate) const PUBLISHED_TEST_KEYS: [KeyId; 3] = [
 ];
 
 impl KeyId {
-    /// Whether this is one of the keys of `keys/test/`, which are published
-    /// with this project for its test vectors. Whoever trusts one trusts
-    /// everybody.
+    /// Returns whether this is one of the keys of `keys/test/`, which this
+    /// project publishes for its test vectors. Anybody can sign with them.
     #[must_use]
     pub fn is_published_test_key(self) -> bool {
         PUBLISHED_TEST_KEYS.contains(&self)

@@ -1,4 +1,5 @@
-//! One private key. Made, used and erased here; never shown.
+//! A private key. This is the only place that creates, uses and erases one; it
+//! is never printed.
 
 use core::fmt;
 
@@ -14,8 +15,8 @@ use crate::key::{Algorithm, KeyUse, VerifyingKey};
 
 /// An Ed25519 private key with its one use and its one algorithm.
 ///
-/// The public half is always derived from the private one: there is no way to
-/// pass another (RUSTSEC-2022-0093). Erased from memory when dropped.
+/// The public half is always derived from the private one and can't be passed
+/// in (RUSTSEC-2022-0093). Erased from memory when dropped.
 #[derive(Clone)]
 pub struct SigningKey {
     usage: KeyUse,
@@ -24,10 +25,10 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key from the operating system's randomness.
+    /// Makes a key from the operating system's randomness.
     ///
-    /// # Errors
-    /// [`ConfigError::Randomness`] if the system has none.
+    /// # Errors [`ConfigError::Randomness`] if the system gives no random
+    /// bytes.
     pub fn generate(usage: KeyUse, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let mut seed = Zeroizing::new([0; 32]);
         rand::rngs::SysRng
@@ -36,11 +37,10 @@ impl SigningKey {
         Self::from_seed(&seed, usage, algorithm)
     }
 
-    /// The key of this seed (RFC 8032 §5.1.5). For tests with known keys and
-    /// for keys kept elsewhere.
+    /// Makes the key of this seed (RFC 8032 §5.1.5), for tests with known keys
+    /// and for keys stored elsewhere.
     ///
-    /// # Errors
-    /// [`ConfigError::WeakKey`], which no seed is known to give.
+    /// # Errors [`ConfigError::WeakKey`]; no such seed is known.
     pub fn from_seed(seed: &[u8; 32], usage: KeyUse, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let key = Ed25519Key::from_bytes(seed);
         let public = VerifyingKey::new(key.verifying_key().as_bytes(), algorithm)?;
@@ -56,13 +56,13 @@ impl SigningKey {
         let mut pair = KeypairBytes::from_pkcs8_pem(pem).map_err(bad)?;
         // Checks the public half too, if there is one.
         let key = Ed25519Key::try_from(&pair);
-        // KeypairBytes erases itself only with a feature that nobody turns on.
+        // KeypairBytes erases itself only with a feature that is not enabled.
         pair.secret_key.zeroize();
         Self::from_seed(&Zeroizing::new(key.map_err(bad)?.to_bytes()), usage, algorithm)
     }
 
     /// Writes PKCS#8 PEM, without the public half (RFC 5958 §2, version 1):
-    /// OpenSSL reads no other.
+    /// OpenSSL reads only this.
     ///
     /// # Errors
     /// [`ConfigError::Key`] if the key can't be encoded.

@@ -1,4 +1,4 @@
-//! One public key, with what is pinned to it.
+//! A public key with its use and algorithm.
 
 use core::fmt;
 
@@ -21,10 +21,9 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// The key with these 32 bytes (RFC 8032 §5.1.5).
+    /// Makes the key with these 32 bytes (RFC 8032 §5.1.5).
     ///
-    /// # Errors
-    /// [`ConfigError::Key`] if the bytes are no point of the curve,
+    /// # Errors [`ConfigError::Key`] if the bytes are not a point of the curve,
     /// [`ConfigError::WeakKey`] if the point is of small order.
     pub fn new(bytes: &[u8; 32], algorithm: Algorithm) -> Result<Self, ConfigError> {
         let id = key_id(bytes);
@@ -39,7 +38,7 @@ impl VerifyingKey {
         Ok(Self { id, algorithm, retires: None, key })
     }
 
-    /// The same key, unknown from `at` on.
+    /// The same key, which is rejected from `at` on.
     #[must_use]
     pub const fn retiring(mut self, at: Option<UnixTime>) -> Self {
         self.retires = at;
@@ -58,7 +57,7 @@ impl VerifyingKey {
         self.algorithm
     }
 
-    /// From when on nothing that it signed is accepted.
+    /// The time from which its signatures are rejected.
     #[must_use]
     pub const fn retires(&self) -> Option<UnixTime> {
         self.retires
@@ -70,24 +69,25 @@ impl VerifyingKey {
         self.key.encoding()
     }
 
-    /// A key that claims another's kid, which takes some 2^64 tries to make.
+    /// For tests: a key with another key's kid, which would take about 2^64
+    /// tries to make.
     #[cfg(test)]
     #[cfg(feature = "issuer")]
     pub(crate) fn with_id(self, id: KeyId) -> Self {
         Self { id, ..self }
     }
 
-    /// The same key, made ready to verify many tokens: 660 KB of tables, if
-    /// that pays on this machine.
+    /// The same key, prepared to verify many tokens: 660 KB of tables, if that
+    /// is faster on this machine.
     pub(crate) fn prepared(mut self) -> Self {
         self.key = self.key.with_table();
         self
     }
 
-    /// Whether this key made `signature` over `message`, with the acceptance
-    /// set of `verify_strict`: canonical s, R compared as bytes, neither R nor
-    /// the key of small order, so that a signature has one spelling (RFC 8032
-    /// §5.1.7 leaves room for several).
+    /// Returns whether this key made `signature` over `message`, with the
+    /// acceptance set of `verify_strict`: canonical s, R compared as bytes,
+    /// neither R nor the key of small order, so that a signature has one
+    /// spelling (RFC 8032 §5.1.7 leaves room for several).
     #[must_use]
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.key.verify(message, signature)
@@ -120,8 +120,8 @@ impl fmt::Debug for VerifyingKey {
 }
 
 /// RFC 8032 §5.1.3: "If the resulting value is >= p, decoding fails", which
-/// ed25519-dalek leaves out. Or one key would have two spellings and two kids.
-/// p = 2^255 − 19; the last bit is the sign of x.
+/// ed25519-dalek does not check. Otherwise one key would have two encodings and
+/// two kids. p = 2^255 − 19; the last bit is the sign of x.
 fn y_is_reduced(bytes: &[u8; 32]) -> bool {
     let [low, middle @ .., high] = bytes;
     high & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff) || *low < 0xed

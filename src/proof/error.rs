@@ -1,9 +1,9 @@
-//! What a refused proof means to its client.
+//! What a client learns of a refused proof.
 
 pub use crate::error::ProofError;
 use crate::error::Rejection;
 
-/// What the nonce cache says, as a check of the proof.
+/// Converts the nonce cache's error to a check of the proof.
 pub(super) const fn of_cache(rejection: &Rejection) -> ProofError {
     match rejection {
         Rejection::Capacity => ProofError::Capacity,
@@ -11,8 +11,9 @@ pub(super) const fn of_cache(rejection: &Rejection) -> ProofError {
     }
 }
 
-/// Whether a refusal is for want of a server nonce: the answer then says
-/// `error="use_dpop_nonce"` and carries a `DPoP-Nonce` (RFC 9449 §9).
+/// Returns whether a proof was refused because it needs a server nonce: the
+/// answer then says `error="use_dpop_nonce"` and carries a `DPoP-Nonce` (RFC
+/// 9449 §9).
 #[must_use]
 pub fn wants_nonce(rejection: &Rejection) -> bool {
     matches!(rejection, Rejection::ProofRequired { detail } if detail.wants_nonce())

@@ -1,5 +1,5 @@
-//! A proof as a JWT: header, signature, claims, in this order. No claim is
-//! looked at before the signature holds.
+//! A proof as a JWT: header, signature, claims, in this order. No claim is read
+//! before the signature is checked.
 
 use serde_json::{Map, Value};
 
@@ -9,14 +9,14 @@ use crate::proof::key::ClientKey;
 use crate::time::UnixTime;
 use crate::wire::text;
 
-/// Longest proof, in characters. One with a P-256 key and a long URI has some
+/// Longest proof, in characters. One with a P-256 key and a long URI has about
 /// 700.
 pub const MAX_PROOF_CHARS: usize = 4096;
 
 /// Longest `jti`, in bytes. RFC 9449 §11.1 lets a server refuse large ones.
 const MAX_JTI_BYTES: usize = 256;
 
-/// A proof whose header is in order. Nothing in it may be believed.
+/// A proof with a valid header. Nothing in it is trusted yet.
 pub(super) struct Proof<'a> {
     pub(super) key: ClientKey,
     /// The received bytes that the signature covers.
@@ -25,7 +25,7 @@ pub(super) struct Proof<'a> {
     claims: Vec<u8>,
 }
 
-/// What a client says of its request, and has signed.
+/// The signed claims of a proof.
 pub(super) struct Claims {
     pub(super) jti: String,
     pub(super) htm: String,
@@ -59,7 +59,7 @@ impl<'a> Proof<'a> {
     }
 
     fn header(header: &Map<String, Value>) -> Result<ClientKey, ProofError> {
-        // RFC 7515 §4.1.11: what is critical and not understood is refused.
+        // RFC 7515 §4.1.11: unknown critical headers are refused.
         if header.contains_key("crit") {
             return Err(ProofError::NotJwt);
         }
@@ -103,7 +103,7 @@ impl Claims {
     }
 }
 
-/// A `NumericDate` (RFC 7519 §2), which may have parts of a second.
+/// A `NumericDate` (RFC 7519 §2), which may have a fraction.
 fn time(value: &Value) -> Result<UnixTime, ProofError> {
     #[expect(
         clippy::cast_possible_truncation,

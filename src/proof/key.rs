@@ -1,4 +1,4 @@
-//! The client's public key, as its proofs carry it.
+//! The client's public key in a proof.
 
 use p256::ecdsa::signature::Verifier;
 use serde_json::{Map, Value};
@@ -16,8 +16,8 @@ pub(super) enum ClientKey {
     Ed25519(ed25519_dalek::VerifyingKey),
 }
 
-/// The members of a JWK that are no one else's business: private parts (RFC
-/// 7518 §6.2.2, §6.3.2; RFC 8037 §2) and symmetric keys (§6.4.1).
+/// The secret members of a JWK: private parts (RFC 7518 §6.2.2, §6.3.2; RFC
+/// 8037 §2) and symmetric keys (§6.4.1).
 const SECRET_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
 impl ClientKey {
@@ -59,7 +59,7 @@ impl ClientKey {
         read().ok_or(ProofError::Key)
     }
 
-    /// Whether this key made `signature` over `message`.
+    /// Returns whether this key made `signature` over `message`.
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::P256 { key, .. } => p256::ecdsa::Signature::from_slice(signature)

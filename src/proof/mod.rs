@@ -1,15 +1,15 @@
 //! Proofs of possession (RFC 9449, "`DPoP`") for sessions that are bound to a
-//! client's key: a stolen token is of no use without the key.
+//! client's key: a thief can't use a stolen token without the key.
 //!
 //! A proof is a JWT in the `DPoP` header, signed by the client for one request.
-//! All twelve checks of §4.3 are made here, each with an error of its own
-//! ([`ProofError`]). Beyond the RFC: JSON with a member twice is refused, a proof
-//! has at most 4,096 characters, and a proof is accepted once ([`NonceCache`]).
+//! This makes all twelve checks of §4.3, each with its own error
+//! ([`ProofError`]). Beyond the RFC: JSON with a member twice is refused, a
+//! proof has at most 4,096 characters, and a proof is accepted once
+//! ([`NonceCache`]).
 //!
-//! A proof that was used at one edge is refused at another without a store
-//! that both share, since it names the edge: by its URI (`htu`), and, where
-//! several edges answer to one name, by a nonce that only one of them made
-//! ([`ServerNonces`]).
+//! Another edge refuses a used proof without a shared store, since the proof
+//! names its edge: by its URI (`htu`), and, where several edges share one name,
+//! by a nonce that only one of them made ([`ServerNonces`]).
 
 mod error;
 mod json;
@@ -36,7 +36,7 @@ pub use self::jwt::MAX_PROOF_CHARS;
 use self::jwt::{Claims, Proof};
 pub use self::nonce::ServerNonces;
 
-/// What of a request its proof is about.
+/// The parts of a request that its proof is about.
 #[derive(Clone, Copy)]
 pub struct ProofRequest<'a> {
     /// The value of every `DPoP` header of the request.
@@ -44,7 +44,7 @@ pub struct ProofRequest<'a> {
     /// The request's method.
     pub method: &'a str,
     /// The request's absolute URI as the client wrote it: behind a proxy, the
-    /// proxy's scheme and host. Query and fragment don't matter.
+    /// proxy's scheme and host. Query and fragment are ignored.
     pub uri: &'a str,
 }
 
@@ -64,16 +64,16 @@ pub struct ProofVerifier {
 }
 
 impl ProofVerifier {
-    /// Oldest proof accepted unless configured otherwise.
+    /// Default largest age of a proof.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
-    /// Clock skew forgiven unless configured otherwise; that of tokens.
+    /// Default clock skew, the same as for tokens.
     pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(5);
-    /// Most clock skew that can be forgiven; that of tokens.
+    /// Largest clock skew that can be configured, the same as for tokens.
     pub const MAX_LEEWAY: Duration = Duration::from_mins(1);
-    /// Oldest proof that can be configured.
+    /// Largest age that can be configured.
     pub const LARGEST_MAX_AGE: Duration = Duration::from_mins(5);
 
-    /// The proofs that were accepted.
+    /// The cache of accepted proofs.
     #[must_use]
     pub const fn nonces(&self) -> &NonceCache {
         &self.nonces
@@ -86,16 +86,16 @@ impl ProofVerifier {
     }
 
     /// Accepts proofs by their own time alone, each once. Where several edges
-    /// answer to one name, each would accept a proof; and a client whose clock
-    /// can be set can make proofs ahead (RFC 9449 §11.2).
+    /// share one name, each accepts a proof once; and whoever can set a
+    /// client's clock can make proofs in advance (RFC 9449 §11.2).
     #[must_use]
     pub const fn without_server_nonces(nonces: NonceCache) -> Self {
         let (max_age, leeway) = (Self::DEFAULT_MAX_AGE, Self::DEFAULT_LEEWAY);
         Self { nonces, server_nonces: None, max_age, leeway }
     }
 
-    /// How old a proof may be, and what clock skew is forgiven on both sides
-    /// besides.
+    /// Sets the largest age of a proof, and the clock skew on both sides in
+    /// addition.
     ///
     /// # Errors
     /// [`ConfigError::Lifetimes`] unless both are whole seconds, the age 1 s to
@@ -120,14 +120,12 @@ impl ProofVerifier {
         self.server_nonces.as_ref().map(|nonces| nonces.current(now))
     }
 
-    /// Checks that whoever made `request` has the key that `session` is bound
-    /// to, and uses the proof up. `token` is the token's text as it was sent,
-    /// `bound_to` its `cnf`: the token must have been admitted before.
+    /// Checks that the sender of `request` has the key that `session` is bound
+    /// to, and uses the proof up. `token` is the token's text as sent,
+    /// `bound_to` its `cnf`. The token must have been admitted before.
     ///
-    /// # Errors
-    /// The first check that fails; [`ProofError::Replayed`] and
-    /// [`ProofError::Capacity`] come last. A proof that was refused is not used
-    /// up.
+    /// # Errors The first check that fails; [`ProofError::Replayed`] and
+    /// [`ProofError::Capacity`] come last. A refused proof is not used up.
     pub fn check(
         &self,
         request: &ProofRequest<'_>,
@@ -138,7 +136,7 @@ impl ProofVerifier {
     ) -> Result<(), ProofError> {
         let proof = Proof::read(request.dpop)?;
         let thumbprint = proof.key.thumbprint();
-        // §4.3 check 12, second half, first: whoever lacks the key does not
+        // §4.3 check 12, second half, first: a client without the key can't
         // make us verify a signature.
         if !bool::from(thumbprint.ct_eq(bound_to)) {
             return Err(ProofError::WrongKey);
@@ -156,13 +154,12 @@ impl ProofVerifier {
         self.use_up(&self.single_use(&claims, session, &thumbprint), now)
     }
 
-    /// Checks the proof that comes with a log-in, for a session that is to be
-    /// bound to the client's key. It is used up by [`ProofVerifier::accept`],
-    /// after the credentials: a stranger's proofs must not fill the cache.
+    /// Checks the proof of a log-in whose session will be bound to the client's
+    /// key. [`ProofVerifier::accept`] uses it up, after the credentials were
+    /// checked: proofs without credentials must not fill the cache.
     ///
-    /// # Errors
-    /// As [`ProofVerifier::check`], and [`ProofError::TokenHash`] for a proof
-    /// that was made for use with a token.
+    /// # Errors As [`ProofVerifier::check`], and [`ProofError::TokenHash`] for
+    /// a proof that names a token.
     pub fn check_log_in(&self, request: &ProofRequest<'_>, now: UnixTime) -> Result<NewBinding, ProofError> {
         let proof = Proof::read(request.dpop)?;
         let claims = proof.verify()?;
@@ -171,14 +168,14 @@ impl ProofVerifier {
             return Err(ProofError::TokenHash);
         }
         let thumbprint = proof.key.thumbprint();
-        // There is no session yet whose quota could be counted; the key's is.
+        // There is no session yet, so the quota is the key's.
         let mut holder = [0; SessionId::LEN];
         holder.copy_from_slice(&thumbprint[..SessionId::LEN]);
         let used = self.single_use(&claims, SessionId::from_bytes(holder), &thumbprint);
         Ok(NewBinding { thumbprint, used })
     }
 
-    /// Uses up a log-in's proof. What comes back is the `cnf` of the session.
+    /// Uses up a log-in's proof. Returns the `cnf` of the session.
     ///
     /// # Errors
     /// [`ProofError::Replayed`], [`ProofError::Capacity`].
@@ -226,8 +223,8 @@ impl ProofVerifier {
         claims.iat.saturating_add(self.max_age).saturating_add(self.leeway)
     }
 
-    /// A `jti` is of the client's making: of any length and perhaps another
-    /// client's, so it is hashed with the key. §11.1.
+    /// The client chooses the `jti`, of any length and perhaps equal to another
+    /// client's, so it is hashed with the key (§11.1).
     fn single_use(&self, claims: &Claims, session: SessionId, thumbprint: &[u8; 32]) -> SingleUse {
         let digest = Sha256::new_with_prefix(thumbprint).chain_update(&claims.jti).finalize();
         let mut nonce = [0; 16];
@@ -240,7 +237,7 @@ impl ProofVerifier {
     }
 }
 
-/// A log-in's proof that passed every check and is not used up yet.
+/// A log-in's proof that passed every check but is not used up yet.
 #[derive(Debug)]
 #[must_use]
 pub struct NewBinding {

@@ -13,11 +13,11 @@ use crate::error::ConfigError;
 use crate::time::UnixTime;
 use crate::wire::text;
 
-/// Makes and knows the nonces of one edge.
+/// Makes and recognises the nonces of one edge.
 ///
-/// With a [secret of its own](ServerNonces::generate) an edge knows nobody
-/// else's nonces, though others have its name. Edges that share a secret are
-/// told apart by their names.
+/// With a [secret of its own](ServerNonces::generate), an edge recognises only
+/// its own nonces, even if other edges have the same name. Edges that share a
+/// secret are distinguished by their names.
 pub struct ServerNonces {
     secret: Zeroizing<[u8; 32]>,
     edge: Box<str>,
@@ -26,14 +26,14 @@ pub struct ServerNonces {
 impl ServerNonces {
     /// A nonce is current for the window in which it was made and for the next.
     pub const WINDOW: Duration = Duration::from_mins(1);
-    /// 128 bits of the MAC are plenty against guessing within two minutes.
+    /// 128 bits of the MAC can't be guessed within two minutes.
     const BYTES: usize = 16;
 
-    /// The nonces of this edge with a new random secret. After a restart
-    /// clients are asked for a new nonce, once each.
+    /// The nonces of this edge with a new random secret. After a restart, each
+    /// client must fetch a new nonce once.
     ///
-    /// # Errors
-    /// [`ConfigError::Randomness`] if the system has none.
+    /// # Errors [`ConfigError::Randomness`] if the system gives no random
+    /// bytes.
     pub fn generate(edge: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let mut secret = Zeroizing::new([0; 32]);
         rand::rngs::SysRng
@@ -42,20 +42,20 @@ impl ServerNonces {
         Ok(Self { secret, edge: edge.into() })
     }
 
-    /// The nonces of this edge with a secret kept elsewhere.
+    /// The nonces of this edge with a given secret.
     #[must_use]
     pub fn with_secret(edge: impl Into<Box<str>>, secret: [u8; 32]) -> Self {
         Self { secret: Zeroizing::new(secret), edge: edge.into() }
     }
 
-    /// The nonce to give out now.
+    /// Returns the current nonce.
     pub(super) fn current(&self, now: UnixTime) -> String {
         let mac = self.mac(window(now)).finalize().into_bytes();
         text::encode(&mac[..Self::BYTES])
     }
 
-    /// Whether `nonce` was given out in this window or the one before. Takes
-    /// the same time wherever the nonce is wrong.
+    /// Returns whether `nonce` is of this window or the one before. Takes
+    /// constant time.
     pub(super) fn is_current(&self, nonce: &str, now: UnixTime) -> bool {
         let Ok(bytes) = text::decode_vec(nonce) else { return false };
         if bytes.len() != Self::BYTES {
@@ -70,8 +70,8 @@ impl ServerNonces {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104 §2)")]
         let mut mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(&*self.secret).expect("a key of any length will do");
-        // What is fixed comes first and the name, of any length, last, so that
-        // no two edges and windows have the same bytes.
+        // The fixed parts come first and the name, of any length, last, so that
+        // no two edges and windows have the same input.
         mac.update(b"hallpass proof nonce");
         mac.update(&window.to_be_bytes());
         mac.update(self.edge.as_bytes());
@@ -79,7 +79,7 @@ impl ServerNonces {
     }
 }
 
-/// The number of the window that `now` is in.
+/// The number of the window of `now`.
 const fn window(now: UnixTime) -> u64 {
     now.as_secs() / ServerNonces::WINDOW.as_secs()
 }

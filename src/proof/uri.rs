@@ -1,11 +1,11 @@
-//! One spelling for the many of a URI (RFC 3986 §6.2.2 and §6.2.3), so that
-//! `htu` can be compared. Only http and https; query and fragment are dropped,
-//! as RFC 9449 §4.3 says.
+//! Normalises a URI (RFC 3986 §6.2.2 and §6.2.3), so that `htu` can be
+//! compared. Only http and https; query and fragment are dropped, as RFC 9449
+//! §4.3 says.
 
 use core::fmt::Write;
 
-/// The normalised form, or `None` for what is no http(s) URI. User information
-/// is refused (RFC 9110 §4.2.4).
+/// Returns the normalised form, or `None` if it is not an http(s) URI. User
+/// information is refused (RFC 9110 §4.2.4).
 pub(super) fn normalised(uri: &str) -> Option<String> {
     let (scheme, rest) = uri.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -33,7 +33,7 @@ pub(super) fn normalised(uri: &str) -> Option<String> {
     Some(normal)
 }
 
-/// Writes the host in lower case; gives the port's digits.
+/// Writes the host in lower case. Returns the port's digits.
 fn host_and_port<'a>(authority: &'a str, normal: &mut String) -> Option<&'a str> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
@@ -53,7 +53,7 @@ fn host_and_port<'a>(authority: &'a str, normal: &mut String) -> Option<&'a str>
         if unescaped.is_empty() {
             return None;
         }
-        // Escapes keep their upper case: what is left of them is no letter.
+        // The escapes that are left stay in upper case.
         let mut in_escape = 0;
         for c in unescaped.chars() {
             in_escape = if c == '%' { 3_u8 } else { in_escape.saturating_sub(1) };
@@ -68,8 +68,8 @@ fn host_and_port<'a>(authority: &'a str, normal: &mut String) -> Option<&'a str>
     Some(if significant.is_empty() && !port.is_empty() { "0" } else { significant })
 }
 
-/// §6.2.2.1 and §6.2.2.2: escapes in upper case, and none where none is needed.
-/// `None` if a byte is not `allowed` or an escape is broken.
+/// §6.2.2.1 and §6.2.2.2: upper-case escapes, and no needless ones. `None` if a
+/// byte is not `allowed` or an escape is broken.
 fn unescape(text: &str, allowed: impl Fn(u8) -> bool, out: &mut String) -> Option<()> {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -1,4 +1,4 @@
-//! One question to the issuer, and what its answer means.
+//! One request to the issuer, and the meaning of its answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,28 +17,27 @@ use crate::outbound::{self, BodyError};
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// Longest answer, in bytes: the longest token, and the session with its claims
-/// beside it.
+/// Longest answer, in bytes: the longest token, and its session with claims.
 const MAX_ANSWER: usize = 64 * 1024;
-/// How long a token that was refused is not asked about again.
+/// How long a refused token is not sent again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(10);
-/// Least time between two questions about a token that is not due.
+/// Least time between two requests for a token that is not due.
 const AFTER_NOT_DUE: Duration = Duration::from_secs(2);
 
-/// What the issuer answers, as far as it is read.
+/// The parts of the issuer's answer that are used.
 #[derive(Deserialize)]
 struct Answer {
     token: String,
 }
 
-/// Why there is no answer.
+/// Why there is no successor.
 enum Failure {
     /// The issuer does not renew this token.
     Refused,
-    /// The answer's token is not admitted here: of a key that is not known here
-    /// yet, for example. Other tokens may fare better.
+    /// This edge does not admit the answer's token: it does not know the key
+    /// yet, for example. Other tokens may be renewed.
     Unusable(String),
-    /// The issuer is not well.
+    /// The issuer failed.
     Broken(String),
 }
 
@@ -48,7 +47,7 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-/// A question that is about to be asked.
+/// A request that is about to be sent.
 pub(super) struct Asking {
     pub(super) shared: Arc<RenewalState>,
     pub(super) text: Arc<str>,
@@ -98,11 +97,11 @@ impl Asking {
             None => place.forget(),
         }
         drop(place);
-        // What is remembered comes first, so that nobody asks in between.
+        // The memory is updated first, so that nobody asks in between.
         self.sender.send_replace(Some(successor));
     }
 
-    /// The token that the issuer answers.
+    /// Returns the issuer's token.
     async fn ask(&self) -> Result<String, Failure> {
         let issuer = &self.shared.issuer;
         let mut request = issuer.client().post(issuer.at("/renew")).bearer_auth(&self.text);
@@ -119,14 +118,14 @@ impl Asking {
             BodyError::Broken(why) => why.into(),
             BodyError::TooLarge => Failure::Broken(format!("more than {MAX_ANSWER} bytes")),
         })?;
-        // The error would quote the answer.
+        // The error would quote the answer, which has a token.
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|_| Failure::Broken("the answer is no renewal".to_owned()))?;
         Ok(answer.token)
     }
 
-    /// The successor; `None` if the token itself came back. Nothing goes to the
-    /// browser that this edge would not admit from it, or of another session.
+    /// Returns the successor; `None` if the token itself came back. Refuses a
+    /// token that this edge would not admit, and a token of another session.
     fn next(&self, token: String, now: UnixTime) -> Result<Option<Renewed>, Failure> {
         if *token == *self.text {
             return Ok(None);
@@ -145,8 +144,8 @@ impl Asking {
         Ok(Some(Renewed(Arc::new((token.into(), session)))))
     }
 
-    /// When to ask about a token that was not due: once it seems due here, and
-    /// from then on after half of the time that it has left.
+    /// When to ask again about a token that was not due: when this edge takes
+    /// it for due, and after that at half of its remaining time.
     fn again(&self, now: UnixTime) -> UnixTime {
         let expires = self.session.expires_at();
         match self.due_at {

@@ -1,4 +1,4 @@
-//! What the issuer has said about tokens, for a while and for so many.
+//! A bounded memory of the issuer's answers.
 
 use core::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,28 +10,28 @@ use super::successor::{Begun, Renewed, Successor, Waiting};
 use crate::id::TokenId;
 use crate::time::UnixTime;
 
-/// Fewest tokens to remember.
+/// Smallest capacity.
 pub(super) const LEAST: usize = 1_000;
 const SHARDS: usize = 16;
 
-/// What is known of one token.
+/// The state of one token.
 pub(super) enum Known {
-    /// The issuer is being asked.
+    /// A request is under way.
     Asked { text: Arc<str>, waiting: Waiting },
-    /// Renewed; given out without asking until then.
+    /// Renewed; the successor is handed out without a request until then.
     Renewed { text: Arc<str>, next: Renewed, until: UnixTime },
-    /// The issuer knows it and does not renew it before then.
+    /// Not due before then.
     NotDue { again: UnixTime },
-    /// Not renewed, and not to be asked again before then.
+    /// Refused; not asked again before then.
     Not { said: Successor, again: Instant },
 }
 
 impl Known {
-    /// What it means for a request with `token`; `None` if the issuer is to be
-    /// asked. `due` tells a renewal from a confirmation, for which nobody waits.
+    /// What a request with `token` gets; `None` if the issuer must be asked.
+    /// `due` is false for a confirmation, for which no request waits.
     fn begun(&self, token: &str, due: bool, now: UnixTime) -> Option<Begun> {
         let known = match self {
-            // A closed channel: the task has died with its runtime.
+            // A closed channel: the task ended with its runtime.
             Self::Asked { text, waiting } if **text == *token && waiting.answer.has_changed().is_ok() => {
                 if due {
                     return Some(Begun::Waiting(waiting.clone()));
@@ -50,8 +50,7 @@ impl Known {
 }
 
 pub(super) struct Memory {
-    /// A token's shard is chosen by its id, which is random, so that two cores
-    /// seldom want the same.
+    /// A token's random id selects its shard, so two cores seldom contend.
     shards: Box<[Mutex<LruCache<TokenId, Known>>]>,
 }
 
@@ -67,7 +66,7 @@ impl Memory {
         Self { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
-    /// The place of one token.
+    /// The entry of one token.
     pub(super) fn of(&self, id: TokenId) -> LockedEntry<'_> {
         let [first, ..] = id.as_bytes();
         let shard = &self.shards[usize::from(*first) % SHARDS];
@@ -75,7 +74,7 @@ impl Memory {
     }
 }
 
-/// One token's place, locked.
+/// One token's entry, locked.
 pub(super) struct LockedEntry<'a> {
     id: TokenId,
     shard: MutexGuard<'a, LruCache<TokenId, Known>>,

@@ -1,13 +1,13 @@
-//! Renewal as an edge does it: an edge has no signing key, so when a token is
-//! due it asks the issuer.
+//! Renewal at an edge: an edge has no signing key, so it asks the issuer when a
+//! token is due.
 //!
 //! The issuer is asked once per token, however many requests wait. A request
-//! waits a moment ([`patience`](RenewClientBuilder::patience)) and is then served
-//! with the token that it has; the answer is there for the next one. A renewed
-//! token is posted to the issuer once more, in the background, when it is first
-//! seen in use: from then on its predecessor is evidence of theft.
+//! waits a moment ([`patience`](RenewClientBuilder::patience)) and is then
+//! served with the token that it has; a later request gets the answer. When a
+//! renewed token is first seen in use, it is posted to the issuer once more, in
+//! the background: from then on its predecessor is evidence of theft.
 //!
-//! For cookies alone: whoever holds a bearer token renews it.
+//! For cookies only: a client renews its bearer token itself.
 
 mod ask;
 mod memory;
@@ -33,11 +33,11 @@ use crate::session::Session;
 use crate::time::{Clock, SystemClock};
 use crate::verifier::Verifier;
 
-/// Requests to the issuer at a time. What comes beyond them is served with the
-/// token that it has, and tried again.
+/// Most requests to the issuer at a time. Further requests are served with the
+/// token that they have, and try again later.
 const MOST_AT_ONCE: usize = 64;
 
-/// How renewals have gone, since the client was made.
+/// The counts of renewals since the client was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RenewCounts {
@@ -50,13 +50,13 @@ pub struct RenewCounts {
     pub not_due: u64,
     /// Refused.
     pub refused: u64,
-    /// Not answered, or not with a token that is any good.
+    /// No answer, or no usable token in it.
     pub failed: u64,
 }
 
-/// Renews the tokens of cookies at one issuer. Clones are of the same client.
+/// Renews the tokens of cookies at one issuer. Clones share the state.
 ///
-/// It asks when a cookie is shown that is due; nothing happens before.
+/// It sends requests only for due tokens that clients present.
 ///
 #[cfg_attr(feature = "issuer", doc = "```")]
 #[cfg_attr(not(feature = "issuer"), doc = "```ignore")]
@@ -77,8 +77,8 @@ pub struct RenewCounts {
 pub struct RenewClient(Arc<RenewalState>);
 
 impl RenewClient {
-    /// A client of the issuer at this URL, its base path included. `verifier`
-    /// admits what comes back, as it will when the browser presents it.
+    /// A client of the issuer at this URL, including its base path. `verifier`
+    /// must be the one that will admit the new tokens from the browser.
     pub fn builder(issuer: impl Into<String>, verifier: Verifier) -> RenewClientBuilder {
         RenewClientBuilder {
             issuer: issuer.into(),
@@ -95,11 +95,11 @@ impl RenewClient {
         }
     }
 
-    /// What `token` of the admitted `session` was or is to be renewed into,
-    /// after at most the client's patience. For each request with a cookie: it
-    /// is also how a renewed token's first use is noticed. `client` is who
-    /// asks, for the issuer's record of the session; the issuer believes it if
-    /// this edge is among its `trusted_proxies`.
+    /// Returns the successor of `token`, the token of the admitted `session`,
+    /// after at most the client's patience. Call it for each request with a
+    /// cookie, since it also reports a renewed token's first use. `client` is
+    /// for the issuer's record of the session; the issuer trusts it if this
+    /// edge is among its `trusted_proxies`.
     ///
     /// Must be called in a tokio runtime. Dropping the future stops nothing.
     pub async fn successor<C>(&self, token: &str, session: &Session<C>, client: Option<IpAddr>) -> Successor {
@@ -110,12 +110,12 @@ impl RenewClient {
     }
 
     /// [`RenewClient::successor`] in two steps, so that the request can be
-    /// served while the issuer is asked.
+    /// served meanwhile.
     pub fn begin<C>(&self, token: &str, session: &Session<C>, client: Option<IpAddr>) -> Begun {
         self.begin_for(token, session, || client)
     }
 
-    /// `client` is asked for only if the issuer is.
+    /// `client` is called only if the issuer is asked.
     pub(crate) fn begin_for<C>(
         &self,
         token: &str,
@@ -126,7 +126,8 @@ impl RenewClient {
         let now = shared.clock.now();
         let due_at = shared.due_at(session);
         let due = due_at.is_some_and(|at| at <= now);
-        // Renewing a bound session takes a proof, which only its client can make.
+        // Renewing a bound session needs a proof, which only its client can
+        // make.
         if session.bound_to().is_some() || (!due && session.generation() == 0) {
             return Begun::Known(Successor::NotDue);
         }
@@ -134,7 +135,7 @@ impl RenewClient {
         if let Some(begun) = memory.get(token, due, now) {
             return begun;
         }
-        // For a confirmation nobody waits.
+        // No request waits for a confirmation.
         let unless_due = |begun| if due { begun } else { Begun::Known(Successor::NotDue) };
         let room = if shared.is_paused() { None } else { Arc::clone(&shared.room).try_acquire_owned().ok() };
         let Some(room) = room else { return unless_due(Begun::Known(Successor::Unavailable)) };
@@ -146,7 +147,7 @@ impl RenewClient {
         shared.counters.asked.fetch_add(1, Ordering::Relaxed);
         let session = session.clone().with_claims();
         let asking = Asking { shared: Arc::clone(shared), text, session, due_at, client: client(), sender };
-        // Not in this request's future: the browser may hang up.
+        // A task of its own, since the browser may hang up.
         tokio::spawn(async move {
             asking.run().await;
             drop(room);
@@ -154,7 +155,7 @@ impl RenewClient {
         unless_due(Begun::Waiting(waiting))
     }
 
-    /// How it is going.
+    /// Returns the counts.
     #[must_use]
     pub fn counts(&self) -> RenewCounts {
         let Counters { asked, renewed, not_due, refused, failed } = &self.0.counters;
@@ -193,17 +194,17 @@ pub struct RenewClientBuilder {
 
 impl RenewClientBuilder {
     /// The age, in whole seconds, at which the issuer is asked about a token;
-    /// half of its max age unless said otherwise. The issuer's own
-    /// `renew_after` decides: asked too early, it says so, and is asked again
-    /// after half of the time that is left.
+    /// by default half of its max age. The issuer's own `renew_after` decides:
+    /// if this is too early, the client asks again at half of the token's
+    /// remaining time.
     pub const fn renew_after(mut self, age: Duration) -> Self {
         self.renew_after = Some(age);
         self
     }
 
-    /// How long requests wait for the issuer's answer, counted from when it was
-    /// asked, before they are served with the token that they have. Default
-    /// 500 ms; zero never waits.
+    /// How long requests wait for the issuer's answer, from the start of the
+    /// request to it, before they are served with the token that they have.
+    /// Default 500 ms; zero never waits.
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -216,56 +217,53 @@ impl RenewClientBuilder {
         self
     }
 
-    /// How long a successor is given for the old token without asking the
-    /// issuer, in whole seconds: for requests that were under way and for
-    /// answers that were lost. At most the issuer's `renewal_grace`, since for
-    /// as long a stolen old token isn't noticed. Default 30 s.
+    /// How long the old token gets its successor without a request to the
+    /// issuer, in whole seconds: for parallel requests and lost answers. At
+    /// most the issuer's `renewal_grace`, since a stolen old token goes
+    /// unnoticed for this time. Default 30 s.
     pub const fn remember(mut self, duration: Duration) -> Self {
         self.remember = duration;
         self
     }
 
-    /// Of how many tokens is remembered what the issuer said, the least
-    /// recently used leaving first; at least 1,000. Default 100,000, some
-    /// 15 MB when full.
+    /// How many tokens the client remembers; it evicts the least recently used.
+    /// At least 1,000. Default 100,000, about 15 MB when full.
     pub const fn capacity(mut self, tokens: usize) -> Self {
         self.capacity = tokens;
         self
     }
 
-    /// Waits before an issuer that failed is asked again, before jitter: the
-    /// first, and the longest. Default 500 ms and 30 s.
+    /// The first and the longest wait after the issuer failed, before jitter.
+    /// Default 500 ms and 30 s.
     pub const fn back_off(mut self, first: Duration, longest: Duration) -> Self {
         self.back_off = (first, longest);
         self
     }
 
-    /// Trusts this certificate authority (PEM) for TLS too.
+    /// Also trusts this certificate authority (PEM) for TLS.
     ///
-    /// # Errors
-    /// [`ConfigError::Key`] if it is no certificate.
+    /// # Errors [`ConfigError::Key`] if it is not a certificate.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
         self.root_certificates.push(outbound::root_certificate(pem)?);
         Ok(self)
     }
 
     /// Sends tokens over plain HTTP to an issuer on another machine. Whoever
-    /// can listen in between can use them: for a network that is encrypted by
-    /// other means.
+    /// can read the traffic can use them. Only for a network that is encrypted
+    /// by other means.
     pub const fn over_plain_http(mut self) -> Self {
         self.plain_http = true;
         self
     }
 
-    /// Reads the time from another clock.
+    /// Sets the clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// # Errors
-    /// [`ConfigError::Builder`] if the URL is none, or is plain HTTP to another
-    /// machine, or the capacity is under 1,000.
+    /// # Errors [`ConfigError::Builder`] if the URL is invalid or is plain HTTP
+    /// to another machine, or the capacity is under 1,000.
     pub fn build(self) -> Result<RenewClient, ConfigError> {
         let connect = Duration::from_secs(10).min(self.timeout);
         let issuer = Outbound::new(&self.issuer, self.root_certificates, connect)?;

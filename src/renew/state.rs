@@ -1,4 +1,4 @@
-//! What the client and the questions that it has open share.
+//! The state that the client shares with its open requests.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,8 +43,8 @@ pub(super) struct Pause {
 }
 
 impl RenewalState {
-    /// From when on the issuer is asked about this token; `None` if it can't be
-    /// renewed, since it ends with its session.
+    /// When to ask the issuer about this token; `None` if it can't be renewed,
+    /// since it ends with its session.
     pub(super) fn due_at<C>(&self, session: &Session<C>) -> Option<UnixTime> {
         let (issued, expires) = (session.issued_at(), session.expires_at());
         let after = self.renew_after.unwrap_or_else(|| expires.since(issued) / 2);
@@ -56,8 +56,8 @@ impl RenewalState {
         pause.until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// After a failure nobody is asked for a while. What failed besides, at the
-    /// same time, makes that no longer.
+    /// After a failure, the issuer is not asked for a while. Other failures at
+    /// the same time don't extend it.
     pub(super) fn failed(&self) {
         let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

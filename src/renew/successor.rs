@@ -1,4 +1,4 @@
-//! What renewal gives a request.
+//! The result of renewal for one request.
 
 use core::fmt;
 use std::sync::Arc;
@@ -8,8 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::session::Session;
 
-/// A token that the issuer has renewed another one into. It has been verified
-/// and admitted here.
+/// A token that replaces another one. It was verified and admitted here.
 #[derive(Clone)]
 pub struct Renewed(pub(super) Arc<(Box<str>, Session)>);
 
@@ -20,7 +19,7 @@ impl Renewed {
         &self.0.0
     }
 
-    /// The session as the token has it.
+    /// The session of the token.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.0.1
@@ -33,35 +32,35 @@ impl fmt::Debug for Renewed {
     }
 }
 
-/// What becomes of a token. In every case but the first the request is served
+/// The result for a token. In every case but the first, the request is served
 /// with the token that it came with.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Successor {
-    /// It was renewed into this one, which the browser is to be given.
+    /// It was renewed: give this one to the browser.
     Renewed(Renewed),
-    /// It is young enough.
+    /// It is not due.
     NotDue,
-    /// The answer is late. It will be there for a later request.
+    /// The answer is late. A later request will get it.
     Late,
-    /// The issuer does not renew it: it knows of a revocation that has not got
+    /// The issuer does not renew it: it knows a revocation that has not arrived
     /// here yet, for example.
     Refused,
-    /// The issuer can't be asked at the moment.
+    /// The issuer is not available.
     Unavailable,
 }
 
-/// What is known at once.
+/// A result, or a pending one.
 #[derive(Debug)]
 #[must_use]
 pub enum Begun {
-    /// This.
+    /// The result.
     Known(Successor),
-    /// The issuer is being asked, whether this is waited for or not.
+    /// A request is under way; it goes on if this is dropped.
     Waiting(Waiting),
 }
 
-/// An answer that will come.
+/// A pending answer.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Waiting {
@@ -70,7 +69,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The answer, or [`Successor::Late`] when patience is over.
+    /// Waits for the answer; [`Successor::Late`] when patience is over.
     pub async fn wait(mut self) -> Successor {
         match timeout_at(self.until, self.answer.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => answer.clone().unwrap_or(Successor::Unavailable),

@@ -1,31 +1,31 @@
-//! The nonce cache: what may be used once is used once.
+//! The nonce cache, which makes single-use tokens and proofs single-use.
 //!
 //! Two purposes, [tickets](Purpose::Ticket) and [proofs](Purpose::Proof), each
-//! with its own entries, capacity and quota, so that neither can be taken for
-//! the other nor crowd it out. For each, the cache
+//! with its own entries, capacity and quota, so that neither can replace or
+//! crowd out the other. For each, the cache
 //!
-//! - keeps an entry until what it stands for could no longer be accepted, by
-//!   the largest time it was ever told, and refuses what is over by that time:
-//!   a clock that steps back revives nothing;
-//! - never drops a live entry: when it is full of them it refuses new ones, and
-//!   counts that;
-//! - gives one session at most 64 live tickets and 1/64 of the proofs, so that
+//! - keeps an entry until its token or proof is too old, by the largest time it
+//!   has seen, and refuses what is too old by that time: a clock that steps
+//!   back revives nothing;
+//! - never drops a live entry: when it is full of them, it refuses and counts
+//!   new ones;
+//! - allows one session at most 64 live tickets and 1/64 of the proofs, so that
 //!   one client can't fill it;
-//! - refuses what was issued before it existed (plus leeway), since the process
-//!   before it may have accepted that. The start is an argument: whoever keeps
-//!   the largest time on disk can pass that, so that a clock that steps back
+//! - refuses what was issued before its start (plus leeway), since an earlier
+//!   process may have accepted it. The start is an argument: a caller that
+//!   stores the largest time can pass it, so that a clock that steps back
 //!   across a restart revives nothing either.
 //!
-//! It is therefore no LRU: the one thing an LRU does when full, to forget the
-//! oldest, is what accepts a ticket twice.
+//! So it is not an LRU cache: a full LRU cache forgets its oldest entry, and
+//! that ticket would be accepted twice.
 //!
 //! # Memory
 //!
-//! n entries take at most 80 n bytes ([`NonceCache::BYTES_PER_ENTRY`]) and 16 kB;
-//! 65 to 70 n were measured with every entry of a session of its own, 38 n with
-//! 60 entries a session. It grows with use, up to the capacity: at most 26 MB
-//! for the [default](NonceSettings::default) capacities, both full. A test
-//! counts it (`tests/memory/nonces.rs`).
+//! n entries take at most 80 n bytes ([`NonceCache::BYTES_PER_ENTRY`]) and 16
+//! kB. Measured: 65 to 70 n with one entry for each session, 38 n with 60. It
+//! grows with use, up to the capacity: at most 26 MB for the
+//! [default](NonceSettings::default) capacities, both full. A test counts it
+//! (`tests/memory/nonces.rs`).
 
 mod shard;
 mod single_use;
@@ -42,7 +42,7 @@ use crate::time::UnixTime;
 pub use self::single_use::{NonceStats, SingleUse};
 use self::space::{Quota, Refused, Space};
 
-/// What a nonce is for. One of each purpose may have the same bytes.
+/// The purpose of a nonce. Nonces of different purposes never match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
@@ -52,13 +52,13 @@ pub enum Purpose {
     Proof,
 }
 
-/// How many live entries of each purpose there may be.
+/// Most live entries of each purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NonceSettings {
     /// Live tickets, 1 to 2^24. Default 65,536.
     pub tickets: usize,
-    /// Live proofs, 1 to 2^24. Default 262,144: a proof lives for some 70 s, so
-    /// that is 3,700 a second for ever, and 58 a second for each session.
+    /// Live proofs, 1 to 2^24. Default 262,144: a proof lives for about 70 s,
+    /// so that is a steady 3,700 a second, and 58 a second for each session.
     pub proofs: usize,
 }
 
@@ -68,14 +68,13 @@ impl Default for NonceSettings {
     }
 }
 
-/// The nonces that were used and could still be presented again. Clones share
-/// one cache.
+/// Used nonces that could be presented again. Clones share one cache.
 #[derive(Clone)]
 pub struct NonceCache(Arc<Spaces>);
 
 struct Spaces {
     started: UnixTime,
-    /// The largest time ever told, in seconds.
+    /// The largest time seen, in seconds.
     latest: AtomicU64,
     tickets: Space,
     proofs: Space,
@@ -86,19 +85,20 @@ impl NonceCache {
     pub const MAX_CAPACITY: usize = 1 << 24;
     /// Live tickets that one session may have.
     pub const TICKETS_PER_SESSION: u32 = 64;
-    /// A session may have the capacity for proofs divided by this.
+    /// One session may use the capacity for proofs divided by this.
     pub const PROOFS_SHARE: usize = 64;
-    /// Most bytes that an entry of a full cache takes, everything counted.
+    /// Most bytes for each entry of a full cache, everything included.
     pub const BYTES_PER_ENTRY: usize = 80;
 
-    /// A cache of the default capacities that starts at `started`, which is now.
+    /// A cache of the default capacities that starts at `started`, normally the
+    /// current time.
     #[must_use]
     pub fn new(started: UnixTime) -> Self {
         let NonceSettings { tickets, proofs } = NonceSettings::default();
         Self::sized(tickets, proofs, started)
     }
 
-    /// The same with other capacities.
+    /// A cache of other capacities.
     ///
     /// # Errors
     /// [`ConfigError::Builder`] for a capacity outside 1 to 2^24.
@@ -121,15 +121,14 @@ impl NonceCache {
         }))
     }
 
-    /// Accepts `used` if it was never accepted before. To be called last, after
-    /// every other check: what is refused elsewhere must not be used up here.
-    /// `leeway` is the clock skew that the caller forgives.
+    /// Accepts `used` if it was never accepted before. Call it last, after
+    /// every other check, so that what another check refuses is not used up.
+    /// `leeway` is the caller's clock skew.
     ///
-    /// # Errors
-    /// [`Rejection::Replayed`] if it was accepted before, or may have been:
-    /// because it was issued up to the start plus leeway, or because it is over
-    /// by the largest time that this cache was told. [`Rejection::Capacity`] if
-    /// there is no room, for this session or at all.
+    /// # Errors [`Rejection::Replayed`] if it was accepted before, or may have
+    /// been: it was issued before the start plus leeway, or it is too old by
+    /// the largest time seen. [`Rejection::Capacity`] if the cache is full, for
+    /// this session or in all.
     pub fn admit(
         &self,
         purpose: Purpose,
@@ -138,26 +137,26 @@ impl NonceCache {
         now: UnixTime,
     ) -> Result<(), Rejection> {
         let shared = &*self.0;
-        // Most calls find the second that another call has put there.
+        // Most calls find that another call has stored this second.
         if shared.latest.load(Ordering::Relaxed) < now.as_secs() {
             shared.latest.fetch_max(now.as_secs(), Ordering::Relaxed);
         }
         let space = shared.space(purpose);
-        // The issuer's clock may be ahead by the leeway, so up to that much
-        // after the start it may still be something from before.
+        // The issuer's clock may be ahead by the leeway, so a token from before
+        // the start can have a time up to that much after it.
         if used.issued <= shared.started.saturating_add(leeway) {
             return Err(space.refuse(Refused::BeforeStart));
         }
         space.admit(used, &shared.latest).map_err(|why| space.refuse(why))
     }
 
-    /// When it started.
+    /// Its start.
     #[must_use]
     pub fn started(&self) -> UnixTime {
         self.0.started
     }
 
-    /// What it holds and what it has refused.
+    /// The counts of entries and refusals.
     #[must_use]
     pub fn stats(&self, purpose: Purpose) -> NonceStats {
         self.0.space(purpose).stats()

@@ -1,11 +1,10 @@
-//! A part of the entries, under one lock.
+//! One lock's part of the entries.
 //!
-//! Entries lie in a vector and are found by a hash table of places in it: 24
-//! bytes and some 6 to 12, where a map of maps would take twice that. Those
-//! that are over at the same second are a list; there are at most as many lists
-//! as a ticket or a proof lives seconds, so the ordered map of them is small,
-//! whatever the number of entries, and dropping one entry costs the same in a
-//! full cache as in an empty one.
+//! A hash table points into a vector of entries: 24 bytes each, and 6 to 12 in
+//! the table. A map of maps would take twice that. Entries that expire in the
+//! same second form a list. There are only as many lists as a ticket or proof
+//! lives seconds, so the ordered map of lists is small, and dropping an entry
+//! costs the same in a full cache as in an empty one.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -14,18 +13,18 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::replay::SingleUse;
 
-/// A place in a vector, or [`NOWHERE`].
+/// An index into a vector, or [`NOWHERE`].
 type Index = u32;
 const NOWHERE: Index = Index::MAX;
 
-/// The cache has no room left.
+/// The cache is full.
 pub(super) struct Full;
 
 pub(super) enum Insertion {
     Inserted,
-    /// It was there already.
+    /// The entry exists already.
     There,
-    /// The session has used up its quota.
+    /// The session's quota is used up.
     OverQuota,
     Full,
 }
@@ -36,9 +35,9 @@ pub(super) struct Shard {
     by_nonce: HashTable<Index>,
     holders: Slots<Holder>,
     by_session: HashTable<Index>,
-    /// The first of the entries that are over from a second on.
+    /// The first entry of each expiry second.
     over_at: BTreeMap<u64, Index>,
-    /// No entry is over before this second.
+    /// No entry expires before this second.
     first_over: u64,
 }
 
@@ -46,20 +45,20 @@ pub(super) struct Shard {
 struct Entry {
     nonce: [u8; 16],
     holder: Index,
-    /// The next entry that is over at the same second, or the next free place.
+    /// The next entry that expires in the same second, or the next free slot.
     next: Index,
 }
 
 #[derive(Clone, Copy)]
 struct Holder {
     session: [u8; 16],
-    /// How many entries it has; of a free place, the next free one.
+    /// The number of its entries; in a free slot, the next free slot.
     live: u32,
 }
 
 impl Shard {
-    /// Inserts `used` if it is not there, if its session has less than `quota`
-    /// entries, and if `reserve` finds room for it.
+    /// Inserts `used` if it is new, its session has fewer than `quota` entries,
+    /// and `reserve` finds room.
     pub(super) fn insert(
         &mut self,
         used: &SingleUse,
@@ -108,7 +107,7 @@ impl Shard {
         Insertion::Inserted
     }
 
-    /// Drops what is over at `latest`; says how many that were.
+    /// Drops the entries that expired by `latest`. Returns their number.
     pub(super) fn drop_over(&mut self, latest: u64, hasher: &DefaultHashBuilder) -> usize {
         if latest < self.first_over {
             return 0;
@@ -131,7 +130,8 @@ impl Shard {
         dropped
     }
 
-    /// One entry less of this holder, which is forgotten with its last.
+    /// Counts one entry less for this holder, and removes a holder without
+    /// entries.
     fn release(&mut self, place: Index, hasher: &DefaultHashBuilder) {
         let holder = &mut self.holders.all[place as usize];
         holder.live -= 1;
@@ -145,13 +145,13 @@ impl Shard {
     }
 }
 
-/// A vector with free places in it, which are a list.
+/// A vector whose free slots form a list.
 struct Slots<T> {
     all: Vec<T>,
     first_free: Index,
 }
 
-/// What keeps the next free place while it is free itself.
+/// The field that holds the next free slot while its own slot is free.
 trait Slot {
     fn link(&mut self) -> &mut Index;
 }
@@ -184,7 +184,7 @@ impl<T: Slot> Slots<T> {
             return place;
         }
         if self.all.len() == self.all.capacity() {
-            // By an eighth, not by doubling: the memory that is stated.
+            // Grows by an eighth, not by doubling, to keep the stated memory.
             self.all.reserve_exact(self.all.len() / 8 + 16);
         }
         self.all.push(value);
@@ -204,8 +204,8 @@ mod tests {
     use crate::id::SessionId;
     use crate::time::UnixTime;
 
-    /// Rounds of entries that are over before the next: nothing of them stays,
-    /// and their places are taken again.
+    /// Rounds of entries that expire before the next round: none stays, and
+    /// their slots are reused.
     #[test]
     fn what_is_over_leaves_nothing_behind() {
         let hasher = DefaultHashBuilder::default();

@@ -1,4 +1,4 @@
-//! What goes into the nonce cache, and what it tells of itself.
+//! The input of the nonce cache, and its counts.
 
 use crate::id::SessionId;
 use crate::time::UnixTime;
@@ -6,15 +6,14 @@ use crate::time::UnixTime;
 /// Something that may be used once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SingleUse {
-    /// Whose it is, for the quota. The same thing must always come with the
-    /// same session: what makes a nonce is the pair.
+    /// Its session, for the quota. A nonce is identified by the pair, so the
+    /// same nonce must always come with the same session.
     pub session: SessionId,
     /// Its nonce.
     pub nonce: [u8; 16],
     /// When it was issued.
     pub issued: UnixTime,
-    /// The first second at which it will be refused for its age, leeway
-    /// included.
+    /// The first second at which it is too old, leeway included.
     pub until: UnixTime,
 }
 
@@ -22,19 +21,19 @@ pub struct SingleUse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NonceStats {
-    /// Entries now; some may be over and not yet dropped.
+    /// Entries now, including expired ones that are not dropped yet.
     pub entries: usize,
     /// Most live entries.
     pub capacity: usize,
-    /// Refused since they had been accepted before.
+    /// Refused because they were accepted before.
     pub replayed: u64,
-    /// Refused since they were issued before the start, plus leeway.
+    /// Refused because they were issued before the start, plus leeway.
     pub before_start: u64,
-    /// Refused since they are over by the largest time seen: the clock has
+    /// Refused because they are too old by the largest time seen: the clock has
     /// stepped back.
     pub clock_behind: u64,
-    /// Refused since the cache was full of live entries.
+    /// Refused because the cache was full of live entries.
     pub full: u64,
-    /// Refused since the session had used up its quota.
+    /// Refused because the session's quota was used up.
     pub over_quota: u64,
 }

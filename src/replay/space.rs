@@ -1,8 +1,8 @@
-//! One purpose's entries, cut into shards by session.
+//! One purpose's entries, in shards by session.
 //!
-//! By session and not by nonce, so that a session's quota is counted under the
-//! lock that its entries need anyway. The capacity is counted over all shards:
-//! sessions of many entries would fill one shard long before the rest.
+//! By session and not by nonce, so that one lock covers a session's entries and
+//! its quota. The capacity is counted over all shards, since a session with
+//! many entries would fill one shard long before the others.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::error::Rejection;
 use crate::replay::shard::{Full, Insertion, Shard};
 use crate::replay::{NonceStats, SingleUse};
 
-/// Enough that two cores rarely meet, few enough that a sweep is short.
+/// Enough that two cores rarely contend, few enough that a sweep is short.
 const SHARDS: usize = 16;
 
 /// Most live entries of one session.
@@ -38,15 +38,15 @@ pub(super) struct Space {
     shards: [Padded; SHARDS],
     /// Entries in all shards.
     entries: AtomicUsize,
-    /// The time up to which all shards were swept.
+    /// The time of the last sweep of all shards.
     swept: AtomicU64,
     /// Held during a sweep.
     sweeping: Mutex<()>,
     refusals: Refusals,
 }
 
-/// A cache line of its own (two, as they are fetched in pairs), so that taking
-/// one lock does not slow another.
+/// Aligned to two cache lines, since CPUs fetch them in pairs, so that one lock
+/// does not slow another.
 #[derive(Default)]
 #[repr(align(128))]
 struct Padded(Mutex<Shard>);
@@ -74,11 +74,10 @@ impl Space {
         }
     }
 
-    /// Accepts `used`, once. `latest` is the largest time ever told.
+    /// Accepts `used`, once. `latest` is the largest time seen.
     pub(super) fn admit(&self, used: &SingleUse, latest: &AtomicU64) -> Result<(), Refused> {
         match self.try_admit(used, latest) {
-            // Full, but perhaps of entries that are over in shards that nobody
-            // has come by.
+            // Full, but perhaps of expired entries in idle shards.
             Err(Refused::Full) if self.sweep(latest.load(Ordering::Relaxed)) => self.try_admit(used, latest),
             verdict => verdict,
         }
@@ -87,9 +86,9 @@ impl Space {
     fn try_admit(&self, used: &SingleUse, latest: &AtomicU64) -> Result<(), Refused> {
         let holder = self.hasher.hash_one(used.session.as_bytes());
         let mut shard = self.lock(holder);
-        // Read under the lock: whoever dropped an entry under it had put into
-        // `latest` the time by which that was over, so it is seen here, and
-        // what was dropped is refused.
+        // Read under the lock: a thread that dropped an entry under it had
+        // stored the time by which that entry expired in `latest`. So this
+        // reads that time or a later one, and refuses what was dropped.
         let latest = latest.load(Ordering::Relaxed);
         self.drop_over(&mut shard, latest);
         if used.until.as_secs() <= latest {
@@ -109,8 +108,8 @@ impl Space {
         }
     }
 
-    /// Drops what is over at `latest` from every shard. Once a second is
-    /// enough, however many ask: `false` if it had been done before.
+    /// Drops the entries that expired by `latest` from every shard, at most
+    /// once a second; `false` if it was done before.
     fn sweep(&self, latest: u64) -> bool {
         let done = || self.swept.load(Ordering::Acquire) >= latest;
         if done() {
@@ -135,12 +134,13 @@ impl Space {
     }
 
     fn lock(&self, holder: u64) -> MutexGuard<'_, Shard> {
-        // Not the lowest nor the highest bits, by which the shard's table goes.
+        // Neither the lowest nor the highest bits, which the shard's table
+        // uses.
         let shard = (holder >> 40) as usize % SHARDS;
         self.shards[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a refusal and says it outside.
+    /// Counts a refusal and converts it.
     pub(super) fn refuse(&self, why: Refused) -> Rejection {
         let refusals = &self.refusals;
         let (counter, rejection) = match why {

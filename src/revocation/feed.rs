@@ -1,5 +1,5 @@
-//! The signed feed: how a revocation list, and with it the session keys, gets
-//! from the issuer to the edges.
+//! The signed feed: it carries the revocation list and the session keys from
+//! the issuer to the edges.
 //!
 //! ```text
 //! part  = #6.18([ protected: bstr .cbor header, unprotected: {}, payload: bstr .cbor feed, signature ])
@@ -8,13 +8,13 @@
 //! session-key = [kid, x, alg, not-before, not-after]
 //! ```
 //!
-//! A feed is all its parts together: 0 ≤ part < parts, fields 1 to 6 the same
-//! in each, entries and session keys those of all of them. Every part is signed
-//! by itself and has at most [`MAX_PART_BYTES`]. `base` is null in a snapshot;
+//! A feed consists of all its parts: 0 ≤ part < parts, fields 1 to 6 equal in
+//! each; the entries and session keys are those of all parts. Each part has its
+//! own signature and at most [`MAX_PART_BYTES`]. `base` is null in a snapshot;
 //! in a delta it is the sequence that the delta starts from, at most
-//! `sequence`. A delta of base = sequence without entries is a re-signing: it
-//! says that nothing was revoked since. A key of which no end is known has the
-//! not-after 9999-12-31T23:59:59Z (as RFC 5280 §4.1.2.5 writes it).
+//! `sequence`. A delta of base = sequence without entries is a re-signing:
+//! nothing was revoked since. A key without a known end has the not-after
+//! 9999-12-31T23:59:59Z (as RFC 5280 §4.1.2.5 writes it).
 //!
 //! Several parts in one body or file are a CBOR Sequence (RFC 8742) of them,
 //! [`MEDIA_TYPE`]. In a server-sent event each is the data of one event, as
@@ -61,8 +61,8 @@ impl FeedKeys {
         Ok(Self { keys: KeySet::unprepared(keys)?, leeway: DEFAULT_LEEWAY })
     }
 
-    /// Reads a COSE Key Set or a JWKS, whichever it is: what
-    /// `hallpass key export --use feed` writes.
+    /// Reads a COSE Key Set or a JWKS, as `hallpass key export --use feed`
+    /// writes them.
     ///
     /// # Errors
     /// As [`KeySet::from_bytes`].
@@ -70,7 +70,7 @@ impl FeedKeys {
         Self::new(exchange::keys_from_bytes(bytes)?)
     }
 
-    /// Forgives another clock skew than 5 s; more than 60 s are taken for 60.
+    /// Sets the clock skew, at most 60 s; default 5 s.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway.min(MAX_LEEWAY);
@@ -88,17 +88,16 @@ impl FeedKeys {
         self.keys.iter()
     }
 
-    /// Whether a key is among them, retired or not.
+    /// Returns whether it has this key, retired or not.
     #[must_use]
     pub fn contains(&self, key: &VerifyingKey) -> bool {
         self.keys.iter().any(|pinned| pinned.as_bytes() == key.as_bytes())
     }
 
-    /// Verifies one part, and then reads it. At most [`MAX_PART_BYTES`] bytes
-    /// are looked at.
+    /// Verifies one part, then reads it. Refuses more than [`MAX_PART_BYTES`]
+    /// bytes.
     ///
-    /// # Errors
-    /// [`FeedError`], for whatever reason a single part can give.
+    /// # Errors [`FeedError`], except those about several parts.
     pub fn verify_part(&self, bytes: &[u8], now: UnixTime) -> Result<FeedPart, FeedError> {
         self.part(bytes, now, Expiry::Enforced)
     }
@@ -118,7 +117,7 @@ impl FeedKeys {
         {
             return Err(FeedError::BadSignature { key_id });
         }
-        // Times before the entries: of a stale part those need not be read.
+        // Times before entries, so that a stale part's entries are not read.
         let payload = Payload::decode(frame.payload)?;
         self.in_time(payload.head.issued_at, payload.head.expires_at, now, expiry)?;
         let part = payload.read(bytes)?;
@@ -148,11 +147,10 @@ impl FeedKeys {
 /// Whether a feed may be past its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
-    /// Just received: somebody may be replaying it.
+    /// Just received: it may be a replay.
     Enforced,
-    /// Verified before its expiry by this edge, and kept. How old a list may
-    /// be is then for the staleness policy to say, as if the edge had never
-    /// been restarted.
+    /// This edge verified and stored it before its expiry. The staleness policy
+    /// decides how old it may be, as if the edge had never restarted.
     #[cfg_attr(not(feature = "sync"), allow(dead_code, reason = "the feed's client keeps one"))]
     Waived,
 }
@@ -162,12 +160,10 @@ enum Expiry {
 pub struct FeedParts(Vec<FeedPart>);
 
 impl FeedParts {
-    /// Adds a part; the last one that is missing makes the feed.
+    /// Adds a part. Returns the feed with its last missing part.
     ///
-    /// # Errors
-    /// [`FeedError::PartsDisagree`], [`FeedError::DuplicatePart`], and what
-    /// only the whole feed can show about its session keys. What was collected
-    /// is then of no use.
+    /// # Errors [`FeedError::PartsDisagree`], [`FeedError::DuplicatePart`], and
+    /// errors of the feed's session keys. The collected parts are then useless.
     pub fn add(&mut self, part: FeedPart) -> Result<Option<Feed>, FeedError> {
         if self.0.first().is_some_and(|first| first.head() != part.head()) {
             return Err(FeedError::PartsDisagree);
@@ -184,10 +180,9 @@ impl FeedParts {
         }
     }
 
-    /// Nothing may be missing any longer.
+    /// Checks that no part is missing.
     ///
-    /// # Errors
-    /// [`FeedError::MissingParts`] if some parts are there and others are not.
+    /// # Errors [`FeedError::MissingParts`] if only some parts have arrived.
     pub fn finish(&self) -> Result<(), FeedError> {
         match self.0.first() {
             None => Ok(()),
@@ -198,10 +193,10 @@ impl FeedParts {
     }
 }
 
-/// A whole feed that a pinned key signed.
+/// A complete feed that a pinned key signed.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    /// In order, all of them.
+    /// All parts, in order.
     parts: Box<[FeedPart]>,
     session_keys: Box<[SessionKey]>,
 }
@@ -226,14 +221,13 @@ impl Feed {
 
     /// Verifies a CBOR Sequence of exactly one feed's parts, such as a file.
     ///
-    /// # Errors
-    /// [`FeedError`], for whatever reason.
+    /// # Errors [`FeedError`].
     pub fn from_bytes(keys: &FeedKeys, mut bytes: &[u8], now: UnixTime) -> Result<Self, FeedError> {
         let feed = Self::read(keys, &mut bytes, now, Expiry::Enforced)?.ok_or(Malformed::Empty)?;
         if bytes.is_empty() { Ok(feed) } else { Err(Malformed::TrailingBytes.into()) }
     }
 
-    /// The next feed of a CBOR Sequence; `None` at its end.
+    /// Returns the next feed of a CBOR Sequence; `None` at its end.
     fn read(
         keys: &FeedKeys,
         bytes: &mut &[u8],
@@ -252,7 +246,7 @@ impl Feed {
         if bytes.is_empty() { Ok(None) } else { Err(Malformed::Truncated.into()) }
     }
 
-    /// Where it takes a list.
+    /// The position that a list has after it.
     #[must_use]
     pub fn position(&self) -> Position {
         self.parts[0].head().position
@@ -270,24 +264,24 @@ impl Feed {
         self.parts[0].head().issued_at
     }
 
-    /// Until when an edge may receive it.
+    /// When edges stop accepting it.
     #[must_use]
     pub fn expires_at(&self) -> UnixTime {
         self.parts[0].head().expires_at
     }
 
-    /// The entries, as they came.
+    /// The entries, in the order received.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.parts.iter().flat_map(FeedPart::entries)
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.parts.iter().map(FeedPart::len).sum()
     }
 
-    /// Whether it has no entries: a re-signing, or an empty snapshot.
+    /// Returns whether it has no entries: a re-signing, or an empty snapshot.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -305,7 +299,7 @@ impl Feed {
         &self.parts
     }
 
-    /// How many bytes the signed parts have.
+    /// The length of the signed parts, in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.parts.iter().map(|part| part.as_bytes().len()).sum()
@@ -319,12 +313,12 @@ impl Feed {
         bytes
     }
 
-    /// Takes `list` and `keys` to where this feed is: both, or neither. Readers
-    /// wait for nothing. A large snapshot takes a while, so not on a thread
-    /// that others wait for. One task applies feeds to a list.
+    /// Brings `list` and `keys` to this feed's position: both or neither.
+    /// Readers never wait. A large snapshot takes a while, so call it on a
+    /// blocking thread. Only one task may apply feeds to a list.
     ///
-    /// The keys that stay keep their tables, and one whose not-after has come
-    /// by `now` is left out.
+    /// Keys that stay keep their tables; keys whose not-after has passed at
+    /// `now` are left out.
     ///
     /// # Errors
     /// [`FeedError::OutOfOrder`] or [`FeedError::Older`] if it does not follow
@@ -336,14 +330,14 @@ impl Feed {
             && position == self.position()
             && issued_at < as_of
         {
-            // The list would only ignore it; the keys would go back.
+            // The list would ignore it, but the keys would go back.
             return Err(FeedError::Older { issued_at, as_of });
         }
         drop(before);
         let current = keys.current();
         let next = self.key_set(&current, now)?;
-        // What can fail comes first. Until the keys are replaced too, tokens of
-        // a new key are refused: the safe side.
+        // First what can fail. Until the keys are replaced too, tokens of a new
+        // key are refused, which is safe.
         match self.base() {
             None => list.apply_snapshot(self.position(), issued_at, self.entries())?,
             Some(base) => list.apply_delta(base, self.position(), issued_at, self.entries())?,
@@ -367,13 +361,13 @@ impl Feed {
                     None => key.clone(),
                 }
             });
-        // No two are of one id, so that there is none is all that can be wrong.
+        // The ids are distinct, so an empty set is the only possible error.
         KeySet::new(live).map_err(|_| FeedError::NoSessionKeys)
     }
 }
 
-/// The feeds in a CBOR Sequence that this edge verified when they came, and
-/// kept. They may have expired since. Ends after an error.
+/// Iterates over the feeds of a CBOR Sequence that this edge verified when it
+/// received them, and stored. They may have expired since. Ends after an error.
 #[cfg(feature = "sync")]
 pub(crate) fn kept_feeds(
     keys: &FeedKeys,
@@ -389,11 +383,10 @@ pub(crate) fn kept_feeds(
     })
 }
 
-/// The feeds in a CBOR Sequence, with nothing verified: for a file that is
-/// believed for where it lies, as a key set's is.
+/// Reads the feeds of a CBOR Sequence without verifying anything: for a file
+/// that is trusted as a key set's file is.
 ///
-/// # Errors
-/// [`FeedError`] for what is no feed.
+/// # Errors [`FeedError`] if it is not a feed.
 #[cfg(feature = "server")]
 pub(crate) fn unverified_feeds(mut bytes: &[u8]) -> Result<Vec<Feed>, FeedError> {
     let (mut feeds, mut parts) = (Vec::new(), FeedParts::default());
@@ -411,10 +404,10 @@ pub(crate) fn unverified_feeds(mut bytes: &[u8]) -> Result<Vec<Feed>, FeedError>
 }
 
 /// The length of the part that `bytes` begins with; `None` if more bytes are
-/// needed to tell.
+/// needed.
 ///
-/// # Errors
-/// [`FeedError`] if no part begins like this, or none of allowed length.
+/// # Errors [`FeedError`] if this is not the beginning of a part of allowed
+/// length.
 pub(crate) fn next_part(bytes: &[u8]) -> Result<Option<usize>, FeedError> {
     match Sign1::length(bytes)? {
         Some(length) if length > MAX_PART_BYTES => Err(FeedError::TooLong),
@@ -423,13 +416,13 @@ pub(crate) fn next_part(bytes: &[u8]) -> Result<Option<usize>, FeedError> {
     }
 }
 
-/// A part as the data of a server-sent event.
+/// Encodes a part as the data of a server-sent event.
 #[must_use]
 pub fn part_to_text(part: &[u8]) -> String {
     text::encode(part)
 }
 
-/// The part that [`part_to_text`] wrote.
+/// Decodes the output of [`part_to_text`].
 ///
 /// # Errors
 /// [`FeedError::TooLong`], or [`FeedError::Malformed`] if it is not base64url.

@@ -204,7 +204,7 @@ impl RevocationList {
     /// Adds one entry without a feed, for an issuer that is its own edge. The next
     /// snapshot of a feed would drop it.
     pub fn insert(&self, entry: Entry) {
-        // Nothing to go wrong: the order is the feed's.
+        // Can't fail: only feeds have an order.
         let _ = self.write(|state| Ok(Some(state.with([entry]))));
     }
 
@@ -376,7 +376,7 @@ struct State {
     subjects: Table<Cutoff>,
     /// The latest revoked start of any subject.
     subjects_up_to: Option<UnixTime>,
-    /// Few: an issuer has few keys.
+    /// A short list: an issuer has few keys.
     keys: BTreeMap<KeyId, UnixTime>,
     all: Option<Cutoff>,
 }
@@ -411,12 +411,12 @@ impl State {
         self.sessions.get(sid.as_bytes()).map(|_| RevokedBy::Session)
     }
 
-    /// What a snapshot starts from.
+    /// An empty list, from which a snapshot starts.
     fn emptied(&self) -> Self {
         Self { revision: self.revision, ..Self::new() }
     }
 
-    /// This list and `entries`.
+    /// This list with `entries` added.
     fn with(&self, entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut next = self.clone();
         let mut subjects = Vec::new();
@@ -475,7 +475,7 @@ impl State {
         }
     }
 
-    /// Takes its place in the feed after `previous`.
+    /// Sets its position in the feed, after `previous`.
     fn follow(&mut self, previous: &Self, position: Position, as_of: UnixTime) {
         let same_epoch = previous.position.is_some_and(|old| old.epoch == position.epoch);
         self.as_of = if same_epoch { previous.as_of.max(Some(as_of)) } else { Some(as_of) };
@@ -528,8 +528,8 @@ impl Value for Cutoff {
         kept_until(self.ends)
     }
 
-    /// Joining may keep the earlier of two cut-offs longer than it asked for,
-    /// when everything that it revokes has ended. It revokes nothing else.
+    /// Joining may keep the earlier of two cut-offs longer than needed, when
+    /// everything that it revokes has ended. It revokes nothing else.
     fn join(self, other: Self) -> Self {
         Self { up_to: self.up_to.max(other.up_to), ends: self.ends.max(other.ends) }
     }

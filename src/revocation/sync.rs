@@ -1,13 +1,12 @@
 //! The feed's client: a task that keeps an edge's list and keys current.
 //!
-//! It starts from the feed that it kept on disk, fetches a snapshot if there is
-//! none, and then follows: server-sent events where the issuer and what is
-//! between can do them, else a long poll. Nothing that is wrong with a feed, a
-//! connection or an issuer changes what the edge knows; the list only grows
-//! older, and the verifier's [`StalePolicy`](crate::StalePolicy) says when it is
-//! too old.
+//! It starts from the feed on disk, or fetches a snapshot, and then follows the
+//! feed: by server-sent events if they get through, else by long polls. A bad
+//! feed, connection or issuer never changes what the edge knows. The list only
+//! grows older, and the verifier's [`StalePolicy`](crate::StalePolicy) decides
+//! when it is too old.
 //!
-//! # What is asked of the issuer
+//! # Requests to the issuer
 //!
 //! `GET {issuer}/revocations` answers a snapshot, all parts of it as a CBOR
 //! Sequence, [`MEDIA_TYPE`](crate::revocation::feed::MEDIA_TYPE).
@@ -19,20 +18,20 @@
 //!   delta (another epoch, say). The next ones come when something is revoked,
 //!   and at each re-signing;
 //! - else: one feed, as soon as there is something after that position, and
-//!   after some 8 s the last re-signing in any case. `wait=0` asks for an
-//!   answer at once; `hallpass serve` does not heed it.
+//!   after about 8 s the last re-signing in any case. `wait=0` asks for an
+//!   answer at once.
 //!
 //! `GET {issuer}/.well-known/hallpass/feed-keys` answers the feed keys as a COSE
 //! Key Set, for edges that trust on first use.
 //!
-//! An edge that [has a name](FeedClientBuilder::report_as) says every 10 s how
-//! far it is: `POST {issuer}/edges/report` with `Authorization: Bearer` and
+//! An edge that [has a name](FeedClientBuilder::report_as) reports its position
+//! every 10 s: `POST {issuer}/edges/report` with `Authorization: Bearer` and
 //! `{"edge":NAME,"epoch":N,"sequence":N,"as_of":UNIX-SECONDS}`, the last three
-//! null before the first feed; answered with 204. What it
-//! [wants its operators to know](FeedHandle::report) goes with it, at most 20 at
-//! a time: `"anomalies":[{"kind","at","count","within","network","subject",
-//! "session_id"}]`, times in seconds. It is a request of its own on the same
-//! connection, since a stream of events can't carry anything up.
+//! null before the first feed; answered with 204.
+//! [Anomalies](FeedHandle::report) go with it, at most 20 at a time:
+//! `"anomalies":[{"kind","at","count","within","network","subject",
+//! "session_id"}]`, times in seconds. It is a separate request, since an event
+//! stream can't carry data to the issuer.
 
 mod cache;
 mod error;
@@ -270,8 +269,7 @@ impl FeedClientBuilder {
 
     /// Also trusts this certificate authority (PEM) for TLS.
     ///
-    /// # Errors
-    /// [`ConfigError::Key`] if it is no certificate.
+    /// # Errors [`ConfigError::Key`] if it is not a certificate.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
         self.root_certificates.push(outbound::root_certificate(pem)?);
         Ok(self)

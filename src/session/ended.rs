@@ -18,7 +18,7 @@ use crate::verify::VerifiedToken;
 /// Longest time between two checks of what changes without notice: the age of the
 /// revocation list, a retired key, a changed clock.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The clock has whole seconds, so the last second is waited for in steps.
+/// The clock has whole seconds, so this waits for the last second in steps.
 const LAST_SECOND: Duration = Duration::from_millis(100);
 
 /// Why a session ended for an open connection.

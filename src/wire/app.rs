@@ -9,7 +9,7 @@ use crate::error::{ConfigError, Malformed};
 use crate::id::hex;
 use crate::wire::cbor::{Extended, Reader, Writer};
 
-/// How many levels of arrays, maps and tags the claims may have.
+/// Most levels of arrays, maps and tags in the claims.
 pub(crate) const MAX_DEPTH: usize = 16;
 
 /// Checks one item of application claims and returns its bytes.
@@ -19,8 +19,8 @@ pub(crate) fn item<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
 
 /// `claims` as deterministic CBOR; `None` if they are nothing (`()` or `None`).
 ///
-/// serde writes struct fields in their order and flattened maps with an
-/// indefinite length, so what it gave is put in order here.
+/// serde writes struct fields in their own order and flattened maps with an
+/// indefinite length, so this sorts its output.
 pub(crate) fn encode<C: Serialize + ?Sized>(claims: &C) -> Result<Option<Vec<u8>>, ConfigError> {
     let value = Value::serialized(claims).map_err(|error| ConfigError::Claims(error.into()))?;
     if value.is_null() {
@@ -29,7 +29,7 @@ pub(crate) fn encode<C: Serialize + ?Sized>(claims: &C) -> Result<Option<Vec<u8>
     let mut writer = Writer::default();
     write(&mut writer, &value, MAX_DEPTH)?;
     let encoded = writer.into_vec();
-    // Two keys that differ in Rust may be one in CBOR.
+    // Two keys that differ in Rust may be equal in CBOR.
     item(&mut Reader::new(&encoded)).map_err(|error| ConfigError::Claims(error.into()))?;
     Ok(Some(encoded))
 }

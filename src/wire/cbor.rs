@@ -1,10 +1,11 @@
-//! A reader that accepts one encoding of each item, and a writer of it.
+//! A reader that accepts only one encoding of each item, and a writer of that
+//! encoding.
 //!
 //! RFC 8949 §4.2.1 (core deterministic encoding): "The initial byte and the
 //! argument … MUST be as short as possible", definite lengths only, "the keys
 //! in every map must be sorted in the bytewise lexicographic order of their
-//! deterministic encodings". ciborium-ll reads the heads; since it tells how
-//! many bytes each took, longer spellings show.
+//! deterministic encodings". ciborium-ll reads the heads and returns the length
+//! of each, which shows whether an encoding is longer than it must be.
 
 use core::cmp::Ordering;
 
@@ -28,10 +29,10 @@ pub(crate) enum Head {
     Float(f64),
 }
 
-/// Whether floats and tags may stand in an item that is skipped.
+/// Whether a skipped item may have floats and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extended {
-    /// Anything deterministic: the application's claims.
+    /// Any deterministic item: the application's claims.
     Allowed,
     /// Neither floats nor tags: registered claims.
     Refused,
@@ -68,8 +69,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The argument of a head that is of this major type and usual; else
-    /// nothing is read.
+    /// Reads a common head of this major type and returns its argument; reads
+    /// nothing if the head is another.
     #[inline]
     fn usual(&mut self, major: u8) -> Option<u32> {
         let (initial, rest) = self.rest.split_first()?;
@@ -124,7 +125,7 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.take(length)?).map_err(|_| Malformed::NotUtf8)
     }
 
-    /// A byte string, or `otherwise` if another item stands here.
+    /// Reads a byte string; returns `otherwise` if the item is another.
     pub(crate) fn bytes_or(&mut self, otherwise: Malformed) -> Result<&'a [u8], Malformed> {
         if let Some(length) = self.usual(2) {
             return self.take(length as usize);
@@ -171,8 +172,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks one whole item and returns its bytes. `depth` is how many levels
-    /// of arrays, maps and tags it may have.
+    /// Checks one whole item and returns its bytes. `depth` is the most levels
+    /// of arrays, maps and tags.
     pub(crate) fn item(&mut self, depth: usize, extended: Extended) -> Result<&'a [u8], Malformed> {
         let before = self.rest;
         self.skip(depth, extended)?;
@@ -206,7 +207,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an item and tells its bytes too.
+    /// Reads an item and returns its bytes too.
     pub(crate) fn spanned<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
@@ -217,7 +218,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Holds a map's keys to the order of RFC 8949 §4.2.1.
+/// Checks that a map's keys have the order of RFC 8949 §4.2.1.
 #[derive(Default)]
 pub(crate) struct KeyOrder<'a>(Option<&'a [u8]>);
 
@@ -232,9 +233,9 @@ impl<'a> KeyOrder<'a> {
     }
 }
 
-/// A head as nearly all in a token are, and what follows it: no float, no
-/// simple value, and an argument below 2^32 in its shortest form. `None` for
-/// any other, be it right or wrong.
+/// A common head and the rest of the bytes: no float, no simple value, and an
+/// argument below 2^32 in its shortest form. `None` for any other head, valid
+/// or not.
 fn usual_head(bytes: &[u8]) -> Option<(Head, &[u8])> {
     let (initial, rest) = bytes.split_first()?;
     let (argument, rest) = usual_argument(initial & 0x1f, rest)?;
@@ -264,16 +265,16 @@ fn usual_argument(information: u8, rest: &[u8]) -> Option<(u32, &[u8])> {
     }
 }
 
-/// The keys of a map whose known keys are all numbers, held to the order of
-/// RFC 8949 §4.2.1: unsigned ones first, each kind by its argument.
+/// Reads the keys of a map whose known keys are all numbers, and checks the
+/// order of RFC 8949 §4.2.1: unsigned ones first, each kind by its argument.
 #[derive(Default)]
 pub(crate) struct Labels {
     last: Option<(bool, u64)>,
 }
 
 impl Labels {
-    /// Reads the next key. One that is no number is read whole; it comes after
-    /// every number, and the caller will not know it.
+    /// Reads the next key. Skips a key that is no number: it sorts after every
+    /// number, and no caller knows it.
     pub(crate) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Head, Malformed> {
         let before = reader.clone();
         let head = reader.head()?;
@@ -306,7 +307,7 @@ const fn argument_len(n: u64) -> usize {
     }
 }
 
-/// What a byte string of `n` bytes takes.
+/// The encoded length of a byte string of `n` bytes.
 #[cfg(feature = "issuer")]
 pub(crate) const fn bytes_len(n: usize) -> usize {
     argument_len(n as u64) + n
@@ -317,7 +318,7 @@ fn length_len(length: Option<usize>) -> usize {
 }
 
 /// RFC 8949 §4.2.2: the shortest form that keeps the value. ciborium-ll's
-/// writer chooses by the same rule, so its answer is asked for.
+/// writer follows the same rule, so this compares with its output.
 fn float_len(x: f64) -> usize {
     if x.is_nan() {
         return CANONICAL_NAN.len();
@@ -328,8 +329,8 @@ fn float_len(x: f64) -> usize {
     9 - free.len()
 }
 
-/// Writes deterministic CBOR: ciborium-ll makes every head as short as possible;
-/// the order of map keys is the caller's to keep.
+/// Writes deterministic CBOR: ciborium-ll makes every head as short as
+/// possible; the caller must sort the map keys.
 #[derive(Default)]
 pub(crate) struct Writer(Vec<u8>);
 
@@ -388,7 +389,7 @@ impl Writer {
         if x.is_nan() { self.raw(&CANONICAL_NAN) } else { self.push(Header::Float(x)) }
     }
 
-    /// Bytes that are deterministic CBOR already.
+    /// Writes bytes that are deterministic CBOR already.
     pub(crate) fn raw(&mut self, encoded: &[u8]) -> &mut Self {
         self.0.extend_from_slice(encoded);
         self

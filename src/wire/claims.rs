@@ -43,7 +43,8 @@ mod label {
     pub(super) const PATH: u64 = 65538;
 }
 
-/// What every token of a session shares, and which of them this is.
+/// The facts that all tokens of a session share, and the generation of this
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SessionPart {
     pub(crate) session_id: SessionId,
@@ -105,7 +106,7 @@ impl NewClaims<'_> {
     }
 }
 
-/// Where in the payload a claim stands. A token has fewer than 2^16 bytes.
+/// The position of a claim in the payload. A token has fewer than 2^16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     start: u16,
@@ -126,9 +127,10 @@ impl Span {
     }
 }
 
-/// A token's claims, decoded: the payload with the places of its parts, so
-/// that a usual token needs no allocation: 70 bytes and its subject, audience
-/// and issuer. Room for more would be moved about with every session.
+/// A token's decoded claims: the payload and the positions of its parts. The
+/// inline buffer holds a usual token (70 bytes and its subject, audience and
+/// issuer) without allocation. A larger one would make each move of a session
+/// slower.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
     payload: SmallVec<[u8; 160]>,
@@ -191,8 +193,8 @@ impl Claims {
         Ok(claims)
     }
 
-    /// started ≤ iat, auth_time ≤ iat, iat < exp ≤ ends, compared exactly:
-    /// leeway is for clocks, and these were all read off one.
+    /// started ≤ iat, auth_time ≤ iat, iat < exp ≤ ends. Compared without
+    /// leeway: one clock gave them all.
     fn times_agree(&self) -> bool {
         let session = &self.session;
         session.started <= self.issued
@@ -201,8 +203,8 @@ impl Claims {
             && self.expires <= session.ends
     }
 
-    /// The claims of another token of the session: all but generation, times and
-    /// token id as they are here, the application's byte for byte.
+    /// The claims of another token of the session. All but generation, times
+    /// and token id stay the same, the application's claims byte for byte.
     pub(crate) fn renewed(
         &self,
         generation: u64,
@@ -224,15 +226,15 @@ impl Claims {
         }
     }
 
-    /// The SHA-256 of all that renewal carries over. It is the same for every
-    /// token of a session, so a token that was forged with a stolen key, to say
-    /// something else of a session that is, can be told.
+    /// The SHA-256 of everything that renewal carries over. It is the same for
+    /// every token of a session. So it exposes a token that was forged with a
+    /// stolen key and has other claims for an existing session.
     pub(crate) fn carried(&self) -> [u8; 32] {
         self.carried_for(self.audience())
     }
 
-    /// The same of the session's tokens for another audience: for a ticket,
-    /// whose audience is its own.
+    /// The same for the session's tokens for another audience: a ticket has its
+    /// own audience.
     pub(crate) fn carried_for(&self, audience: Option<&str>) -> [u8; 32] {
         let nothing = TokenId::from_bytes([0; TokenId::LEN]);
         let constant = NewClaims { audience, ..self.renewed(0, UnixTime::EPOCH, UnixTime::EPOCH, nothing) };
@@ -260,13 +262,14 @@ impl Claims {
         self.app.map(|span| &self.payload[span.range()])
     }
 
-    /// What it takes besides itself.
+    /// Its bytes on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         if self.payload.spilled() { self.payload.capacity() } else { 0 }
     }
 
     fn text(&self, span: Span) -> &str {
-        // The span was read as UTF-8; the payload has not changed since.
+        // These bytes were read as UTF-8, and the payload has not changed
+        // since.
         core::str::from_utf8(&self.payload[span.range()]).unwrap_or_default()
     }
 }

@@ -26,11 +26,11 @@ mod label {
     pub(super) const TYP: u64 = 16;
 }
 
-/// How a key signs: pinned to the key, never negotiated.
+/// The algorithm of a key. It is a property of the key and is never negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// −8, EdDSA (RFC 9053 §2.2): what every COSE library knows. The default.
+    /// −8, EdDSA (RFC 9053 §2.2): every COSE library supports it. The default.
     #[default]
     EdDsa,
     /// −19, Ed25519 (RFC 9864 §2.2): the same signatures, fully specified.
@@ -83,8 +83,8 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// What a signed artefact is for: the protected header's `typ`, so that none
-/// is ever taken for another.
+/// The purpose of a signed artefact: the protected header's `typ`, so that none
+/// is accepted as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Typ {
     /// A session token: 61, the CoAP content-format of application/cwt.
@@ -114,12 +114,12 @@ impl Typ {
     }
 }
 
-/// A protected header that has the right form.
+/// A well-formed protected header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: KeyId,
-    /// `None`: a purpose that this version doesn't know.
+    /// `None` for a purpose that this version doesn't know.
     pub(crate) typ: Option<Typ>,
 }
 
@@ -179,7 +179,7 @@ fn decode_typ(reader: &mut Reader<'_>) -> Result<Option<Typ>, Malformed> {
     }
 }
 
-/// What a signature covers, for a usual token without allocation.
+/// The bytes that a signature covers, without allocation for a usual token.
 pub(crate) type SignedMessage = SmallVec<[u8; 512]>;
 
 /// A COSE_Sign1 of the right form, borrowed from the bytes it came in.
@@ -197,12 +197,12 @@ pub(crate) struct Sign1<'a> {
 
 impl<'a> Sign1<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        // What it refuses is read again for the reason.
+        // A token that this refuses is read again, to find the reason.
         Self::usual(bytes).map_or_else(|| Self::decode_strictly(bytes), Ok)
     }
 
-    /// The frame that every session token has, compared as bytes; `None` for
-    /// whatever differs, be it right or wrong.
+    /// Compares the frame that every session token has as bytes; `None` for any
+    /// other frame, valid or not.
     fn usual(bytes: &'a [u8]) -> Option<Self> {
         // 18([ h'{ 1: alg, 4: kid, 16: 61 }', {}, …
         let (frame, rest) = bytes.split_first_chunk::<20>()?;
@@ -250,8 +250,8 @@ impl<'a> Sign1<'a> {
         Ok(Self { header, payload, signature, protected_item, payload_item })
     }
 
-    /// How long the COSE_Sign1 is that `bytes` begins with; `None` if they end
-    /// before that can be told. Its inside is not looked at.
+    /// The length of the COSE_Sign1 that `bytes` begins with; `None` if they
+    /// end too early. Its content is not checked.
     pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         match Self::skip(bytes) {
             Ok(length) => Ok(Some(length)),
@@ -261,7 +261,7 @@ impl<'a> Sign1<'a> {
     }
 
     fn skip(bytes: &[u8]) -> Result<usize, Malformed> {
-        // The tag is one byte, so text or JSON need not be read on.
+        // The tag is one byte, so this refuses text or JSON at once.
         if bytes.first().is_some_and(|first| *first != 0xc0 | 0x12) {
             return Err(Malformed::NotSign1);
         }
@@ -285,8 +285,8 @@ impl<'a> Sign1<'a> {
     }
 }
 
-/// The parts of a COSE_Sign1 that was made into what its signature covers,
-/// where it lies, so that nothing is copied:
+/// Turns a COSE_Sign1 into the bytes that its signature covers, in place, so
+/// that nothing is copied:
 ///
 /// ```text
 ///           d2 84             | protected | a0 | payload | 58 40 signature
@@ -323,13 +323,13 @@ impl InPlace {
         &self.message(bytes)[self.message_len - self.payload_len..]
     }
 
-    /// A COSE_Sign1 of ours ends with it.
+    /// The signature is the end of the COSE_Sign1.
     pub(crate) fn signature(bytes: &[u8]) -> &[u8; 64] {
         bytes.last_chunk().unwrap_or(&[0; 64])
     }
 }
 
-/// The first two items of a Sig_structure, the array's head among them.
+/// The head of a Sig_structure and its first item.
 const START: &[u8] = b"\x84\x6aSignature1";
 /// Its third: `external_aad` is empty.
 const EXTERNAL_AAD: &[u8] = b"\x40";
@@ -337,7 +337,7 @@ const EXTERNAL_AAD: &[u8] = b"\x40";
 /// `Sig_structure = [ "Signature1", body_protected, external_aad: h'', payload ]`
 /// with both byte strings encoded already.
 fn sig_structure(protected_item: &[u8], payload_item: &[u8]) -> SignedMessage {
-    // Of a usual token it is on the stack; a part of the feed is copied once.
+    // For a usual token it is on the stack; a part of the feed is copied once.
     let length = START.len() + protected_item.len() + EXTERNAL_AAD.len() + payload_item.len();
     let mut message = SignedMessage::with_capacity(length);
     for part in [START, protected_item, EXTERNAL_AAD, payload_item] {
@@ -346,7 +346,7 @@ fn sig_structure(protected_item: &[u8], payload_item: &[u8]) -> SignedMessage {
     message
 }
 
-/// How many bytes a session token with this much payload has.
+/// The length of a session token with this much payload, in bytes.
 #[cfg(feature = "issuer")]
 pub(crate) fn session_token_len(payload: usize) -> usize {
     // Tag and array, the protected header, the unprotected one, the signature.

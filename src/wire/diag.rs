@@ -6,8 +6,8 @@ use crate::error::Malformed;
 use crate::id::hex;
 use crate::wire::cbor::{Head, Reader};
 
-/// A COSE_Sign1 with its protected header and payload opened as `<< … >>`
-/// (RFC 8610 §G.3). Bytes that are no CBOR are shown as hex.
+/// A COSE_Sign1 with its protected header and payload opened as `<< … >>` (RFC
+/// 8610 §G.3). Bytes that are not CBOR are shown as hex.
 pub(crate) fn sign1(bytes: &[u8]) -> String {
     let mut out = String::new();
     let mut reader = Reader::new(bytes);
@@ -21,8 +21,8 @@ pub(crate) fn sign1(bytes: &[u8]) -> String {
     out
 }
 
-/// Depth 2 is what stands in the array in the tag: there byte strings that are
-/// CBOR are opened.
+/// Depth 2 is the array in the tag. Only there are byte strings that are CBOR
+/// opened.
 fn item(reader: &mut Reader<'_>, out: &mut String, depth: usize) -> Result<(), Malformed> {
     match reader.head()? {
         Head::Uint(n) => drop(write!(out, "{n}")),

@@ -9,20 +9,20 @@ use crate::error::Malformed;
 /// Longest token, in characters: what a browser stores for one cookie.
 pub const MAX_TOKEN_CHARS: usize = 4096;
 
-/// A token's bytes; those of a usual one need no allocation.
+/// A token's bytes. A usual token needs no allocation.
 pub(crate) type TokenBytes = SmallVec<[u8; 384]>;
 
 pub(crate) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// How many characters [`encode`] makes of `bytes` bytes.
+/// The number of characters that [`encode`] makes from `bytes` bytes.
 pub(crate) const fn encoded_len(bytes: usize) -> usize {
     (bytes * 4).div_ceil(3)
 }
 
-/// Decodes a token. The length is looked at first, so that the rest of an
-/// overlong text is never read.
+/// Decodes a token. Checks the length first, so that an overlong text is never
+/// read.
 pub(crate) fn decode(text: &[u8]) -> Result<TokenBytes, Malformed> {
     check_length(text)?;
     let mut bytes = room_for(0, text);
@@ -38,28 +38,28 @@ pub(crate) const fn check_length(text: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// Room for what `text` decodes to, with `before` bytes before it.
+/// A buffer for what `text` decodes to, with `before` bytes before it.
 pub(crate) fn room_for(before: usize, text: &[u8]) -> TokenBytes {
     TokenBytes::from_elem(0, before + text.len() * 3 / 4)
 }
 
-/// Decodes into exactly the room that the text needs.
+/// Decodes into a buffer of exactly the needed length.
 pub(crate) fn decode_exactly(text: &[u8], bytes: &mut [u8]) -> Result<(), Malformed> {
     if decode_right(text, bytes).is_some() {
         return Ok(());
     }
-    // Whatever is wrong is decoded again for the reason. Should the two ever
-    // disagree, the text is refused.
+    // Invalid text is decoded again by the engine, to find the reason. If the
+    // two ever disagree, the text is refused.
     decode_into(text, bytes).and(Err(Malformed::NotBase64url))
 }
 
-/// Decodes what is right in every character; `None` for anything else. The
-/// engine takes twice as long, for a fifth of all that is done to a token besides
+/// Decodes text that is valid in every character; `None` for any other. The
+/// engine takes twice as long, which is a fifth of the work on a token besides
 /// its signature.
 fn decode_right(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     let (eights, rest) = text.as_chunks();
     let (sixes, last) = bytes.as_chunks_mut();
-    // A lone character has too few bits for a byte.
+    // A single last character has too few bits for a byte.
     if rest.len() % 4 == 1 || sixes.len() != eights.len() || last.len() != rest.len() * 3 / 4 {
         return None;
     }
@@ -67,7 +67,7 @@ fn decode_right(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     for (eight, six) in eights.iter().zip(sixes) {
         *six = decode_eight(*eight, &mut seen);
     }
-    // 'A' is zero; and so must be the bits that no byte needs.
+    // 'A' is zero. The unused bits must be zero too.
     let mut eight = [b'A'; 8];
     eight[..rest.len()].copy_from_slice(rest);
     let six = decode_eight(eight, &mut seen);
@@ -76,7 +76,7 @@ fn decode_right(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     (seen >= 0 && stray.iter().all(|bits| *bits == 0)).then_some(())
 }
 
-/// `seen` becomes negative with the first character outside the alphabet.
+/// `seen` becomes negative at the first character outside the alphabet.
 fn decode_eight(eight: [u8; 8], seen: &mut i64) -> [u8; 6] {
     let value = |character: u8| i64::from(VALUES[usize::from(character)]);
     let bits = eight.into_iter().fold(0, |bits, character| bits << 6 | value(character));
@@ -85,8 +85,8 @@ fn decode_eight(eight: [u8; 8], seen: &mut i64) -> [u8; 6] {
     six
 }
 
-/// The value of each character of the alphabet (RFC 4648 table 2); −1 for what
-/// is none, all of whose bits are set however far it is shifted.
+/// The value of each character of the alphabet (RFC 4648 table 2); −1 for any
+/// other byte: all its bits stay set when it is shifted.
 const VALUES: [i8; 256] = {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut values = [-1; 256];
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the engine says of a text.
+    /// Translates the engine's error.
     fn engine(text: &[u8]) -> Result<Vec<u8>, Malformed> {
         let mut bytes = vec![0; text.len() * 3 / 4];
         decode_into(text, &mut bytes).map(|written| bytes[..written].to_vec())

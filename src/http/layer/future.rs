@@ -1,4 +1,4 @@
-//! The response, as it becomes one. Named, so that a request allocates nothing
+//! The response future. It is a named type, so that a request allocates nothing
 //! for it.
 
 use core::pin::Pin;
@@ -27,7 +27,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         kind: Kind<F>,
-        // For a client that makes proofs.
+        // For clients that send proofs.
         nonce: Option<HeaderValue>,
     }
 }
@@ -48,7 +48,7 @@ pin_project! {
     #[derive(Debug)]
     enum Kind<F> {
         Inner { #[pin] future: F },
-        /// The response is kept while the issuer is waited for.
+        /// The response, kept while waiting for the issuer.
         Renewing { #[pin] future: F, response: Option<Response>, renewal: Renewal },
         Refused { response: Option<Response> },
     }
@@ -67,8 +67,8 @@ pub(super) struct Renewal {
 #[derive(Debug)]
 enum State {
     Done(Option<Renewed>),
-    /// A task, since its handle has a name and the wait has none. Only requests
-    /// that come while the issuer is asked have one.
+    /// A task, since its handle is a named type. Only requests that arrive
+    /// while the issuer is asked have one.
     Waiting(JoinHandle<Successor>),
 }
 
@@ -140,9 +140,9 @@ where
                 done
             }
         };
-        // Polled again after it was ready, which a future may answer as it likes.
+        // Polled again after it was ready, where a future may do anything.
         let Some(mut response) = done else { return Poll::Pending };
-        // What is shown depends on who asks.
+        // The content depends on the user.
         cookie::vary_on_cookie(response.headers_mut());
         if let Some(nonce) = this.nonce.take() {
             response.headers_mut().insert(DPOP_NONCE, nonce);

@@ -29,7 +29,7 @@ use self::refusal::Answers;
 pub use self::refusal::Refusal;
 pub use self::service::SessionMiddleware;
 
-/// How to treat a request without an admitted session.
+/// What to do with a request without an admitted session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Without {
     /// Refuse it with 401.
@@ -143,9 +143,9 @@ impl<K: Clone> SessionLayer<K> {
     }
 
     /// Lets pages of another origin, like `https://app.example` or
-    /// `https://app.example:8443`, make requests that change something. Besides
-    /// this such a page needs CORS headers, and cookies that get here: those of
-    /// sibling hosts do.
+    /// `https://app.example:8443`, make requests that change something. Such a
+    /// page also needs CORS headers, and its requests must carry the cookie:
+    /// those of sibling hosts do.
     ///
     /// # Errors
     /// [`OriginError`] if it is not an origin as browsers write it.
@@ -155,11 +155,11 @@ impl<K: Clone> SessionLayer<K> {
         Ok(self.with(|settings| settings.origins = origins))
     }
 
-    /// Sends a browser that asks for a page without a session to this path of
-    /// the same host, with where it wanted to go in `return_to`. If it came
-    /// with a token, or if its log-in is too old, `max_age` says how old a
-    /// log-in may be, in seconds, so that it is asked for another one. Every
-    /// other request is refused.
+    /// Redirects a browser that requests a page without a session to this path
+    /// of the same host, with the requested URL in `return_to`. If it sent a
+    /// token, or if its log-in is too old, `max_age` has the greatest age of a
+    /// log-in in seconds, so that the user must log in again. Every other
+    /// request is refused.
     ///
     /// # Errors
     /// [`ConfigError::Builder`] if it is not a path like `/.hallpass/`.
@@ -168,19 +168,20 @@ impl<K: Clone> SessionLayer<K> {
         Ok(self.with(|settings| Arc::make_mut(&mut settings.answers).log_in = Some(path)))
     }
 
-    /// Believes these proxies about who asks: for events, and for the issuer's
-    /// record of a session that is renewed. The peer's address comes from
-    /// axum's `ConnectInfo<SocketAddr>`; without that nobody's is known.
+    /// Trusts these proxies for the client's address, which goes into events
+    /// and into the issuer's record of a renewed session. The peer's address
+    /// comes from axum's `ConnectInfo<SocketAddr>`; without that, no address is
+    /// known.
     #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
         self.with(|settings| Arc::make_mut(&mut settings.answers).proxies = proxies)
     }
 
-    /// Tells `sink` what became of each token ([`EventSink::verdict`]), more of
-    /// each that is refused, as an event, and from where each session is used
-    /// ([`EventSink::used`]), where that is known. It is called on the request
-    /// path, so it must return at once. A [`Watch`](crate::anomaly::Watch) is
-    /// one.
+    /// Sends `sink` the outcome of each token ([`EventSink::verdict`]), an
+    /// event for each refusal, and the client's address for each use of a
+    /// session ([`EventSink::used`]), if it is known. It is called on the
+    /// request path, so it must return at once. A
+    /// [`Watch`](crate::anomaly::Watch) is such a sink.
     ///
     /// ```
     /// use std::sync::Arc;

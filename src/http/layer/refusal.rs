@@ -1,4 +1,4 @@
-//! Requests that are refused: why, who hears of it, and what they are told.
+//! Refused requests: the reasons, the events and the answers.
 
 use core::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -17,29 +17,29 @@ use crate::http::problem::Problem;
 use crate::session::Session;
 use crate::time::UnixTime;
 
-/// Why a request was refused: in the extensions of the response.
+/// Why a request was refused, in the extensions of the response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// It carries no token.
+    /// It has no token.
     #[error("no token")]
     NoToken,
-    /// It carries two.
+    /// It has two tokens.
     #[error(transparent)]
     Ambiguous(CredentialError),
     /// A page of another site made the browser send it.
     #[error("made by a page of another site")]
     CrossSite,
-    /// Its token was refused, or is too old a log-in for this route.
+    /// Its token was refused, or its log-in is too old for this route.
     #[error(transparent)]
     Rejected(Rejection),
-    /// Its session is good, and its claims do not allow this.
+    /// Its session was admitted, but its claims do not allow this.
     #[error("the session's claims do not allow this")]
     Forbidden,
 }
 
 impl Refusal {
-    /// The rejection of the token, if it was that.
+    /// Returns the token's rejection, if that is the reason.
     #[must_use]
     pub const fn rejection(&self) -> Option<&Rejection> {
         match self {
@@ -59,7 +59,7 @@ impl Refusal {
         }
     }
 
-    /// What a new log-in must fulfil to help; `None` if none would.
+    /// What a new log-in must meet to help; `None` if none would help.
     const fn log_in(&self) -> Option<LogIn> {
         match self {
             Self::NoToken => Some(LogIn::AnySession),
@@ -67,27 +67,27 @@ impl Refusal {
                 Rejection::ReauthenticationRequired { max_age_secs, .. } => {
                     Some(LogIn::Within(*max_age_secs))
                 }
-                // No log-in makes these go away.
+                // No log-in resolves these.
                 Rejection::RevocationsStale { .. } | Rejection::Capacity => None,
-                // The log-in page may find nothing wrong with this token, and
-                // would send the browser back at once.
+                // The log-in page may accept this token, and would send the
+                // browser back at once.
                 _ => Some(LogIn::Within(0)),
             },
-            // Two cookies: the planted one stays.
+            // Two cookies: the planted one would stay.
             Self::Ambiguous(_) | Self::CrossSite | Self::Forbidden => None,
         }
     }
 }
 
-/// What the log-in page is told.
+/// The requirement for the log-in page.
 #[derive(Clone, Copy)]
 enum LogIn {
     AnySession,
-    /// Not longer ago than this, in seconds.
+    /// The greatest age of the log-in, in seconds.
     Within(u64),
 }
 
-/// How a layer answers what it refuses, and whom it tells.
+/// How a layer answers refused requests, and its event sink.
 #[derive(Clone, Default)]
 pub(super) struct Answers {
     pub(super) log_in: Option<Arc<str>>,
@@ -105,21 +105,21 @@ impl fmt::Debug for Answers {
 }
 
 impl Answers {
-    /// Leaves them for a [`Demand`](super::Demand) further in, if they say more
-    /// than that does on its own.
+    /// Stores them for an inner [`Demand`](super::Demand), if they have
+    /// settings that it lacks.
     pub(super) fn leave<B>(self: &Arc<Self>, request: &mut Request<B>) {
         if self.log_in.is_some() || self.events.is_some() {
             request.extensions_mut().insert(Arc::clone(self));
         }
     }
 
-    /// Who asks, if the server told.
+    /// The client's address, if it is known.
     pub(super) fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         self.proxies.client_of(request)
     }
 
-    /// Tells whoever listens that a token was refused; `session` is whose it
-    /// is, where that is known.
+    /// Sends an event about a refused token; `session` is its session, if
+    /// known.
     pub(super) fn record<B>(
         &self,
         refusal: &Refusal,
@@ -134,7 +134,7 @@ impl Answers {
         sink.record(event);
     }
 
-    /// Tells of a refusal and answers it.
+    /// Sends an event about a refusal and answers it.
     pub(super) fn refuse<B>(
         &self,
         refusal: Refusal,
@@ -169,7 +169,7 @@ pub(super) fn log_in_path(path: &str) -> Result<Arc<str>, ConfigError> {
 fn redirect(page: &str, log_in: LogIn, wanted: &Uri) -> Response {
     let mut target = format!("{page}?return_to=");
     let wanted = wanted.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    // Two slashes would be another host.
+    // A path with two slashes would name another host.
     let wanted = if wanted.starts_with("//") { "/" } else { wanted };
     for byte in wanted.bytes() {
         // RFC 3986 §2.3, and the slash, which needs no escape in a query.

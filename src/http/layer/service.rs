@@ -1,4 +1,4 @@
-//! The service around another one.
+//! The service that wraps another one.
 
 use core::task::{Context, Poll};
 
@@ -21,7 +21,7 @@ use crate::http::proof::{self, RequestHead};
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 
-/// A token with a proof where none are checked.
+/// A token with a proof, on a service that checks none.
 const NO_PROOFS: Rejection = Rejection::ProofRequired { detail: ProofError::NotCheckedHere };
 
 /// The service that [`SessionLayer`] makes.
@@ -82,7 +82,7 @@ impl<K: Clock> SessionLayer<K> {
         Err(NO_PROOFS)
     }
 
-    /// A nonce for a client that makes proofs.
+    /// A nonce for a client that sends proofs.
     #[cfg_attr(not(feature = "proof"), expect(clippy::unused_self, reason = "nobody makes any"))]
     fn nonce<B>(&self, request: &Request<B>, now: UnixTime) -> Option<HeaderValue> {
         #[cfg(feature = "proof")]
@@ -111,7 +111,7 @@ impl<K: Clock> SessionLayer<K> {
         response
     }
 
-    /// The renewal of a cookie's token, if there is one to be had.
+    /// The renewal of a cookie's token, if it can be renewed.
     #[cfg(feature = "sync")]
     fn renewal<B>(
         &self,
@@ -123,7 +123,8 @@ impl<K: Clock> SessionLayer<K> {
         let (Some(client), Ok(Some(Credential::Cookie(token)))) = (&self.0.renewal, credential) else {
             return None;
         };
-        // An address costs a look at the headers, and few tokens are due.
+        // Computed late: finding the address means reading headers, and few
+        // tokens are due.
         let begun = client.begin_for(token, session, || self.0.answers.client(request));
         Renewal::begin(begun, &self.0.cookie, now)
     }
@@ -154,12 +155,13 @@ where
         let session = match admitted {
             Ok(session) => session,
             // A cross-site request is refused even where no session is needed:
-            // it came with the cookie, and the service might read that itself.
+            // it has the cookie, and the service might read that itself.
             Err(refusal) if settings.without == Without::Refused || refusal == Refusal::CrossSite => {
                 return ResponseFuture::refused(self.layer.refuse(refusal, &request, None, now));
             }
             Err(refusal) => {
-                // Nor what a layer further out let in, for another audience say.
+                // Also not a session that an outer layer admitted, for another
+                // audience for example.
                 request.extensions_mut().remove::<Session>();
                 settings.answers.record(&refusal, &request, None, now);
                 settings.answers.leave(&mut request);

@@ -143,25 +143,24 @@ pub fn renew(
         return Judgement::SessionEnded;
     }
     let row = match (row, backing) {
-        // "no row though there is a store: refused."
+        // A store without the row does not know the session.
         (None, Backing::Store) => return Judgement::Unknown,
-        // "without a store […] the cache alone is the ledger": what it does not
-        // know is as if lost in a crash.
+        // A cache may have evicted the row.
         (None, Backing::CacheOnly) => Row::newest(token),
-        // "p > L (a row lost in a crash): L = p, then as p = L."
-        // No token of this session has these claims; it may be signed with a stolen key.
+        // p > L: an older database was restored, so L becomes p. No token of
+        // this session has these claims; it may be signed with a stolen key.
         (Some(row), _) if token.carried != row.carried => return Judgement::Unknown,
         (Some(row), _) if token.generation > row.generation => Row::newest(token),
         (Some(row), _) => row,
     };
-    // "anything else is reuse […]. So is a genuine token that has merely expired
-    // when p ≤ L − 2": hence before the token's own times are looked at.
+    // Reuse is checked before the token's own times: an expired token two
+    // generations behind is evidence too.
     let behind = row.generation - token.generation;
     let over = |seen: UnixTime| now.since(seen) > lifetimes.renewal_grace();
     let reused = match behind {
         0 => false,
-        // "and `seen_at` is empty or at most a grace ago (a negative time
-        // counts as within)": `since` gives zero for those.
+        // A clock that stepped back counts as within the grace: `since` returns
+        // zero then.
         1 => row.seen_at.is_some_and(over) && !has_expired(token, lifetimes, now),
         _ => true,
     };
@@ -185,8 +184,9 @@ fn has_expired(token: &Presented, lifetimes: &Lifetimes, now: UnixTime) -> bool 
     now >= token.expires.saturating_add(lifetimes.leeway())
 }
 
-/// "p = L: set `seen_at`. Not due: the token itself comes back. Due: the row
-/// becomes L + 1 with `seen_at` empty, and its token is signed."
+/// Decides on the newest token, p = L. Sets `seen_at`. A token that is not due
+/// comes back itself. A due one is replaced: the row becomes L + 1 with an
+/// empty `seen_at`, and its token is signed.
 ///
 /// One exception: a lost answer can be repeated so late that its token is due when
 /// first used. If it were superseded at once, parallel requests of the same client
@@ -220,8 +220,8 @@ fn newest(
     }
 }
 
-/// "p = L − 1 […]: the token of L again, byte-identical, re-signed from the row
-/// […]; same kid, iat, exp."
+/// Decides on the predecessor, p = L − 1: repeats the token of L,
+/// byte-identical, signed again from the row's kid, iat and exp.
 fn again(
     mut row: Row,
     token: &Presented,

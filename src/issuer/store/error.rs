@@ -1,18 +1,18 @@
-//! What can go wrong in a store, and what to do about it.
+//! The errors of a store.
 
 use crate::time::UnixTime;
 
-/// A store's answer other than yes.
+/// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is such a user.
+    /// A user of this name exists.
     #[error("there is a user '{0}' already; 'hallpass user passwd' changes the password")]
     UserExists(String),
     /// There is no such user.
     #[error("there is no user '{0}'; 'hallpass user list' shows who there is")]
     NoUser(String),
-    /// The user was disabled, or got another password, while logging in.
+    /// The user was disabled or the password changed during the log-in.
     #[error("the user was changed during the log-in; log in again")]
     UserChanged,
     /// A revocation covers the session's start.
@@ -24,20 +24,20 @@ pub enum StoreError {
     /// The parent session is revoked or ended, or ends before its child.
     #[error("the session that this one was to hang on has ended; log in again")]
     ParentOver,
-    /// There are as many live sessions as there may be.
+    /// The limit on live sessions is reached.
     #[error("there are as many sessions as there may be; end one, or wait until one has ended")]
     SessionsExceeded(super::CapScope),
-    /// A session of this id is there.
+    /// A session with this id exists.
     #[error("a session of this id exists; ids must be new random bytes")]
     SessionExists,
-    /// The database can't be used; whether it soon can is for its kind to say.
-    /// Nothing was changed, except where a commit was cut off: then either all
-    /// of the call was done or nothing, and asking again is safe.
+    /// The database can't be used; its kind says whether a retry may help.
+    /// Nothing was changed, unless a commit was interrupted: then all or
+    /// nothing of the call was done, and a retry is safe.
     #[error("{kind}{}", detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())]
     Unavailable {
-        /// What is wrong.
+        /// The kind of failure.
         kind: UnavailableKind,
-        /// What the engine says.
+        /// The engine's error.
         detail: Option<String>,
     },
 }
@@ -46,19 +46,19 @@ pub enum StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnavailableKind {
-    /// Another process holds it. Worth another try.
+    /// Another process holds a lock on it. A retry may succeed.
     #[error("the database is busy: another process has held it for too long; try again")]
     Busy,
-    /// No room.
+    /// The disk is full.
     #[error("the disk is full; make room in the data directory")]
     DiskFull,
-    /// The disk fails, or the directory may not be written.
+    /// The disk fails, or the directory is not writable.
     #[error("the database can't be read or written; look at the disk and at the data directory's owner")]
     Io,
-    /// The file is damaged or something else.
+    /// The file is damaged, or not a database.
     #[error("the database file is damaged or none; restore a backup")]
     Corrupt,
-    /// A row that this version can't have written.
+    /// A row that this version can't read.
     #[error("a row of the database is damaged; restore a backup")]
     Damaged,
     /// This handle was closed.
@@ -78,20 +78,20 @@ impl StoreError {
         Self::Unavailable { kind: UnavailableKind::Closed, detail: None }
     }
 
-    /// Whether the same call may well succeed in a moment.
+    /// Returns whether a retry may succeed soon.
     #[must_use]
     pub const fn is_busy(&self) -> bool {
         matches!(self, Self::Unavailable { kind: UnavailableKind::Busy, .. })
     }
 
-    /// Whether the engine failed rather than the operation, and may have rolled
-    /// the transaction back.
+    /// Returns whether the engine failed and not the operation. It may have
+    /// rolled the transaction back.
     pub(crate) const fn ends_transaction(&self) -> bool {
         use UnavailableKind::{Busy, Closed, Corrupt, DiskFull, Io};
         matches!(self, Self::Unavailable { kind: Busy | Closed | Corrupt | DiskFull | Io, .. })
     }
 
-    /// The same for each of several callers whose transaction failed.
+    /// Copies it for each caller of a failed shared transaction.
     pub(crate) fn for_another(&self) -> Self {
         match self {
             Self::Unavailable { kind, detail } => Self::Unavailable { kind: *kind, detail: detail.clone() },

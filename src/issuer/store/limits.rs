@@ -1,48 +1,47 @@
-//! What a store counts, so that the count outlives the process and holds for
-//! every process on it: failed passwords, and live sessions.
+//! Limits that the store counts: failed passwords and live sessions. The counts
+//! survive a restart and hold for all processes on the store.
 
 use std::time::Duration;
 
 use crate::id::{SessionId, Subject, SubjectHash};
 
-/// A known device, as a signed cookie or a session names it.
+/// The id of a known device, from its signed cookie.
 pub type DeviceId = [u8; 16];
 
-/// Whose failures are counted together.
+/// Failures with the same key are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
-    /// The name that was tried, whether or not anybody has it.
+    /// The name in the attempt, whether or not the user exists.
     pub account: SubjectHash,
-    /// The known device that it was tried from; all others share one count.
+    /// The known device; all unknown devices share one count.
     pub device: Option<DeviceId>,
 }
 
-/// How many wrong passwords there may be, and how long to wait between them.
+/// The limits on wrong passwords, and the waits between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptRule {
-    /// Failures until there is a first wait.
+    /// Failures before the first wait.
     pub free: u32,
     /// The first wait, in whole seconds; each failure doubles it …
     pub first_wait: Duration,
     /// … up to this.
     pub longest_wait: Duration,
-    /// Consecutive failures of an account, all devices together, after which
-    /// its password is not looked at any more: at most 100 (NIST SP 800-63B-4
-    /// §3.2.2).
+    /// Consecutive failures of an account, on all devices together, after which
+    /// it is locked: at most 100 (NIST SP 800-63B-4 §3.2.2).
     pub most: u32,
-    /// How many names that nobody has are remembered. The one that was tried
-    /// the longest ago makes room.
+    /// Most unknown names that are remembered. The least recently tried one is
+    /// evicted.
     pub names_of_nobody: u32,
 }
 
 impl AttemptRule {
-    /// Of [`AttemptRule::most`], as many are kept for known devices, so that
-    /// strangers can't use them up.
+    /// The part of [`AttemptRule::most`] that is reserved for known devices, so
+    /// that unknown ones can't use it up.
     pub const KEPT_FOR_DEVICES: u32 = 10;
-    /// One device has so many; then it counts as a stranger's.
+    /// Failures of one device, after which it counts as unknown.
     pub const MOST_OF_DEVICE: u32 = Self::KEPT_FOR_DEVICES;
 
-    /// How long there is no attempt after so many consecutive failures.
+    /// The wait after this many consecutive failures.
     #[must_use]
     pub fn wait_after(&self, failures: u32) -> Duration {
         match failures.checked_sub(self.free) {
@@ -54,15 +53,15 @@ impl AttemptRule {
         }
     }
 
-    /// After how many failures strangers may try no more.
+    /// The failures after which unknown devices are locked out.
     #[must_use]
     pub const fn most_of_strangers(&self) -> u32 {
         self.most.saturating_sub(Self::KEPT_FOR_DEVICES)
     }
 
-    /// The fewest failures after which the wait is the longest. What is left
-    /// of strangers' failures when the owner logs in from a known device: the
-    /// lock goes, the slow pace stays.
+    /// The fewest failures with the longest wait. The count of unknown devices
+    /// falls to this when the owner logs in from a known device: the lock ends,
+    /// the longest wait stays.
     #[must_use]
     pub fn slowest_after(&self) -> u32 {
         (self.free..self.most_of_strangers())
@@ -71,73 +70,72 @@ impl AttemptRule {
     }
 }
 
-/// Whether a password may be looked at.
+/// Whether a password may be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Attempt {
     /// Yes. It counts as failed until
-    /// [`Store::attempt_succeeded`](super::Store::attempt_succeeded) says
-    /// otherwise, so that attempts at the same time are no more than those one
-    /// after the other.
+    /// [`Store::attempt_succeeded`](super::Store::attempt_succeeded), so that
+    /// parallel attempts can't exceed the limit.
     Go {
-        /// What it was counted as.
+        /// The key that it was counted under.
         key: AttemptKey,
-        /// Whether there may be no other after it, if it fails.
+        /// Whether a failure of this attempt locks the account.
         last: bool,
     },
-    /// Not yet.
+    /// Not before this time.
     Wait(Duration),
-    /// Not before the account is unlocked.
+    /// No: the account is locked.
     Locked,
 }
 
-/// What a new session may not exceed.
+/// The limits on live sessions that a new session must meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionCaps {
     /// Live sessions of its subject, itself included.
     pub account: Option<Cap>,
-    /// Live sessions started from its network, itself included, and the
-    /// network: what is counted by, as text.
+    /// Live sessions started from its network, itself included, and the network
+    /// as text.
     pub network: Option<(String, Cap)>,
-    /// A session that it takes the place of, which doesn't count.
+    /// A session that it replaces, which doesn't count.
     pub replaces: Option<SessionId>,
 }
 
-/// A number of sessions, and what happens to one more.
+/// A limit on sessions, and what happens above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cap {
-    /// As many there may be.
+    /// The largest number.
     pub most: u32,
-    /// What happens to one more.
+    /// What happens above it.
     pub when_full: WhenFull,
 }
 
-/// What happens when there are as many sessions as there may be.
+/// What happens to a new session above the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
-    /// No new one is started.
+    /// The new one is refused.
     Refuse,
     /// The oldest are revoked.
     EndOldest,
 }
 
-/// Which sessions were too many.
+/// The limit that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CapScope {
-    /// Those of the subject.
+    /// The subject's.
     Account,
-    /// Those of the network.
+    /// The network's.
     Network,
 }
 
-/// A session that was revoked to make room.
+/// A session that was revoked because of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evicted {
     /// The session.
     pub id: SessionId,
-    /// Whose it was.
+    /// Its user.
     pub subject: Subject,
-    /// What it was too many of.
+    /// The limit that was exceeded.
     pub scope: CapScope,
 }

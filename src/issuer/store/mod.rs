@@ -1,13 +1,13 @@
-//! What the login service must not forget: users, sessions with their ledger
-//! rows, revocations, and the audit trail.
+//! The issuer's storage: users, sessions with their ledger rows, revocations,
+//! and the audit trail.
 //!
 //! [`Store`] is the contract, [`SqliteStore`] the engine for processes on one
-//! machine. Every call is one transaction, and what it changed is on disk when
-//! it returns.
+//! machine. Every call is one transaction, and its changes are on disk when it
+//! returns.
 //!
-//! None of this is part of the library's API: it changes with any release, and
-//! nobody else can implement [`Store`]. It is public for the tests, which hold
-//! every engine to one contract (`tests/all/issuer/store.rs`).
+//! This is not part of the library's API: it can change with any release, and
+//! no other crate can implement [`Store`]. It is public for the tests, which
+//! check every engine against one contract (`tests/all/issuer/store.rs`).
 
 mod error;
 mod limits;
@@ -30,8 +30,8 @@ pub use records::{
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
-/// Only engines of this crate implement [`Store`]: what an issuer asks of it
-/// grows with the issuer.
+/// Only engines of this crate implement [`Store`], since it grows with the
+/// issuer.
 pub(crate) trait Sealed {}
 
 /// The issuer's storage. `now` is always an argument.
@@ -44,10 +44,10 @@ pub trait Store: Sealed + Send + Sync + 'static {
     /// Errors: [`StoreError::UserExists`].
     fn add_user(&self, user: NewUser, now: UnixTime) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The user of this name.
+    /// Returns the user with this name.
     fn find_user(&self, name: &str) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
 
-    /// All users, by name.
+    /// Returns all users, by name.
     fn list_users(&self) -> impl Future<Output = Result<Vec<User>, StoreError>> + Send;
 
     /// Changes a password, and revokes the user's sessions in the same
@@ -61,7 +61,7 @@ pub trait Store: Sealed + Send + Sync + 'static {
         now: UnixTime,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Stores another hash of the same password (of stronger settings), if the
+    /// Stores another hash of the same password, with stronger settings, if the
     /// password is still that of `version`. Revokes nothing.
     fn rehash_password(
         &self,
@@ -70,8 +70,7 @@ pub trait Store: Sealed + Send + Sync + 'static {
         password_hash: String,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Keeps a user from logging in, and revokes the user's sessions in the
-    /// same transaction.
+    /// Disables a user and revokes the user's sessions in the same transaction.
     ///
     /// Errors: [`StoreError::NoUser`].
     fn disable_user(
@@ -80,14 +79,14 @@ pub trait Store: Sealed + Send + Sync + 'static {
         now: UnixTime,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Lets a disabled user log in again. Sessions that were revoked stay so.
+    /// Enables a disabled user. Revoked sessions stay revoked.
     ///
     /// Errors: [`StoreError::NoUser`].
     fn enable_user(&self, name: &Subject) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     // ---- attempts ----
 
-    /// Whether a password may be looked at; if so, the attempt is counted as
+    /// Returns whether a password may be checked. If so, counts the attempt as
     /// failed already.
     fn begin_attempt(
         &self,
@@ -111,25 +110,24 @@ pub trait Store: Sealed + Send + Sync + 'static {
     /// Errors: [`StoreError::NoUser`].
     fn unlock_user(&self, name: &Subject) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// A secret that every process on the store has and nobody else: made when
-    /// first asked for. Another `purpose` has another.
+    /// Returns the secret of a `purpose`, which all processes on the store
+    /// share. The first call makes it.
     fn secret(&self, purpose: &'static str) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
 
     // ---- sessions ----
 
-    /// The earliest start of a session of `subject` that no revocation covers:
-    /// `now`, or a second after what was revoked.
+    /// Returns the earliest start of a session of `subject` that no revocation
+    /// covers: `now`, or one second after the revoked starts.
     fn earliest_start(
         &self,
         subject: &Subject,
         now: UnixTime,
     ) -> impl Future<Output = Result<UnixTime, StoreError>> + Send;
 
-    /// Enters a session whose first token was just signed, before it is given
-    /// to anybody. Everything that could have changed since the credentials
-    /// were checked is checked again in the transaction.
-    /// If there are too many live sessions, older ones are revoked in the same
-    /// transaction, and come back.
+    /// Inserts a session whose first token was just signed, before anybody gets
+    /// the token. The transaction checks again everything that may have changed
+    /// since the credentials were checked. If there are too many live sessions,
+    /// it revokes older ones and returns them.
     ///
     /// Errors: [`StoreError::StartRevoked`] if a revocation covers its start
     /// (mint again with a later one), [`StoreError::UserChanged`] if the user
@@ -145,13 +143,13 @@ pub trait Store: Sealed + Send + Sync + 'static {
         now: UnixTime,
     ) -> impl Future<Output = Result<Vec<Evicted>, StoreError>> + Send;
 
-    /// The session, also one that was revoked.
+    /// Returns the session, even if it is revoked.
     fn find_session(
         &self,
         id: SessionId,
     ) -> impl Future<Output = Result<Option<SessionRecord>, StoreError>> + Send;
 
-    /// The subject's live sessions, the newest first.
+    /// Returns the subject's live sessions, newest first.
     fn live_sessions(
         &self,
         subject: &Subject,
@@ -159,15 +157,16 @@ pub trait Store: Sealed + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
 
     /// Applies the renewal rule in one transaction, with revocation checked
-    /// inside it. On [`RenewalRefusal::Reuse`](crate::issuer::ledger::RenewalRefusal::Reuse)
-    /// the session is revoked, and its children, and the audit trail says so,
-    /// in that same transaction.
+    /// inside it. On
+    /// [`RenewalRefusal::Reuse`](crate::issuer::ledger::RenewalRefusal::Reuse)
+    /// the same transaction revokes the session and its children and writes to
+    /// the audit trail.
     fn renew(&self, request: RenewalRequest) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
     // ---- revocations ----
 
-    /// Revokes; durable when it returns. Revoking what is revoked adds nothing,
-    /// and `audit` is written only if something was added.
+    /// Revokes; durable when it returns. What is revoked already adds no entry,
+    /// and `audit` is written only with a new entry.
     fn revoke(
         &self,
         target: Target,
@@ -175,31 +174,31 @@ pub trait Store: Sealed + Send + Sync + 'static {
         now: UnixTime,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Revokes sessions that a reauthentication has
-    /// [replaced](SessionRecord::replaces) and whose time has come; `None` if
+    /// Revokes the sessions that a reauthentication
+    /// [replaced](SessionRecord::replaces) and that are due to end; `None` if
     /// there were none.
     fn end_replaced(&self, now: UnixTime)
     -> impl Future<Output = Result<Option<Revoked>, StoreError>> + Send;
 
-    /// What was revoked after `after`; all there is if that is of another
-    /// epoch or from the future. What was forgotten since has ended.
+    /// Returns the revocations after `after`, or all if that is of another
+    /// epoch or from the future. Deleted ones had ended.
     fn revocations_after(&self, after: Position) -> impl Future<Output = Result<Changes, StoreError>> + Send;
 
-    /// Every revocation that still matters.
+    /// Returns all live revocations.
     fn snapshot(&self) -> impl Future<Output = Result<Changes, StoreError>> + Send;
 
-    /// The epoch, and the number of the last revocation in it.
+    /// Returns the epoch and the number of its last revocation.
     fn position(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
 
-    /// Is told of new positions: of this process at once, of others soon.
+    /// Receives new positions: this process's at once, those of others soon.
     fn watch(&self) -> watch::Receiver<Position>;
 
-    /// Begins a higher epoch: after a backup was restored, so that edges that
-    /// know more than it drop that and take a snapshot.
+    /// Begins a higher epoch, after a backup was restored: edges that know more
+    /// than the backup then take a snapshot.
     ///
     /// Sessions started after the backup are unknown to it and end within
-    /// `absolute_lifetime`; what was revoked after it is not revoked any more,
-    /// so revoke everything next.
+    /// `absolute_lifetime`; revocations after it are lost, so revoke everything
+    /// next.
     fn bump_epoch(
         &self,
         absolute_lifetime: Duration,
@@ -215,8 +214,8 @@ pub trait Store: Sealed + Send + Sync + 'static {
         now: UnixTime,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The newest `limit` events, the newest first; those before the event
-    /// numbered `before` if one is given.
+    /// Returns the newest `limit` events, newest first; only those before the
+    /// event numbered `before` if that is given.
     fn audit(
         &self,
         before: Option<i64>,
@@ -225,7 +224,7 @@ pub trait Store: Sealed + Send + Sync + 'static {
 
     /// Deletes at most `batch` of each: sessions and revocations whose end is a
     /// minute past, audit events older than `audit_age`. Call it again until it
-    /// says that there was less to do.
+    /// deleted less.
     fn expire(
         &self,
         audit_age: Duration,
@@ -233,6 +232,6 @@ pub trait Store: Sealed + Send + Sync + 'static {
         now: UnixTime,
     ) -> impl Future<Output = Result<Expired, StoreError>> + Send;
 
-    /// The kids of revoked keys.
+    /// Returns the kids of revoked keys.
     fn revoked_keys(&self) -> impl Future<Output = Result<Vec<KeyId>, StoreError>> + Send;
 }

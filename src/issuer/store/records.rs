@@ -1,4 +1,4 @@
-//! What goes into a store and comes out of it.
+//! The records of a store.
 
 use core::fmt;
 
@@ -29,21 +29,21 @@ impl Role {
         }
     }
 
-    /// The role of this name.
+    /// The role with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::User, Self::Operator].into_iter().find(|role| role.as_str() == name)
     }
 }
 
-/// A user to be added.
+/// A new user.
 #[derive(Clone)]
 pub struct NewUser {
     /// The name, which is the subject of the user's sessions.
     pub name: Subject,
     /// A PHC string.
     pub password_hash: String,
-    /// What the user may do.
+    /// The user's role.
     pub role: Role,
     /// The application's claims that the user's tokens carry.
     pub claims: Option<serde_json::Value>,
@@ -62,8 +62,8 @@ pub struct User {
     pub name: Subject,
     /// A PHC string.
     pub password_hash: String,
-    /// Counts changes of the password, so that a log-in with an old one that
-    /// is under way can be told.
+    /// Counts changes of the password, so that a log-in that checked the old
+    /// one can be refused.
     pub password_version: u64,
     /// When the password was last changed.
     pub password_changed: UnixTime,
@@ -71,7 +71,7 @@ pub struct User {
     pub role: Role,
     /// The application's claims that the user's tokens carry.
     pub claims: Option<serde_json::Value>,
-    /// Whether the user is kept from logging in.
+    /// Whether the user is disabled.
     pub disabled: bool,
     /// When the user was added.
     pub created: UnixTime,
@@ -83,49 +83,48 @@ impl fmt::Debug for User {
     }
 }
 
-/// A session as the issuer keeps it.
+/// The issuer's record of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
     /// The session.
     pub id: SessionId,
-    /// Whose it is.
+    /// Its user.
     pub subject: Subject,
-    /// The session that a hop to another host started this one from. It is
-    /// revoked with it and ends no later.
+    /// The parent: the session from which a cross-host log-in started this one.
+    /// This one is revoked with it and ends no later.
     pub parent: Option<SessionId>,
-    /// Whom its tokens are for.
+    /// The audience of its tokens.
     pub audience: Option<String>,
-    /// Where the client was at log-in.
+    /// The client's address at log-in.
     pub address: Option<String>,
-    /// What the client said it was, at most 256 characters of it.
+    /// The client's User-Agent, at most 256 characters.
     pub user_agent: Option<String>,
     /// When it started.
     pub started: UnixTime,
-    /// When credentials were last given.
+    /// When the user last authenticated.
     pub auth_time: UnixTime,
-    /// When a new token was last made.
+    /// When its newest token was made.
     pub last_renewal: UnixTime,
     /// Its absolute end.
     pub ends: UnixTime,
     /// The newest token.
     pub row: Row,
-    /// The [`User::password_version`] that was logged in with; `None` for
-    /// other credentials. Looked at when the session is inserted, not kept.
+    /// The [`User::password_version`] of the log-in; `None` for other
+    /// credentials. Checked when the session is inserted, not stored.
     pub password_version: Option<u64>,
-    /// The session that this one takes the place of, and when that is to be
-    /// revoked. Its children become this one's.
+    /// The session that this one replaces, and when to revoke that. Its
+    /// children become this one's.
     pub replaces: Option<(SessionId, UnixTime)>,
 }
 
 impl SessionRecord {
-    /// Longest user agent that is kept, in characters.
+    /// Longest user agent that is stored, in characters.
     pub const MAX_USER_AGENT: usize = 256;
 
     /// The record of a session whose first token was just signed.
     ///
-    /// # Errors
-    /// [`ConfigError::Subject`](crate::ConfigError::Subject), which no token
-    /// made here has.
+    /// # Errors [`ConfigError::Subject`](crate::ConfigError::Subject), which no
+    /// token made here causes.
     pub fn new(session: &Session) -> Result<Self, crate::error::ConfigError> {
         Ok(Self {
             id: session.id(),
@@ -144,7 +143,7 @@ impl SessionRecord {
         })
     }
 
-    /// The same with the client's address and user agent.
+    /// Sets the client's address and user agent.
     #[must_use]
     pub fn client(mut self, address: Option<String>, user_agent: Option<&str>) -> Self {
         self.address = address;
@@ -154,31 +153,30 @@ impl SessionRecord {
     }
 }
 
-/// What is to be revoked.
+/// What to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A session and its children.
     Session {
         /// The session.
         id: SessionId,
-        /// When it ends, if the caller knows: for a session that is in no
-        /// store. Otherwise the store knows, or takes the latest end possible.
+        /// When it ends, if the caller knows: for a session that is not in the
+        /// store. Otherwise the store knows, or takes the latest possible end.
         ends: Option<UnixTime>,
     },
-    /// The session that a session hangs on, and all that hangs on that: what
-    /// one log-in led to, on whatever host.
+    /// The root of a session, and all its children: everything that one log-in
+    /// led to, on any host.
     Family {
-        /// Any of them.
+        /// Any session of the family.
         id: SessionId,
         /// When it ends, as for [`Target::Session`].
         ends: Option<UnixTime>,
     },
-    /// Every session of a subject but one, with their children: "end the
-    /// others".
+    /// Every session of a subject but one, with their children.
     OtherSessions {
-        /// Whose.
+        /// The user.
         subject: Subject,
-        /// The one that stays.
+        /// The session that stays.
         except: SessionId,
     },
     /// Every session of a subject started so far.
@@ -204,19 +202,19 @@ impl Target {
     }
 }
 
-/// What came of a revocation.
+/// The result of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
     /// The position of the feed with it.
     pub position: Position,
-    /// How many entries it added: none if all was revoked already.
+    /// The number of new entries: 0 if everything was revoked already.
     pub added: u64,
 }
 
 /// Revocations between two positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// The sequence they come after; `None` if they are all there are.
+    /// The sequence that they come after; `None` for all revocations.
     pub base: Option<u64>,
     /// The position with them.
     pub position: Position,
@@ -225,19 +223,19 @@ pub struct Changes {
     pub entries: Vec<Entry>,
 }
 
-/// Something for the audit trail. No secrets, no tokens; a session by its
-/// short hash.
+/// A new event of the audit trail. It has no secrets and no tokens, and names a
+/// session by its short hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditEvent {
     /// A name like `authn_login_fail` (OWASP logging vocabulary).
     pub kind: String,
-    /// Whom it is about.
+    /// The user that it is about.
     pub subject: Option<String>,
     /// The session's short hash.
     pub session: Option<String>,
-    /// Where from.
+    /// The client's address.
     pub address: Option<String>,
-    /// More, as JSON.
+    /// Further facts, as JSON.
     pub detail: Option<serde_json::Value>,
 }
 
@@ -248,11 +246,11 @@ pub struct AuditRecord {
     pub id: i64,
     /// When it was written.
     pub at: UnixTime,
-    /// What it says.
+    /// Its contents.
     pub event: AuditEvent,
 }
 
-/// How much [`Store::expire`](super::Store::expire) deleted.
+/// What [`Store::expire`](super::Store::expire) deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
     /// Sessions.
@@ -264,7 +262,7 @@ pub struct Expired {
 }
 
 impl Expired {
-    /// Whether a batch of this size left something to do.
+    /// Returns whether a batch of this size left more to delete.
     #[must_use]
     pub fn more(&self, batch: u32) -> bool {
         [self.sessions, self.revocations, self.audit].into_iter().any(|n| n >= u64::from(batch))

@@ -1,4 +1,4 @@
-//! Why a feed is not applied, and the bounds that it is held to.
+//! Why a feed is refused, and its limits.
 
 use crate::error::Malformed;
 use crate::id::KeyId;
@@ -6,12 +6,12 @@ use crate::revocation::OutOfOrder;
 use crate::time::UnixTime;
 use crate::wire::cose::Typ;
 
-/// Largest part, in bytes; a longer one is not looked at.
+/// Largest part, in bytes.
 pub const MAX_PART_BYTES: usize = 2 * 1024 * 1024;
 /// Most session keys in one feed.
 pub const MAX_SESSION_KEYS: usize = 256;
 
-/// A feed, or a part of one, that is not applied. The edge is as it was.
+/// Why a feed or a part of one was refused. The edge's state is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeedError {
@@ -47,18 +47,19 @@ pub enum FeedError {
     /// Signed in the future, by more than the leeway.
     #[error("the feed was signed at {issued_at}, and it is {now}")]
     NotYetValid {
-        /// When it says it was signed.
+        /// The time at which it claims to be signed.
         issued_at: UnixTime,
         /// The time compared with.
         now: UnixTime,
     },
-    /// An entry of a kind that this version does not know, and so can't heed.
+    /// An entry of a kind that this version does not know and so can't apply.
     #[error("an entry of the unknown kind {kind}; this edge needs a newer version of hallpass")]
     UnknownEntry {
         /// Its kind.
         kind: u64,
     },
-    /// A session key that is no key, has another kid, or an unknown algorithm.
+    /// An invalid session key: not a key, with another kid, or with an unknown
+    /// algorithm.
     #[error("the feed's session key {key_id} can't be used")]
     BadSessionKey {
         /// Its kid.
@@ -70,46 +71,46 @@ pub enum FeedError {
         /// Its kid.
         key_id: KeyId,
     },
-    /// A session key that is a feed key too. No key does both.
+    /// A session key that is also a feed key. No key may be both.
     #[error("the feed key {key_id} is among the session keys, and no key may do both")]
     SharedKey {
         /// The key.
         key_id: KeyId,
     },
-    /// No session key that is good now. An edge without keys would refuse
-    /// everybody, so it stays with those it has.
+    /// No session key that is valid now. An edge without keys would refuse
+    /// everybody, so it keeps its present keys.
     #[error("the feed has no session key that is good now")]
     NoSessionKeys,
     /// More than [`MAX_SESSION_KEYS`].
     #[error("the feed has more than {MAX_SESSION_KEYS} session keys")]
     TooManySessionKeys,
-    /// Parts of two feeds.
+    /// Parts of different feeds.
     #[error("parts that are not of one feed")]
     PartsDisagree,
     /// A part twice.
     #[error("part {part} of the feed twice")]
     DuplicatePart {
-        /// Which.
+        /// The part's number.
         part: u64,
     },
-    /// The feed ended before all its parts were there.
+    /// The feed ended before all its parts had arrived.
     #[error("{found} of {parts} parts of the feed")]
     MissingParts {
-        /// How many there are.
+        /// The number of parts that arrived.
         found: u64,
-        /// How many there should be.
+        /// The number of parts of the feed.
         parts: u64,
     },
-    /// Does not follow from the list.
+    /// Does not follow the list's position.
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
-    /// Of the list's own position, and signed before the one applied last: a
-    /// replay, or an issuer whose clock is a little behind another's.
+    /// Has the list's own position, but was signed before the last applied
+    /// feed: a replay, or an issuer whose clock is behind another's.
     #[error("the feed was signed at {issued_at}, before the one that was applied last ({as_of})")]
     Older {
         /// When it was signed.
         issued_at: UnixTime,
-        /// When the one applied last was.
+        /// When the last applied feed was signed.
         as_of: UnixTime,
     },
 }

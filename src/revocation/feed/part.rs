@@ -1,5 +1,5 @@
-//! One part's payload, read strictly: exactly the fields of the format, in
-//! their one encoding.
+//! Reads one part's payload strictly: exactly the fields of the format, in
+//! their only encoding.
 
 use core::fmt;
 use core::ops::Range;
@@ -35,7 +35,7 @@ pub(super) mod kind {
     pub(in super::super) const ALL: u64 = 3;
 }
 
-/// What all parts of a feed have in common.
+/// The fields that all parts of a feed share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) position: Position,
@@ -50,8 +50,8 @@ pub(super) struct Head {
 pub struct FeedPart {
     head: Head,
     index: u64,
-    /// All of the signed part: a cache keeps it. The entries stay in there,
-    /// which takes half of what they would as [`Entry`]s.
+    /// The signed part, which the cache stores. The entries stay encoded, which
+    /// takes half the memory of [`Entry`]s.
     bytes: Box<[u8]>,
     entries: Range<usize>,
     count: usize,
@@ -63,7 +63,7 @@ impl FeedPart {
         &self.head
     }
 
-    /// Which part it is, from 0 on.
+    /// The part's number, from 0.
     #[must_use]
     pub const fn index(&self) -> u64 {
         self.index
@@ -81,13 +81,13 @@ impl FeedPart {
         &self.session_keys
     }
 
-    /// How many entries are in this part.
+    /// The number of entries in this part.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Returns whether it has no entries.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
@@ -96,7 +96,7 @@ impl FeedPart {
     /// The entries in this part.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         let mut reader = Reader::new(&self.bytes[self.entries.clone()]);
-        // They were read before, when the part was.
+        // They were checked when the part was read.
         (0..self.count).map_while(move |_| entry(&mut reader).ok())
     }
 }
@@ -108,7 +108,7 @@ impl fmt::Debug for FeedPart {
     }
 }
 
-/// A verified payload of which the head has been read.
+/// A verified payload whose head was read.
 pub(super) struct Payload<'a> {
     pub(super) head: Head,
     index: u64,
@@ -148,7 +148,7 @@ impl<'a> Payload<'a> {
         let reader = fields.at(label::ENTRIES)?;
         let count = reader.array_or(Malformed::ClaimType)?;
         let before = reader.remaining();
-        // Every entry takes bytes, so an announced count ends with them.
+        // Every entry takes bytes, so the input bounds an announced count.
         for _ in 0..count {
             entry(reader)?;
         }
@@ -163,7 +163,7 @@ impl<'a> Payload<'a> {
         let session_keys = (0..keys).map(|_| session_key(reader)).collect::<Result<_, _>>()?;
         fields.finish()?;
 
-        // In a COSE_Sign1 the payload is followed by the signature alone.
+        // In a COSE_Sign1, only the signature follows the payload.
         let end = bytes.len() - SIGNATURE_ITEM - after;
         Ok(FeedPart { head, index, bytes: bytes.into(), entries: end - length..end, count, session_keys })
     }
@@ -189,7 +189,7 @@ impl<'a> Fields<'a> {
         Ok(Self { reader, order: KeyOrder::default(), pairs })
     }
 
-    /// The reader in front of the value of `label`, which must be next.
+    /// Returns the reader at the value of `label`, which must be next.
     fn at(&mut self, label: u64) -> Result<&mut Reader<'a>, Malformed> {
         let (found, encoded) = self.reader.spanned(|r| r.uint_or(Malformed::UnknownClaim))?;
         self.order.next(encoded)?;

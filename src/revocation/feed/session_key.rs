@@ -5,7 +5,7 @@ use crate::key::KeyEntry;
 use crate::key::VerifyingKey;
 use crate::time::UnixTime;
 
-/// A session key as the feed carries it.
+/// A session key with its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionKey {
     pub(super) key: VerifyingKey,
@@ -13,21 +13,21 @@ pub struct SessionKey {
 }
 
 impl SessionKey {
-    /// `key` signs from `not_before` on and is unknown from
-    /// [`retires`](VerifyingKey::retires) on.
+    /// `key` signs from `not_before` and is rejected from
+    /// [`retires`](VerifyingKey::retires).
     #[must_use]
     pub const fn new(key: VerifyingKey, not_before: UnixTime) -> Self {
         Self { key, not_before }
     }
 
-    /// The key, which is unknown from its not-after on.
+    /// The key, which is rejected from its not-after.
     #[must_use]
     pub const fn verifying_key(&self) -> &VerifyingKey {
         &self.key
     }
 
-    /// When it begins to sign. An edge knows it from the moment it hears of it,
-    /// since its clock may be behind the issuer's.
+    /// When it begins to sign. Edges accept it at once, since their clocks may
+    /// be behind the issuer's.
     #[must_use]
     pub const fn not_before(&self) -> UnixTime {
         self.not_before

@@ -1,4 +1,4 @@
-//! The issuer's side: entries and keys into signed parts.
+//! The issuer's side: makes signed parts from entries and keys.
 
 use crate::error::ConfigError;
 use crate::key::{KeyUse, SigningKey};
@@ -11,11 +11,11 @@ use crate::wire::cose::{self, Header, Typ};
 use super::part::{kind, label};
 use super::{MAX_PART_BYTES, MAX_SESSION_KEYS, SessionKey};
 
-/// What a part has besides entries and keys, in bytes: at most this.
+/// Most bytes of a part besides entries and keys.
 const OVERHEAD: usize = 256;
 
-/// A feed that is to be signed. `base` says what it is: `None` a snapshot, a
-/// sequence the delta from there on, its own sequence (and no entries) a
+/// A feed to sign. With `base` `None` it is a snapshot, with an earlier
+/// sequence the delta from there, with its own sequence and no entries a
 /// re-signing.
 #[derive(Clone, Debug)]
 pub struct NewFeed<'a> {
@@ -23,21 +23,21 @@ pub struct NewFeed<'a> {
     pub position: Position,
     /// The sequence that it starts from; `None` for a snapshot.
     pub base: Option<u64>,
-    /// Now, when the entries were read: edges take the list for complete as of
-    /// this second. So nothing that is acknowledged before it may be missing.
+    /// The time at which the entries were read: edges take the list for
+    /// complete as of this second. No revocation that was acknowledged before
+    /// it may be missing.
     pub issued_at: UnixTime,
-    /// Until when an edge may receive it. Minutes: an edge is protected
-    /// against older ones by its staleness bound too.
+    /// Until when an edge may receive it. A few minutes are enough: the edge's
+    /// staleness bound also protects it from old feeds.
     pub expires_at: UnixTime,
     /// The session keys, at least one; every feed carries all of them.
     pub session_keys: &'a [SessionKey],
 }
 
 impl NewFeed<'_> {
-    /// Signs it with a feed key: the parts, each of at most
-    /// [`MAX_PART_BYTES`]. There is always one. The entries are those up to the
-    /// position, in any order; of a delta those after its base. Entries that
-    /// need not be kept any longer are left out.
+    /// Signs it with a feed key. Returns at least one part, each of at most
+    /// [`MAX_PART_BYTES`]. Pass the entries up to the position in any order,
+    /// for a delta those after its base. Ended entries are left out.
     ///
     /// # Errors
     /// [`ConfigError::KeyUse`] for a session key, or for session keys with the
@@ -72,10 +72,10 @@ impl NewFeed<'_> {
         Ok(chunks.iter().enumerate().map(sign).collect())
     }
 
-    /// What is signed is determined by the fields and by what is revoked at the
-    /// position, down to which entry is in which part. Else somebody on the way
-    /// could mix the parts of two signings of one second, and leave out what
-    /// is in the first part of the one and in the second part of the other.
+    /// The fields and the revoked entries determine every part's content.
+    /// Otherwise somebody on the way could mix the parts of two signings in one
+    /// second, and drop an entry that is in the first part of one and the
+    /// second part of the other.
     fn in_order(&self, entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
         let is_kept = |entry: &Entry| kept_until(entry.ends()) >= self.issued_at;
         let mut entries: Vec<_> = entries.into_iter().filter(is_kept).collect();
@@ -141,8 +141,9 @@ impl NewFeed<'_> {
 
 const EMPTY_ARRAY: &[u8] = b"\x80";
 
-/// The entries in chunks of at most `most` bytes, each with its number of
-/// entries; at least one chunk, and at least one entry in each but that.
+/// Splits the entries into chunks of at most `most` bytes, each with its number
+/// of entries. There is at least one chunk; further chunks have at least one
+/// entry.
 fn encode_entries(entries: impl IntoIterator<Item = Entry>, most: usize) -> Vec<(Vec<u8>, usize)> {
     let mut chunks = Vec::new();
     let (mut chunk, mut count) = (Vec::new(), 0);

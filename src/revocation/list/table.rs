@@ -1,16 +1,16 @@
-//! An immutable map from 16 bytes to a small value, made to be looked up by
-//! many and replaced in small parts by one.
+//! An immutable map from 16 bytes to a small value, for many readers and one
+//! writer that replaces small parts of it.
 //!
-//! It is cut into shards by a keyed hash of the key. Adding a few entries to a
-//! large table copies the shards they fall into and shares the rest. A shard
-//! holds its keys without gaps in the order of the hash, in buckets of about
-//! eight with a Bloom filter each. A miss, which nearly every look-up is, reads
-//! one filter and, 97 times in 100, no key: at a million entries the filters
-//! are 1 MB, which a core's own cache holds, where the keys are 16 MB. The
-//! list of shards points to the filters themselves, since each pointer on the
-//! way is another line to wait for.
+//! A keyed hash of the key selects a shard. Adding a few entries to a large
+//! table copies their shards and shares the others. A shard stores its keys
+//! without gaps in the order of the hash, in buckets of about eight with a
+//! Bloom filter each. Nearly every look-up is a miss, which reads one filter
+//! and, 97 times in 100, no key. At a million entries the filters take 1 MB,
+//! which fits a core's own cache; the keys take 16 MB. The list of shards
+//! points directly to the filters, since each pointer is another cache line to
+//! wait for.
 //!
-//! Per entry this costs the key, the value and two bytes.
+//! Each entry takes the key, the value and two bytes.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -21,27 +21,27 @@ use crate::time::UnixTime;
 
 pub(super) type Key = [u8; 16];
 
-/// What is kept with a key.
+/// The value of a key.
 pub(super) trait Value: Copy {
-    /// Until when the entry is kept, that second included.
+    /// The last second at which the entry is kept.
     fn kept_until(self) -> UnixTime;
-    /// The value of two entries of one key: it does all that either did.
+    /// Joins the values of two entries with one key.
     #[must_use]
     fn join(self, other: Self) -> Self;
 }
 
-/// A thousand shards: of a million entries one shard is 25 kB to copy, and the
-/// list of shards 8 kB.
+/// With a thousand shards, a million entries take 25 kB to copy for one shard,
+/// and 8 kB for the list of shards.
 const SHARD_BITS: u32 = 10;
 const BUCKET: usize = 8;
 
 #[derive(Clone)]
 pub(super) struct Table<V> {
-    /// Keyed at random: whoever chooses a key can't choose its bucket. The keys
-    /// are the issuer's random ids, so a fast hash will do; std's would be a
-    /// third of a look-up.
+    /// Keyed at random, so nobody can choose a key's bucket. The keys are the
+    /// issuer's random ids, so a fast hash is enough; std's would take a third
+    /// of a look-up.
     hasher: DefaultHasher,
-    /// None at all while the table is empty.
+    /// Empty while the table is empty.
     shards: Arc<[Shard<V>]>,
     len: usize,
 }
@@ -67,7 +67,7 @@ impl<V: Value> Table<V> {
         self.shards.iter().flat_map(|shard| shard.rows.keys.iter().zip(shard.rows.values.iter().copied()))
     }
 
-    /// This table and `entries`.
+    /// This table with `entries` added.
     pub(super) fn with(&self, entries: impl IntoIterator<Item = (Key, V)>) -> Self {
         let mut rows: Vec<_> =
             entries.into_iter().map(|(key, value)| Row::new(key, value, &self.hasher)).collect();
@@ -85,8 +85,8 @@ impl<V: Value> Table<V> {
         table.freeze()
     }
 
-    /// This table without what need not be kept at `now`; `None` if nothing
-    /// is to be dropped.
+    /// This table without the entries that have ended at `now`; `None` if there
+    /// are none.
     pub(super) fn expired(&self, now: UnixTime) -> Option<Self> {
         let due = |shard: &Shard<V>| shard.rows.first_to_go.is_some_and(|first| first < now);
         if !self.shards.iter().any(due) {
@@ -101,7 +101,7 @@ impl<V: Value> Table<V> {
         Some(table.freeze())
     }
 
-    /// Bytes on the heap. What two tables share is counted in both.
+    /// Bytes on the heap. Shared shards are counted in each table.
     pub(super) fn heap_bytes(&self) -> usize {
         let shards: usize = self.shards.iter().map(Shard::heap_bytes).sum();
         shards + size_of_val(&*self.shards)
@@ -123,7 +123,7 @@ impl<V: Value> Table<V> {
     }
 }
 
-/// A table in the making.
+/// A table under construction.
 struct Thawed<V> {
     hasher: DefaultHasher,
     shards: Vec<Shard<V>>,
@@ -134,8 +134,7 @@ impl<V: Value> Thawed<V> {
     fn replace(&mut self, index: usize, rows: impl FnOnce(&Shard<V>) -> Vec<Row<V>>) {
         let shard = &mut self.shards[index];
         let mut rows = rows(shard);
-        // The stable sort finds the sorted runs that `rows` is made of and
-        // merges them.
+        // The stable sort finds the sorted runs in `rows` and merges them.
         rows.sort_by_key(Row::order);
         rows.dedup_by(|next, kept| {
             let same = next.key == kept.key;
@@ -159,12 +158,12 @@ impl<V: Value> Thawed<V> {
 struct Shard<V> {
     /// A Bloom filter of the keys of each bucket.
     filters: Arc<[u64]>,
-    /// What is looked at only if the filter lets a key through.
+    /// The part that is read only if the filter matches.
     rows: Arc<Rows<V>>,
 }
 
 struct Rows<V> {
-    /// Where the keys of each bucket begin, and at last where they end.
+    /// The start of each bucket's keys, and the end of the last.
     starts: Box<[usize]>,
     keys: Box<[Key]>,
     values: Box<[V]>,
@@ -222,7 +221,7 @@ impl<V: Value> Shard<V> {
     }
 }
 
-/// An entry on its way into a shard.
+/// An entry to insert.
 #[derive(Clone, Copy)]
 struct Row<V> {
     hash: Hash,
@@ -235,14 +234,14 @@ impl<V: Value> Row<V> {
         Self { hash: Hash::of(&key, hasher), key, value }
     }
 
-    /// By shard, in it by bucket, and equal keys together.
+    /// Sorted by shard, then by bucket, with equal keys together.
     fn order(&self) -> (Hash, Key) {
         (self.hash, self.key)
     }
 }
 
-/// The keyed hash of a key. From the top: 10 bits say the shard, 32 the
-/// bucket; the last 18 its bits in the filter.
+/// The keyed hash of a key. From the top: 10 bits select the shard, 32 the
+/// bucket; the last 18 are its bits in the filter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Hash(u64);
 
@@ -255,14 +254,14 @@ impl Hash {
         (self.0 >> (u64::BITS - SHARD_BITS)) as usize
     }
 
-    /// Which of `buckets`; grows with the hash, so rows in the order of their
-    /// hashes are in the order of their buckets.
+    /// The index among `buckets`. It grows with the hash, so rows in the order
+    /// of their hashes are in the order of their buckets.
     const fn bucket(self, buckets: usize) -> usize {
         let fraction = (self.0 << SHARD_BITS) >> 32;
         ((fraction as u128 * buckets as u128) >> 32) as usize
     }
 
-    /// The three bits that stand for it in a filter of 64.
+    /// Its three bits in a filter of 64.
     const fn filter_bits(self) -> u64 {
         1 << (self.0 & 63) | 1 << (self.0 >> 6 & 63) | 1 << (self.0 >> 12 & 63)
     }

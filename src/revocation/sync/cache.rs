@@ -1,10 +1,10 @@
-//! The last feed on disk: the signed parts themselves, so that what is read
-//! back is verified like what is received.
+//! The last feed on disk. It stores the signed parts, so that they are verified
+//! again when they are read.
 //!
 //! Two files, since a re-signing every few seconds should not write a large
 //! snapshot again: the last snapshot, and the deltas that were applied after
-//! it. Each is written whole or not at all. Deltas that do not follow from the
-//! snapshot, because the process ended between the two, are passed over.
+//! it. Each write is atomic. Deltas that do not follow from the snapshot,
+//! because the process ended between the two writes, are ignored.
 
 use std::fs::File;
 use std::io::Read;
@@ -28,7 +28,7 @@ const DELTAS_AT_LEAST: usize = 1024 * 1024;
 pub(super) struct Cache {
     dir: PathBuf,
     most: usize,
-    /// To be written.
+    /// Not written yet.
     snapshot: Option<Arc<Feed>>,
     snapshot_len: usize,
     deltas: Vec<Arc<Feed>>,
@@ -37,14 +37,14 @@ pub(super) struct Cache {
     writer: Arc<Mutex<Writer>>,
 }
 
-/// What is still to be written, and whether somebody is at it.
+/// The pending writes, and whether a write is under way.
 #[derive(Default)]
 struct Writer {
     next: Option<Kept>,
     at_work: bool,
 }
 
-/// The content of both files; the snapshot only if it is another.
+/// The content of both files; the snapshot only if it changed.
 struct Kept {
     snapshot: Option<Arc<Feed>>,
     deltas: Vec<Arc<Feed>>,
@@ -66,8 +66,8 @@ impl Cache {
         })
     }
 
-    /// Applies what was kept, as far as it verifies. The edge is then as if it
-    /// had run on without hearing anything.
+    /// Applies the stored feed as far as it verifies. The edge then has the
+    /// state that it had before the restart.
     pub(super) fn load(
         &mut self,
         trusted: &FeedKeys,
@@ -86,8 +86,8 @@ impl Cache {
         }
         let Some(bytes) = self.read(DELTAS, self.most)? else { return Ok(()) };
         for feed in kept_feeds(trusted, &bytes, now) {
-            // A delta that is cut off or does not verify ends the chain; what
-            // was applied before it stays good.
+            // A delta that is incomplete or does not verify ends the chain;
+            // those before it stay applied.
             let Ok(feed) = feed else { break };
             match feed.apply(list, keys, now) {
                 Ok(()) => self.push(Arc::new(feed)),
@@ -99,8 +99,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Keeps a feed that was applied. True if so many deltas have come together
-    /// that a new snapshot should be fetched.
+    /// Stores an applied feed. Returns true if there are so many deltas that a
+    /// new snapshot should be fetched.
     pub(super) fn keep(&mut self, feed: &Arc<Feed>) -> bool {
         if feed.base().is_none() {
             self.snapshot_len = feed.encoded_len();
@@ -115,7 +115,7 @@ impl Cache {
     }
 
     fn push(&mut self, feed: Arc<Feed>) {
-        // Of many re-signings in a row the last one says it all.
+        // Of consecutive re-signings, only the last is needed.
         let says_less = |last: &mut Arc<Feed>| last.is_empty() && last.position() == feed.position();
         if let Some(last) = self.deltas.pop_if(says_less) {
             self.deltas_len -= last.encoded_len();
@@ -124,8 +124,8 @@ impl Cache {
         self.deltas.push(feed);
     }
 
-    /// Writes what has changed, off the path of the feed: a slow disk must not
-    /// hold up a revocation. What comes during a write is written right after it.
+    /// Writes changes in the background, since a slow disk must not delay a
+    /// revocation. Changes during a write are written right after it.
     pub(super) fn write(&mut self) {
         if !core::mem::take(&mut self.changed) {
             return;
@@ -140,7 +140,7 @@ impl Cache {
         }
     }
 
-    /// The feed keys that were pinned on first use.
+    /// Returns the feed keys that were pinned on first use.
     pub(super) fn pinned(&self) -> Result<Option<FeedKeys>, ConfigError> {
         self.read(FEED_KEYS, MAX_KEY_SET_BYTES)?.map(|bytes| FeedKeys::from_bytes(&bytes)).transpose()
     }
@@ -169,8 +169,7 @@ impl Cache {
     }
 }
 
-/// Writes until nothing is left to be written. What can't be written is tried
-/// again with the next feed.
+/// Writes until nothing is pending. After a failure, the next feed tries again.
 fn write_all(dir: &Path, writer: &Mutex<Writer>) {
     loop {
         let kept = {

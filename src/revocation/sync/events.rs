@@ -1,6 +1,6 @@
 //! Server-sent events (HTML Living Standard §9.2), as far as a feed needs them:
-//! one line of data an event. Comments, ids and retry times are passed over, and
-//! so are events with another name than `feed`.
+//! one line of data for each event. Ignores comments, ids, retry times, and
+//! events with another name than `feed`.
 
 use super::error::SyncError;
 use crate::revocation::feed::MAX_PART_TEXT;
@@ -8,14 +8,14 @@ use crate::revocation::feed::MAX_PART_TEXT;
 /// Longest line: a part's text and the field's name before it.
 const MAX_LINE: usize = MAX_PART_TEXT + 16;
 
-/// Cuts a stream of bytes into events.
+/// Splits a stream of bytes into events.
 #[derive(Debug, Default)]
 pub(super) struct EventReader {
     buffer: Vec<u8>,
-    /// Up to here there is no end of a line.
+    /// There is no end of a line before this index.
     scanned: usize,
     data: Option<String>,
-    /// The event has a name that is not ours.
+    /// The event has another name.
     is_foreign: bool,
 }
 
@@ -24,7 +24,7 @@ impl EventReader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next event's data.
+    /// Returns the next event's data.
     pub(super) fn next(&mut self) -> Result<Option<String>, SyncError> {
         let mut start = 0;
         let mut event = None;
@@ -42,7 +42,7 @@ impl EventReader {
             (start, self.scanned) = (end + 1, end + 1);
             event = self.line(&line)?;
         }
-        // Once for all lines of a chunk, so that short ones cost no more.
+        // Once for all lines of a chunk, so that short lines cost no more.
         self.buffer.drain(..start);
         self.scanned -= start;
         if self.buffer.len() > MAX_LINE && self.scanned == self.buffer.len() {
@@ -51,7 +51,7 @@ impl EventReader {
         Ok(event)
     }
 
-    /// Takes a line in; the empty one ends an event.
+    /// Takes a line; an empty one ends the event.
     fn line(&mut self, line: &[u8]) -> Result<Option<String>, SyncError> {
         let line = core::str::from_utf8(line).map_err(|_| SyncError::Events("not UTF-8"))?;
         let line = line.strip_suffix('\r').unwrap_or(line);

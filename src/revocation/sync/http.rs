@@ -1,5 +1,5 @@
-//! Requests to the issuer, and their answers cut into feeds. Everything that
-//! comes back is bounded in size and in time.
+//! Requests to the issuer, and the feeds in their answers. Every answer is
+//! bounded in size and time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ use crate::time::Clock;
 const EVENT_STREAM: &str = "text/event-stream";
 /// The second half is [`MEDIA_TYPE`].
 const EVENTS_OR_FEED: &str = "text/event-stream, application/hallpass-feed+cbor-seq;q=0.5";
-/// Verifying a part of this length, in bytes, takes about a millisecond: more
-/// is done where no other task waits.
+/// Verifying a part of this length, in bytes, takes about a millisecond. Longer
+/// ones are verified on a blocking thread.
 const LARGE_PART: usize = 64 * 1024;
 
-/// The way to one issuer.
+/// The connection to one issuer.
 #[derive(Clone)]
 pub(super) struct Http {
     issuer: Outbound,
@@ -37,16 +37,16 @@ pub(super) struct Http {
     max_feed_bytes: usize,
 }
 
-/// What to ask for.
+/// What to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask<'a> {
-    /// A snapshot, unless it is the one with this ETag.
+    /// A snapshot, unless it has this ETag.
     Snapshot(Option<&'a str>),
-    /// Events from here on, or one feed if the issuer has no events.
+    /// Events after this position, or one feed if the issuer has no events.
     Events(Position),
-    /// One feed, when there is something new.
+    /// One feed, when there is news.
     Next(Position),
-    /// One feed now.
+    /// One feed, at once.
     Now(Position),
 }
 
@@ -68,12 +68,12 @@ impl Http {
         })
     }
 
-    /// Whether nobody between here and the issuer can change what it says.
+    /// Whether nobody on the way can change the issuer's answers.
     pub(super) fn is_private(&self) -> bool {
         self.issuer.is_private()
     }
 
-    /// The feed keys that the issuer says it has.
+    /// Fetches the issuer's feed keys.
     pub(super) async fn feed_keys(&self) -> Result<FeedKeys, SyncError> {
         let read = async {
             let response = self.issuer.client().get(self.feed_keys.clone()).send().await.map_err(broken)?;
@@ -87,14 +87,14 @@ impl Http {
         self.in_time(read).await
     }
 
-    /// Tells the issuer how this edge stands.
+    /// Sends a report to the issuer.
     pub(super) async fn report(&self, report: &EdgeReport, credential: &str) -> Result<(), SyncError> {
         let request = self.issuer.client().post(self.report.clone()).bearer_auth(credential).json(report);
         let answer = self.in_time(async { request.send().await.map_err(broken) }).await?;
         if answer.status().is_success() { Ok(()) } else { Err(SyncError::Status(answer.status().as_u16())) }
     }
 
-    /// Asks; `None` if nothing has changed.
+    /// Sends the request; `None` if nothing has changed.
     pub(super) async fn ask(&self, what: Ask<'_>) -> Result<Option<Answer>, SyncError> {
         let mut url = self.revocations.clone();
         if let Ask::Events(after) | Ask::Next(after) | Ask::Now(after) = what {
@@ -113,7 +113,7 @@ impl Http {
         if let Ask::Snapshot(Some(etag)) = what {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        // A long poll is answered when there is something to say.
+        // A long poll is answered when there is news.
         let response = self.in_time(async { request.send().await.map_err(broken) }).await?;
         if response.status() == StatusCode::NOT_MODIFIED && matches!(what, Ask::Snapshot(Some(_))) {
             return Ok(None);
@@ -134,7 +134,8 @@ impl Http {
         timeout(self.timeout, work).await.unwrap_or(Err(SyncError::TimedOut(self.timeout)))
     }
 
-    /// The next whole feed of an answer, verified; `None` at its end.
+    /// Returns the next complete feed of an answer, verified; `None` at its
+    /// end.
     pub(super) async fn next_feed(
         &self,
         answer: &mut Answer,
@@ -145,7 +146,7 @@ impl Http {
     }
 }
 
-/// The issuer's answer, while it arrives.
+/// An answer of the issuer that is still arriving.
 pub(super) struct Answer {
     response: Response,
     framing: Framing,
@@ -153,13 +154,13 @@ pub(super) struct Answer {
 }
 
 enum Framing {
-    /// The parts of one feed, one after the other.
+    /// The parts of one feed so far.
     Sequence(Vec<u8>),
     Events(EventReader),
 }
 
 impl Answer {
-    /// Whether more than one feed will come.
+    /// Whether it may carry more than one feed.
     pub(super) const fn is_stream(&self) -> bool {
         matches!(self.framing, Framing::Events(_))
     }
@@ -191,7 +192,7 @@ impl Answer {
         }
     }
 
-    /// A body is one feed; a stream of events goes on.
+    /// A body is one feed; an event stream continues.
     async fn nothing_follows(&mut self) -> Result<(), SyncError> {
         if self.is_stream() {
             return Ok(());
@@ -222,8 +223,7 @@ impl Framing {
         }
     }
 
-    /// Whether all that was pushed was read. An event that was cut off is not
-    /// one, and says nothing.
+    /// Whether everything was read. An incomplete event is ignored.
     fn is_empty(&self) -> bool {
         match self {
             Self::Sequence(buffer) => buffer.is_empty(),

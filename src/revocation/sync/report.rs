@@ -1,7 +1,6 @@
-//! What an edge tells the issuer of itself, so that an operator sees an edge
-//! that has fallen behind: `POST {issuer}/edges/report`, with the edges' shared
-//! credential, every few seconds. Nothing depends on it: an edge whose report
-//! is not taken works on.
+//! An edge's reports to the issuer, so that operators see an edge that falls
+//! behind: `POST {issuer}/edges/report`, with the edges' shared credential,
+//! every few seconds. An edge works on if its reports are refused.
 
 use core::fmt;
 use std::collections::VecDeque;
@@ -28,19 +27,18 @@ pub const REPORT_EVERY: Duration = Duration::from_secs(10);
 pub(super) const MOST_ANOMALIES: usize = 20;
 /// Most anomalies that wait to be reported; the oldest are dropped.
 const MOST_WAITING: usize = 100;
-/// Between two reports, whatever there is to say.
+/// Least time between two reports.
 pub(super) const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// What an edge is called: 1 to 64 of `A-Z a-z 0-9 . _ -`. It becomes a label
-/// in metrics and a line on the operators' page.
+/// The name of an edge: 1 to 64 of `A-Z a-z 0-9 . _ -`. Metrics and the
+/// operators' page show it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EdgeName(Box<str>);
 
 impl EdgeName {
-    /// # Errors
-    /// [`ConfigError::Builder`] for a name that is empty, too long or has other
-    /// characters.
+    /// # Errors [`ConfigError::Builder`] for a name that is empty, too long, or
+    /// has other characters.
     pub fn new(name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let name = name.into();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -82,12 +80,12 @@ impl fmt::Display for EdgeName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EdgeReport {
     pub(crate) edge: EdgeName,
-    /// How far the edge's list has followed the feed.
+    /// The position of the edge's list in the feed.
     pub(crate) epoch: Option<u64>,
     pub(crate) sequence: Option<u64>,
-    /// When the feed applied last was signed, in unix seconds.
+    /// When the last applied feed was signed, in Unix seconds.
     pub(crate) as_of: Option<u64>,
-    /// What it wants its operators to know.
+    /// Anomalies for the operators.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) anomalies: Vec<ReportedAnomaly>,
 }
@@ -96,7 +94,7 @@ pub(crate) struct EdgeReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReportedAnomaly {
     kind: String,
-    /// In unix seconds.
+    /// In Unix seconds.
     at: u64,
     count: u64,
     /// In seconds.
@@ -125,8 +123,8 @@ impl From<&Anomaly> for ReportedAnomaly {
     allow(dead_code, reason = "an edge writes it; reading is the issuer's half")
 )]
 impl ReportedAnomaly {
-    /// `None` for a kind that this version doesn't know, and for what could be
-    /// none.
+    /// `None` for a kind that this version doesn't know, and for invalid
+    /// values.
     fn read(&self, edge: &EdgeName, now: UnixTime) -> Option<Anomaly> {
         let within = Duration::from_secs(self.within).min(Rule::MAX_WINDOW);
         let at = UnixTime::saturating_from_secs(self.at).min(now);
@@ -144,7 +142,7 @@ impl ReportedAnomaly {
     allow(dead_code, reason = "an edge writes it; reading is the issuer's half")
 )]
 impl EdgeReport {
-    /// What it tells of, none of it later than `now`.
+    /// Its anomalies, with times no later than `now`.
     pub(crate) fn anomalies(&self, now: UnixTime) -> impl Iterator<Item = Anomaly> {
         let anomalies = self.anomalies.iter().take(MOST_ANOMALIES);
         anomalies.filter_map(move |anomaly| anomaly.read(&self.edge, now))
@@ -159,7 +157,7 @@ impl EdgeReport {
     }
 }
 
-/// Who reports, and what the issuer knows it by.
+/// The sender of reports, and its credential.
 pub(super) struct Reporter {
     pub(super) name: EdgeName,
     pub(super) credential: Zeroizing<String>,
@@ -183,7 +181,7 @@ impl Waiting {
         self.some.notify_one();
     }
 
-    /// As many as a report takes, the oldest first.
+    /// The next anomalies to report, oldest first.
     pub(super) fn take(&self) -> Vec<Anomaly> {
         let mut waiting = self.lock();
         let most = waiting.len().min(MOST_ANOMALIES);
@@ -199,7 +197,7 @@ impl Waiting {
         }
     }
 
-    /// Waits until there are some.
+    /// Waits until there are anomalies.
     pub(super) async fn wait(&self) {
         while self.lock().is_empty() {
             self.some.notified().await;

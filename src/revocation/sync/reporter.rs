@@ -1,4 +1,4 @@
-//! Sends the reports, beside the feed.
+//! Sends the reports.
 
 use core::convert::Infallible;
 
@@ -11,8 +11,7 @@ use super::{FeedClient, FeedHandle};
 use crate::time::UnixTime;
 
 impl FeedClient {
-    /// Keeps the list and the keys current for as long as it is polled, and so
-    /// never ends.
+    /// Sends reports for as long as it is polled; never ends.
     pub async fn run(mut self) -> Infallible {
         let Some(reporter) = self.reporter.take() else { return self.follow_for_ever().await };
         let (http, handle) = (self.http.clone(), self.handle());
@@ -25,7 +24,7 @@ impl FeedClient {
 
 impl Reporter {
     async fn run(self, http: &Http, handle: &FeedHandle) -> Infallible {
-        // The first report says something.
+        // The first report has a position.
         handle.wait_until(|status| status.as_of.is_some() || status.failures > 0).await;
         let mut last: Option<SyncError> = None;
         loop {
@@ -42,7 +41,7 @@ impl Reporter {
                 Ok(()) => last = None,
                 Err(error) => {
                     handle.0.anomalies.put_back(anomalies);
-                    // What goes on going wrong is logged once.
+                    // A continuing failure is logged once.
                     if last.as_ref() != Some(&error) {
                         tracing::warn!(%error, "the issuer did not take this edge's report");
                         last = Some(error);

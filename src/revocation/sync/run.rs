@@ -1,4 +1,4 @@
-//! The task itself.
+//! The feed client's task.
 
 use core::convert::Infallible;
 use std::sync::Arc;
@@ -13,25 +13,26 @@ use crate::error::Malformed;
 use crate::revocation::{Feed, FeedError, FeedKeys, OutOfOrder, Position};
 use crate::time::ExpiryClock;
 
-/// A feed of so many entries is applied where no other task waits.
+/// Feeds with more entries are applied on a blocking thread.
 const LARGE_FEED: usize = 1000;
-/// A stream that lived this long was a good one: the next attempt is at once.
+/// After a stream that lived this long, the next attempt is at once.
 const STABLE: Duration = Duration::from_secs(5);
-/// How long long polls stand in for events that did not get through.
+/// How long long polls replace events that did not get through.
 const WITHOUT_EVENTS: Duration = Duration::from_mins(10);
-/// Between two long polls: revocations come together meanwhile.
+/// Time between two long polls, which collects revocations.
 const BETWEEN_POLLS: Duration = Duration::from_millis(50);
-/// The same after an answer without news that came at once.
+/// The same after an immediate answer without news.
 const IDLE_POLL: Duration = Duration::from_millis(300);
-/// How often entries that need not be kept are dropped.
+/// How often ended entries are dropped.
 const EXPIRE_EVERY: Duration = Duration::from_mins(5);
 
-/// What the task remembers from one connection to the next.
+/// The task's state between connections.
 struct Progress {
     trusted: Arc<FeedKeys>,
-    /// Deltas do not lead on from where the list is, or too many were kept.
+    /// A snapshot is needed: a delta does not follow the list's position, or
+    /// too many are stored.
     needs_snapshot: bool,
-    /// A refresh was asked for.
+    /// A refresh was requested.
     refreshing: bool,
     without_events_until: Option<Instant>,
     etag: Option<String>,
@@ -71,7 +72,7 @@ impl FeedClient {
         }
     }
 
-    /// One connection. Tells how long to wait before the next.
+    /// One connection. Returns how long to wait before the next.
     async fn follow(&mut self, progress: &mut Progress) -> Result<Duration, SyncError> {
         let position = self.list().position().filter(|_| !progress.needs_snapshot);
         match (self.delivery, position) {
@@ -147,7 +148,8 @@ impl FeedClient {
             }
             let Some(feed) = next? else {
                 if got_through {
-                    // The issuer ends each stream after a while: no failure.
+                    // The issuer ends each stream after a while; that is no
+                    // failure.
                     self.backoff.reset();
                 }
                 return Ok(self.backoff.next());
@@ -163,13 +165,13 @@ impl FeedClient {
         }
     }
 
-    /// Takes an answer that is one feed.
+    /// Applies an answer that is one feed.
     async fn take_only(&mut self, progress: &mut Progress, answer: &mut Answer) -> Result<(), SyncError> {
         let feed = self.http.next_feed(answer, &progress.trusted, &self.clock).await?;
         self.take(progress, feed.ok_or(Malformed::Empty)?).await
     }
 
-    /// Applies a feed and keeps it.
+    /// Applies a feed and stores it.
     async fn take(&mut self, progress: &mut Progress, feed: Feed) -> Result<(), SyncError> {
         let now = self.clock.now();
         let feed = Arc::new(feed);
@@ -197,7 +199,7 @@ impl FeedClient {
         }
         if progress.expired.elapsed() >= EXPIRE_EVERY {
             progress.expired = Instant::now();
-            // Not by the wall clock alone, which can be set.
+            // Not by the wall clock alone, which may be set.
             if let Some(by) = progress.expiry.at(now, progress.started.elapsed()) {
                 let list = self.list().clone();
                 spawn_blocking(move || list.expire(by)).await;
@@ -206,7 +208,7 @@ impl FeedClient {
         Ok(())
     }
 
-    /// The pinned feed keys, which may have to be asked for once.
+    /// Returns the pinned feed keys; fetches them on first use.
     async fn trusted(&mut self) -> Arc<FeedKeys> {
         if let Trust::Pinned(keys) = &self.trust {
             return Arc::clone(keys);
@@ -227,7 +229,7 @@ impl FeedClient {
 
     async fn trust_on_first_use(&self) -> Result<FeedKeys, SyncError> {
         if let Some(cache) = &self.cache
-            // A pin that can't be read is no reason to trust somebody else.
+            // An unreadable pin must not lead to trusting other keys.
             && let Some(pinned) = cache.pinned().map_err(|why| SyncError::FeedKeys(why.to_string()))?
         {
             return Ok(pinned);
@@ -269,7 +271,7 @@ impl FeedClient {
         });
     }
 
-    /// Remembers what went wrong. What goes on going wrong is logged once.
+    /// Records a failure. A continuing failure is logged once.
     fn note(&self, error: SyncError) {
         let now = self.clock.now();
         self.handle.0.status.send_modify(|status| {

@@ -8,14 +8,14 @@ use crate::id::SubjectHash;
 use crate::issuer::store::{Attempt, AttemptKey, AttemptRule, StoreError};
 use crate::time::UnixTime;
 
-/// A row, or what there is before there is one.
+/// A row, or the defaults without one.
 #[derive(Clone, Copy, Default)]
 struct Count {
     failures: u32,
     next_allowed: Option<UnixTime>,
 }
 
-/// Counts an attempt as failed, unless there may be none now.
+/// Counts an attempt as failed, unless it must wait.
 pub(super) async fn begin(
     tx: &mut Tx,
     key: AttemptKey,
@@ -46,7 +46,7 @@ pub(super) async fn begin(
     if total >= rule.most || count.failures >= most {
         return Ok(Attempt::Locked);
     }
-    // Later than any wait can be: written by a clock that was wrong.
+    // Later than any wait can be, so a wrong clock wrote it.
     let latest = now.saturating_add(rule.longest_wait);
     if let Some(next) = count.next_allowed.filter(|next| now < *next && *next <= latest) {
         return Ok(Attempt::Wait(next.since(now)));
@@ -77,7 +77,7 @@ fn device_bytes(key: &AttemptKey) -> &[u8] {
     key.device.as_ref().map_or(&[], |device| &device[..])
 }
 
-/// Forgets the names of nobody that were tried the longest ago.
+/// Deletes the least recently tried unknown names.
 async fn make_room(tx: &mut Tx, most: u32) -> Result<(), StoreError> {
     let kept: i64 =
         sqlx::query_scalar("SELECT count(*) FROM attempts WHERE is_user = 0").fetch_one(tx.read()).await?;
@@ -94,8 +94,7 @@ async fn make_room(tx: &mut Tx, most: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The password was right: the failures before it were not consecutive with
-/// what comes.
+/// The password was right, which ends the row of consecutive failures.
 pub(super) async fn succeeded(tx: &mut Tx, key: AttemptKey, rule: &AttemptRule) -> Result<(), StoreError> {
     if key.device.is_none() {
         return clear(tx, key.account).await.map(drop);
@@ -112,7 +111,7 @@ pub(super) async fn succeeded(tx: &mut Tx, key: AttemptKey, rule: &AttemptRule) 
     Ok(())
 }
 
-/// Forgets all failures of an account; whether there were some.
+/// Deletes all failures of an account. Returns whether there were any.
 pub(super) async fn clear(tx: &mut Tx, account: SubjectHash) -> Result<bool, StoreError> {
     let deleted = sqlx::query("DELETE FROM attempts WHERE account = ?1")
         .bind(&account.as_bytes()[..])
@@ -121,7 +120,7 @@ pub(super) async fn clear(tx: &mut Tx, account: SubjectHash) -> Result<bool, Sto
     Ok(deleted.rows_affected() > 0)
 }
 
-/// At most `batch` counts of devices whose cookies have expired by `before`.
+/// Deletes at most `batch` counts of devices whose cookies expired by `before`.
 pub(super) async fn expire(tx: &mut Tx, before: UnixTime, batch: u32) -> Result<(), StoreError> {
     sqlx::query(
         "DELETE FROM attempts WHERE (account, device) IN

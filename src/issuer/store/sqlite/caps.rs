@@ -1,4 +1,4 @@
-//! Live sessions, as many as there may be.
+//! The limits on live sessions.
 
 use super::convert::{secs, session_id, subject, time};
 use super::writer::Tx;
@@ -10,7 +10,7 @@ use crate::issuer::store::{
 use crate::time::UnixTime;
 use sqlx::Row as _;
 
-/// Ends sessions so that one more may start, or refuses it.
+/// Revokes sessions so that one more may start, or refuses it.
 pub(super) async fn make_room(
     tx: &mut Tx,
     session: &SessionRecord,
@@ -53,7 +53,7 @@ async fn keep_under(
     replaces: Option<SessionId>,
     now: UnixTime,
 ) -> Result<Vec<Evicted>, StoreError> {
-    // Most of the time a count that leaves revocation out is small enough.
+    // Usually the count is small enough even without looking at revocations.
     let at_most: i64 = sqlx::query_scalar(match scope {
         CapScope::Account => {
             "SELECT count(*) FROM sessions WHERE subject = ?1 AND parent IS NULL AND expires > ?2"
@@ -87,7 +87,7 @@ async fn keep_under(
     Ok(made)
 }
 
-/// The live sessions, the oldest first; those of hops go with their parents.
+/// The live sessions, oldest first. Children are revoked with their parents.
 async fn live(tx: &mut Tx, scope: CapScope, whose: &str, now: UnixTime) -> Result<Vec<Live>, StoreError> {
     let rows = sqlx::query(match scope {
         CapScope::Account => {

@@ -1,4 +1,4 @@
-//! Between Rust's types and SQLite's.
+//! Converts between Rust's types and SQLite's.
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -9,7 +9,7 @@ use crate::issuer::store::{SessionRecord, StoreError, UnavailableKind};
 use crate::revocation::{Entry, Position};
 use crate::time::UnixTime;
 
-/// SQLite's integers are signed; no time or generation comes near the end.
+/// SQLite's integers are signed; no time or generation is that large.
 pub(super) fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

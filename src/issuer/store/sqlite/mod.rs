@@ -1,4 +1,4 @@
-//! SQLite: for all processes on one machine.
+//! The SQLite engine, for all processes on one machine.
 
 mod attempts;
 mod audit;
@@ -33,16 +33,16 @@ use crate::issuer::ledger::{Outcome, RenewalRequest};
 use crate::revocation::Position;
 use crate::time::UnixTime;
 
-/// Settings that few need to change.
+/// Advanced settings.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// How long to wait while another process writes. Default 5 s.
+    /// Longest wait while another process writes. Default 5 s.
     pub busy_timeout: Duration,
-    /// How many connections read. Default 4.
+    /// Number of connections for reading. Default 4.
     pub readers: u32,
     /// Rows in the renewal cache, some 200 bytes each. Default 50,000.
     pub cached_rows: NonZeroUsize,
-    /// How often to look for what other processes wrote. Default 200 ms.
+    /// How often to check for writes of other processes. Default 200 ms.
     pub poll: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Default for SqliteOptions {
 }
 
 /// The store in `hallpass.db` of a data directory. Several handles and several
-/// processes may have it open at once.
+/// processes can use it at once.
 pub struct SqliteStore {
     path: PathBuf,
     readers: SqlitePool,
@@ -71,8 +71,8 @@ impl SqliteStore {
     /// The database's name in the data directory.
     pub const FILE: &str = open::FILE;
 
-    /// Opens the store in `dir`, making both if need be, and brings its schema
-    /// up to date. Needs a tokio runtime, which the writer then runs on.
+    /// Opens the store in `dir`, creates both if necessary, and migrates its
+    /// schema. Needs a tokio runtime, which runs the writer.
     ///
     /// # Errors
     /// [`ConfigError::File`] if the directory or file can't be used, if others
@@ -108,8 +108,8 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Finishes what was asked for and closes the file. Dropping does so too,
-    /// without waiting for it.
+    /// Finishes all calls and closes the file. Dropping does the same without
+    /// waiting.
     pub async fn close(self) {
         self.readers.close().await;
         drop(self.writer);
@@ -130,8 +130,8 @@ impl SqliteStore {
         Ok(Changes { base, position, entries })
     }
 
-    /// How many accounts and devices have failed attempts on record: for the
-    /// tests of the limits.
+    /// The number of accounts and devices with failed attempts, for the tests
+    /// of the limits.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -165,7 +165,7 @@ macro_rules! live {
     };
 }
 
-/// Entries that were added, with the position after them.
+/// New entries, with the position after them.
 async fn revoked(tx: &mut writer::Tx, added: u64) -> Result<Revoked, StoreError> {
     Ok(Revoked { position: revocations::current(tx).await?, added })
 }
@@ -325,7 +325,7 @@ impl Store for SqliteStore {
     }
 
     async fn end_replaced(&self, now: UnixTime) -> Result<Option<Revoked>, StoreError> {
-        // Asked every second, and hardly ever is there something to write.
+        // Called every second, and there is seldom anything to write.
         let due = sqlx::query("SELECT 1 FROM replaced WHERE at <= ?1 LIMIT 1")
             .bind(secs(now))
             .fetch_optional(&self.readers)

@@ -15,8 +15,8 @@ use crate::issuer::store::StoreError;
 /// The database's name in the data directory.
 pub(super) const FILE: &str = "hallpass.db";
 
-/// The schema's changes, oldest first. A released one is never edited: its
-/// checksum is in every database.
+/// The schema's changes, oldest first. Never edit a released one: its checksum
+/// is in every database.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "start", include_str!("../migrations/0001_start.sql")),
     (2, "attempts", include_str!("../migrations/0002_attempts.sql")),
@@ -30,11 +30,11 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(MIGRATIONS.map(migration).into())
 }
 
-/// Makes the file if need be and opens it.
+/// Creates the file if necessary and opens it.
 ///
 /// WAL, so that readers don't wait for the writer; `synchronous = FULL`,
 /// because in WAL mode the default of NORMAL syncs only at checkpoints and a
-/// power cut could take back a revocation that was acknowledged
+/// power cut could undo an acknowledged revocation
 /// (<https://sqlite.org/pragma.html#pragma_synchronous>).
 pub(super) fn options(dir: &Path, busy_timeout: Duration) -> Result<SqliteConnectOptions, ConfigError> {
     let path = create(dir)?;
@@ -48,8 +48,8 @@ pub(super) fn options(dir: &Path, busy_timeout: Duration) -> Result<SqliteConnec
         .disable_statement_logging())
 }
 
-/// The file, with mode 0600 from its first moment; SQLite gives the same to
-/// the write-ahead log beside it.
+/// Creates the file with mode 0600; SQLite gives the write-ahead log the same
+/// mode.
 fn create(dir: &Path) -> Result<PathBuf, ConfigError> {
     files::create_private_dir(dir)?;
     files::check_unshared_dir(dir)?;
@@ -94,7 +94,7 @@ fn private(path: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Connects and brings the schema up to date. Two processes may do so at once.
+/// Connects and migrates the schema. Two processes can do so at once.
 pub(super) async fn connect(
     options: &SqliteConnectOptions,
     patience: Duration,
@@ -104,7 +104,7 @@ pub(super) async fn connect(
     loop {
         match try_connect(options.clone()).await {
             Ok(conn) => return Ok(conn),
-            // Going over to WAL does not wait for locks as all else does.
+            // Switching to WAL does not wait for locks, unlike everything else.
             Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
                 let error = StoreError::from(error);
                 if !error.is_busy() || Instant::now() >= deadline {
@@ -132,11 +132,11 @@ pub(super) async fn connect(
 fn try_connect(options: SqliteConnectOptions) -> BoxFuture<'static, Result<SqliteConnection, MigrateError>> {
     Box::pin(async move {
         let mut conn = options.connect().await?;
-        // One transaction for the look and the change: SQLite has no other lock
-        // that keeps two processes from migrating at once.
+        // One transaction for the check and the change: SQLite has no other
+        // lock to keep two processes from migrating at once.
         let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-        // `run` wants an `Acquire` whose lifetimes don't fit into a future that
-        // is `Send`; this is what it calls.
+        // `run` needs an `Acquire` whose lifetimes don't fit a `Send` future;
+        // this is what it calls.
         migrator().run_direct(None, &mut *tx, false).await?;
         tx.commit().await?;
         Ok(conn)

@@ -1,4 +1,4 @@
-//! Revocations: what is written, and what a session is met by.
+//! Revocations: writing them, and finding those that cover a session.
 
 use crate::error::RevokedBy;
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use crate::policy::Lifetimes;
 use crate::revocation::{Entry, KEPT_PAST_END, Position};
 use crate::time::UnixTime;
 
-/// The kinds as they are stored, in the order of the feed's numbers.
+/// The stored numbers of the kinds, the same as in the feed.
 mod kind {
     pub(super) const SESSION: i64 = 0;
     pub(super) const SUBJECT: i64 = 1;
@@ -24,11 +24,11 @@ mod kind {
 
 /// A log-in after a revocation in the same second starts a second later, so a
 /// start may be a little ahead of the clock. One that is further ahead was made
-/// by a clock that was wrong, and is revoked by itself: the subject entry would
-/// keep its owner out until then.
+/// by a wrong clock, and gets an entry of its own: a subject entry would keep
+/// its user out until then.
 const AHEAD: Duration = Lifetimes::MAX_LEEWAY;
 
-/// Revokes `target`, and returns how many entries that took.
+/// Revokes `target`. Returns the number of new entries.
 pub(super) async fn revoke(tx: &mut Tx, target: &Target, now: UnixTime) -> Result<u64, StoreError> {
     match target {
         Target::Session { id, ends } => session(tx, *id, *ends, now).await,
@@ -44,7 +44,7 @@ pub(super) async fn revoke(tx: &mut Tx, target: &Target, now: UnixTime) -> Resul
     }
 }
 
-/// A session in the store, for deciding whether it is revoked.
+/// A stored session's facts that decide whether it is revoked.
 struct Known {
     id: SessionId,
     subject: SubjectHash,
@@ -63,7 +63,7 @@ impl Known {
     }
 }
 
-/// The session and all that hang on it.
+/// Revokes the session and all its descendants.
 async fn family(tx: &mut Tx, id: SessionId) -> Result<Vec<Known>, StoreError> {
     sqlx::query(
         "WITH RECURSIVE family (id, subject, started, ends) AS (
@@ -90,7 +90,7 @@ async fn session(
     let family = family(tx, id).await?;
     let mut added = 0;
     if !family.iter().any(|member| member.id == id) && !has(tx, kind::SESSION, id.as_bytes()).await? {
-        // Nothing is known of it: at worst it lasts as long as a session can.
+        // An unknown session may last as long as a session can.
         let ends = ends.unwrap_or_else(|| now.saturating_add(Lifetimes::MAX_ABSOLUTE));
         added += add_session(tx, id, ends, now).await?;
     }
@@ -112,7 +112,7 @@ async fn add_session(tx: &mut Tx, id: SessionId, ends: UnixTime, now: UnixTime) 
     Ok(1)
 }
 
-/// The session that `id` hangs on, if need be by way of others.
+/// Returns the root of the family of `id`.
 pub(super) async fn root(tx: &mut Tx, id: SessionId) -> Result<SessionId, StoreError> {
     let mut root = id;
     let mut seen = HashSet::from([root]);
@@ -129,7 +129,7 @@ pub(super) async fn root(tx: &mut Tx, id: SessionId) -> Result<SessionId, StoreE
     }
 }
 
-/// All but `except`, what hangs on it and what it hangs on.
+/// Revokes all but `except`, its descendants and its ancestors.
 async fn others(tx: &mut Tx, subject: &Subject, except: SessionId, now: UnixTime) -> Result<u64, StoreError> {
     let root = root(tx, except).await?;
     let mut seen = HashSet::from([except, root]);
@@ -148,7 +148,7 @@ async fn others(tx: &mut Tx, subject: &Subject, except: SessionId, now: UnixTime
     Ok(added)
 }
 
-/// The sessions of a subject, or of all, that have started.
+/// Revokes the started sessions of a subject, or of everybody.
 async fn started_so_far(tx: &mut Tx, subject: Option<&Subject>, now: UnixTime) -> Result<u64, StoreError> {
     let horizon = secs(now.saturating_add(AHEAD));
     let name = subject.map(Subject::as_str);
@@ -197,7 +197,7 @@ async fn started_so_far(tx: &mut Tx, subject: Option<&Subject>, now: UnixTime) -
     Ok(added)
 }
 
-/// For good: whoever stole the key can sign any `ends`.
+/// Kept for good: a thief of the key can sign any `ends`.
 async fn key(tx: &mut Tx, id: KeyId) -> Result<u64, StoreError> {
     if has(tx, kind::KEY, id.as_bytes()).await? {
         return Ok(0);
@@ -216,7 +216,7 @@ async fn has(tx: &mut Tx, kind: i64, target: &[u8]) -> Result<bool, StoreError> 
     Ok(found.is_some())
 }
 
-/// Writes an entry under the next number.
+/// Writes an entry with the next number.
 async fn add(tx: &mut Tx, entry: &Entry) -> Result<(), StoreError> {
     let (kind, target, until) = match entry {
         Entry::Session { sid, .. } => (kind::SESSION, sid.as_bytes().to_vec(), None),
@@ -246,7 +246,7 @@ async fn add(tx: &mut Tx, entry: &Entry) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The last start that an entry revokes: of all sessions for `None`.
+/// The last start that an entry revokes; of all users for `None`.
 async fn last_revoked_start(tx: &mut Tx, hash: Option<SubjectHash>) -> Result<Option<UnixTime>, StoreError> {
     let (kind, target) = match hash {
         Some(hash) => (kind::SUBJECT, hash.as_bytes().to_vec()),
@@ -261,7 +261,7 @@ async fn last_revoked_start(tx: &mut Tx, hash: Option<SubjectHash>) -> Result<Op
     Ok(until.map(time))
 }
 
-/// `now`, or a second after what was revoked.
+/// `now`, or one second after the revoked starts.
 pub(super) async fn earliest_start(
     tx: &mut Tx,
     subject: &Subject,
@@ -272,7 +272,8 @@ pub(super) async fn earliest_start(
     Ok(until.map_or(now, |until| now.max(until.saturating_add(Duration::from_secs(1)))))
 }
 
-/// The kind of the entry that revokes a session, if one does. Keys apart.
+/// The kind of the entry that revokes a session, if any. Key entries are not
+/// considered.
 pub(super) async fn find(
     tx: &mut Tx,
     id: SessionId,
@@ -297,7 +298,7 @@ pub(super) async fn find(
     }))
 }
 
-/// The revoked keys, remembered while nobody else writes.
+/// The revoked keys, cached while no other process writes.
 pub(super) async fn keys(tx: &mut Tx) -> Result<Vec<KeyId>, StoreError> {
     if let Some(keys) = &tx.revoked_keys {
         return Ok(keys.clone());
@@ -313,7 +314,7 @@ pub(super) async fn current(tx: &mut Tx) -> Result<Position, StoreError> {
     position(&sqlx::query("SELECT epoch, sequence FROM feed_state").fetch_one(tx.read()).await?)
 }
 
-/// A higher epoch than any there was.
+/// A higher epoch than any before.
 pub(super) async fn bump_epoch(
     tx: &mut Tx,
     absolute_lifetime: Duration,
@@ -328,8 +329,8 @@ pub(super) async fn bump_epoch(
     current(tx).await
 }
 
-/// The position and the entries after `after`, which belong together if read
-/// in one transaction.
+/// The position and the entries after `after`. They are consistent if read in
+/// one transaction.
 pub(super) async fn after(conn: &mut sqlx::SqliteConnection, after: u64) -> Result<Vec<Entry>, StoreError> {
     sqlx::query(
         "SELECT kind, target, started_until, ends FROM revocations WHERE sequence > ?1 ORDER BY sequence",
@@ -342,7 +343,7 @@ pub(super) async fn after(conn: &mut sqlx::SqliteConnection, after: u64) -> Resu
     .collect()
 }
 
-/// The time before which what ended is forgotten.
+/// Entries that ended before this time are deleted.
 pub(super) fn forgettable(now: UnixTime) -> i64 {
     secs(now.saturating_sub(KEPT_PAST_END))
 }

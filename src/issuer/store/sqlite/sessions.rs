@@ -14,12 +14,11 @@ use crate::issuer::ledger::{Backing, Judgement, Outcome, RenewalRefusal, Renewal
 use crate::issuer::store::{AuditEvent, SessionRecord, StoreError, Target};
 use crate::time::UnixTime;
 
-/// How long the failures of a known device are kept: longer than its cookie
-/// is good.
+/// How long the failures of a known device are kept: longer than its cookie.
 const DEVICE_AGE: Duration = Duration::from_hours(400 * 24);
 
-/// Inserts a session, unless something that its log-in relied on has changed
-/// since: the transaction is the moment of the log-in.
+/// Inserts a session, unless something that its log-in relied on has changed:
+/// the transaction is the moment of the log-in.
 pub(super) async fn insert(
     tx: &mut Tx,
     session: &SessionRecord,
@@ -37,7 +36,7 @@ pub(super) async fn insert(
         make_way(tx, parent, session, now).await?;
     }
     if let Some((replaced, _)) = session.replaces {
-        // Ended while the password was checked: it must not come back.
+        // It ended while the password was checked, and must not come back.
         parent_lives(tx, replaced, UnixTime::EPOCH, now).await?;
     }
     let row = &session.row;
@@ -84,12 +83,12 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Live children of one parent for one audience: a host has one cookie, and
-/// some hops are under way.
+/// Most live children of one parent for one audience: a host has one cookie,
+/// and a few cross-host log-ins may be under way.
 const CHILDREN: usize = 4;
 
-/// Ends the oldest of the children that a new one takes the place of: hops are
-/// not counted as log-ins, so they need a bound of their own.
+/// Revokes the oldest children above the limit. Cross-host log-ins are not
+/// counted as log-ins, so they need their own limit.
 async fn make_way(
     tx: &mut Tx,
     parent: SessionId,
@@ -120,9 +119,9 @@ async fn replace(tx: &mut Tx, old: SessionId, new: SessionId, at: UnixTime) -> R
         .bind(secs(at))
         .execute(tx.write().await?)
         .await?;
-    // One log-in is one family, and ends as one. The new session becomes its
-    // root. The old one may have been replaced before: then the root is what
-    // replaced it, and goes under the new one as well.
+    // One log-in is one family, which ends as a whole. The new session becomes
+    // its root. If the old session was replaced before, its replacement is the
+    // root, and becomes a child of the new one too.
     let root = revocations::root(tx, old).await?;
     sqlx::query("UPDATE sessions SET parent = ?2 WHERE (parent = ?1 OR id IN (?1, ?3)) AND id != ?2")
         .bind(&old.as_bytes()[..])
@@ -133,7 +132,7 @@ async fn replace(tx: &mut Tx, old: SessionId, new: SessionId, at: UnixTime) -> R
     Ok(())
 }
 
-/// Revokes what was replaced and whose time has come; how many.
+/// Revokes the replaced sessions that are due to end. Returns their number.
 pub(super) async fn end_replaced(tx: &mut Tx, now: UnixTime) -> Result<u64, StoreError> {
     let due = sqlx::query("DELETE FROM replaced WHERE at <= ?1 RETURNING id")
         .bind(secs(now))
@@ -148,7 +147,7 @@ pub(super) async fn end_replaced(tx: &mut Tx, now: UnixTime) -> Result<u64, Stor
 }
 
 /// A log-in that was checked against an old password, or before the user was
-/// disabled, must not outlive the revocation that came with the change.
+/// disabled, must not survive the revocation of that change.
 async fn user_unchanged(tx: &mut Tx, session: &SessionRecord) -> Result<(), StoreError> {
     let user = sqlx::query("SELECT disabled, password_version FROM users WHERE name = ?1")
         .bind(session.subject.as_str())
@@ -160,7 +159,7 @@ async fn user_unchanged(tx: &mut Tx, session: &SessionRecord) -> Result<(), Stor
             !user.try_get::<bool, _>("disabled")?
                 && session.password_version.is_none_or(|checked| checked == version)
         }
-        // Users of other credentials are not in the table.
+        // Users who log in elsewhere are not in the table.
         None => session.password_version.is_none(),
     };
     if unchanged { Ok(()) } else { Err(StoreError::UserChanged) }
@@ -184,7 +183,8 @@ async fn parent_lives(
     if revoked || ends <= now || child_ends > ends { Err(StoreError::ParentOver) } else { Ok(()) }
 }
 
-/// "one transaction, revocation checked inside it".
+/// Applies the renewal rule. One transaction checks revocation and changes the
+/// row.
 pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outcome, StoreError> {
     let id = request.session_id;
     let keys = revocations::keys(tx).await?;
@@ -257,7 +257,7 @@ async fn keep(tx: &mut Tx, id: SessionId, known: Option<Row>, row: Row) -> Resul
     Ok(())
 }
 
-/// "reuse: revoke the session, raise an anomaly, refuse."
+/// Reuse: revokes the session and writes to the audit trail.
 async fn reused(tx: &mut Tx, request: &RenewalRequest, known: Option<Row>) -> Result<(), StoreError> {
     let id = request.session_id;
     let target = Target::Session { id, ends: Some(request.presented.ends) };
@@ -275,7 +275,7 @@ async fn reused(tx: &mut Tx, request: &RenewalRequest, known: Option<Row>) -> Re
     audit::append(tx, &event, request.now).await
 }
 
-/// At most `batch` of each.
+/// Deletes at most `batch` of each.
 pub(super) async fn expire(
     tx: &mut Tx,
     audit_before: UnixTime,

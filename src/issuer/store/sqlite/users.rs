@@ -48,12 +48,12 @@ pub(super) async fn add(tx: &mut Tx, user: &NewUser, now: UnixTime) -> Result<()
     if added.rows_affected() == 0 {
         return Err(StoreError::UserExists(user.name.to_string()));
     }
-    // Whoever tried the name before tried nobody's.
+    // Earlier attempts were for an unknown name.
     attempts::clear(tx, SubjectHash::of(user.name.as_str())).await.map(drop)
 }
 
-/// Another password: whoever knew the old one is logged out. How many
-/// revocations that took.
+/// Changes the password and revokes the user's sessions. Returns the number of
+/// new entries.
 pub(super) async fn set_password(
     tx: &mut Tx,
     name: &Subject,
@@ -108,7 +108,7 @@ fn one(rows: u64, name: &Subject) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(StoreError::NoUser(name.to_string())) }
 }
 
-/// The secret of this purpose: `new`, unless there is one.
+/// Returns the secret of this purpose; stores `new` if there is none.
 pub(super) async fn secret(tx: &mut Tx, purpose: &str, new: &[u8; 32]) -> Result<[u8; 32], StoreError> {
     sqlx::query("INSERT INTO secrets (purpose, secret) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
         .bind(purpose)

@@ -1,9 +1,8 @@
-//! The one connection that writes, and group commit.
+//! The single connection that writes, with group commit.
 //!
-//! A commit waits for the disk (some milliseconds); everything asked for
-//! meanwhile shares the next one. Each operation has a savepoint, so that one
-//! that is refused leaves the others alone, and nobody is answered before the
-//! commit.
+//! A commit waits for the disk (some milliseconds). All operations that arrive
+//! meanwhile share the next one. Each has a savepoint, so that a refused one
+//! does not affect the others. No caller gets an answer before the commit.
 
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -24,33 +23,32 @@ use crate::revocation::Position;
 /// Most operations in one transaction.
 const MOST: usize = 256;
 
-/// Operations that wait their turn; more wait in their callers.
+/// Length of the queue; further callers wait to enter it.
 const QUEUE: usize = 1024;
 
 pub(super) type BoxFuture<'t, T> = Pin<Box<dyn Future<Output = T> + Send + 't>>;
 
-/// An open transaction, as an operation sees it.
+/// An open transaction, for operations.
 pub(super) struct Tx {
     conn: SqliteConnection,
-    /// Whether the operation at work has a savepoint.
+    /// Whether the current operation has a savepoint.
     savepoint: bool,
-    /// Rows of sessions that no entry revokes, as they are in the database:
-    /// the renewal cache. Emptied whenever somebody else may have written.
+    /// The renewal cache: the rows of sessions that no entry revokes. Cleared
+    /// whenever another process may have written.
     pub(super) rows: LruCache<SessionId, Row>,
-    /// Revoked keys, under the same condition.
+    /// The revoked keys, cleared likewise.
     pub(super) revoked_keys: Option<Vec<KeyId>>,
-    /// Whether the feed has moved on in this transaction.
+    /// Whether this transaction added entries to the feed.
     pub(super) feed_changed: bool,
 }
 
 impl Tx {
-    /// The connection, for reading what this transaction sees.
+    /// The connection, for reading.
     pub(super) const fn read(&mut self) -> &mut SqliteConnection {
         &mut self.conn
     }
 
-    /// The connection, for writing: what is written is undone if the operation
-    /// fails.
+    /// The connection, for writing; undone if the operation fails.
     pub(super) async fn write(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         if !self.savepoint {
             sqlx::query("SAVEPOINT operation").execute(&mut self.conn).await?;
@@ -59,7 +57,7 @@ impl Tx {
         Ok(&mut self.conn)
     }
 
-    /// Forgets what it remembers of the database.
+    /// Clears the caches.
     pub(super) fn forget(&mut self) {
         self.rows.clear();
         self.revoked_keys = None;
@@ -91,7 +89,7 @@ impl Tx {
 
 /// An operation with its caller.
 trait Job: Send {
-    /// Does it, and says whether the whole batch must be given up.
+    /// Runs it. Returns whether the whole batch must be rolled back.
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), StoreError>>;
     /// Answers, after the commit or its failure.
     fn answer(self: Box<Self>, committed: Result<(), &StoreError>);
@@ -129,7 +127,7 @@ where
             (Err(error), _) => Err(error.for_another()),
             (Ok(()), None) => Err(StoreError::closed()),
         };
-        // The caller may have gone; what was done is done.
+        // The caller may be gone; the commit stands.
         let _ = self.caller.send(result);
     }
 }
@@ -160,8 +158,8 @@ impl Writer {
         (Self { jobs }, tokio::spawn(task.run(queue, poll)))
     }
 
-    /// Does `operation` in a transaction and returns its result once that is
-    /// committed. Dropping the future does not undo it.
+    /// Runs `operation` in a transaction and returns its result after the
+    /// commit. Dropping the future does not undo it.
     pub(super) async fn call<F, T>(&self, operation: F) -> Result<T, StoreError>
     where
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
@@ -201,14 +199,14 @@ impl Task {
                     }
                 }
                 _ = tick.tick() => {
-                    // A failure here shows itself to the next caller.
+                    // The next caller gets any failure.
                     if let Err(error) = self.look().await {
                         tracing::debug!(%error, "the database could not be looked at");
                     }
                 }
             }
         }
-        // The last connection to close tidies the write-ahead log up.
+        // The last connection to close truncates the write-ahead log.
         let _ = self.tx.conn.close().await;
     }
 
@@ -226,8 +224,8 @@ impl Task {
 
     async fn try_transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let tx = &mut self.tx;
-        // IMMEDIATE: from here on nobody else writes, so that what is read may
-        // be acted upon.
+        // IMMEDIATE: nobody else writes from here on, so reads stay valid until
+        // the commit.
         sqlx::query("BEGIN IMMEDIATE").execute(&mut tx.conn).await?;
         let version = Some(tx.data_version().await?);
         if self.data_version != version {
@@ -246,7 +244,7 @@ impl Task {
         Ok(())
     }
 
-    /// Takes notice of what other processes did.
+    /// Notices commits of other processes.
     async fn look(&mut self) -> Result<(), StoreError> {
         let version = Some(self.tx.data_version().await?);
         if self.data_version != version {
