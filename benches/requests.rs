@@ -1,4 +1,4 @@
-//! The dearest request of each route: CPU time of the service for one, and the
+//! A costly request of each route: CPU time of the service for one, and the
 //! bytes that it answers. `benches/run requests` rewrites the table in
 //! docs/abuse.md.
 
@@ -24,7 +24,8 @@ use serving::{EDGE, Edge, PASSWORD, SERVICE, Serving};
 /// Sessions of one user, as many as the default cap allows.
 const SESSIONS: usize = 50;
 
-/// No limit is met, so that each request is served; and one other host.
+/// No limit is met, so that each request is served; every token is due; and one
+/// other host.
 const CONFIG: &str = r#"
 [limits]
 attempts_per_address = { burst = 10000, per_minute = 60000 }
@@ -32,6 +33,8 @@ new_sessions_per_address = { burst = 10000, per_minute = 60000 }
 new_sessions_per_account = { burst = 10000, per_minute = 60000 }
 feed_requests_per_address = { burst = 10000, per_minute = 60000 }
 feed_snapshots_per_address = { burst = 10000, per_minute = 60000 }
+[lifetimes]
+renew_after = "0s"
 [tokens]
 audience = "a"
 [[hosts]]
@@ -58,7 +61,7 @@ impl Bench {
     async fn row(
         &mut self,
         route: &str,
-        dearest: &str,
+        costly: &str,
         bound: &str,
         count: usize,
         mut request: impl FnMut(&Client, usize) -> RequestBuilder,
@@ -72,17 +75,22 @@ impl Bench {
         }
         let each = (cpu(self.pid) - before) / count as f64 / 1e3;
         eprintln!("{route}: {each:.2} ms, {status}");
-        let cells =
-            [route, dearest, &status.to_string(), &format!("{each:.2} ms"), &bytes.to_string(), bound];
+        let cells = [route, costly, &status.to_string(), &format!("{each:.2} ms"), &bytes.to_string(), bound];
         self.rows.push(cells.map(str::to_owned).into());
     }
 }
 
-/// A session that a service starts, as bearer.
-async fn start(client: &Client, url: &str, subject: &str) -> Value {
+/// The tokens and ids of sessions that a service starts.
+async fn sessions(client: &Client, url: &str, subject: &str, count: usize) -> (Vec<String>, Vec<String>) {
     let body = json!({ "subject": subject });
-    let answer = client.post(format!("{url}/sessions")).bearer_auth(SERVICE).json(&body);
-    answer.send().await.unwrap().json().await.unwrap()
+    let (mut tokens, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let answer = client.post(format!("{url}/sessions")).bearer_auth(SERVICE).json(&body);
+        let answer: Value = answer.send().await.unwrap().json().await.unwrap();
+        tokens.push(answer["token"].as_str().unwrap().to_owned());
+        ids.push(answer["session"]["session_id"].as_str().unwrap().to_owned());
+    }
+    (tokens, ids)
 }
 
 /// A genuine token with another signature.
@@ -93,17 +101,11 @@ fn forged(token: &str, n: usize) -> String {
 
 async fn issuer(bench: &mut Bench, url: &str) {
     let at = |path: &str| format!("{url}{path}");
-    let mut tokens = Vec::new();
-    for _ in 0..SESSIONS {
-        tokens.push(start(&bench.client, url, "alice").await["token"].as_str().unwrap().to_owned());
-    }
-    let token = tokens[0].clone();
-    let cookie = format!("__Host-session={token}");
-    let long = format!("/{}", "a".repeat(2000));
-    let password = |wrong: &str| json!({ "username": "alice", "password": wrong, "transport": "bearer" });
-    let page = "no signature, no store";
+    let (tokens, _) = sessions(&bench.client, url, "alice", SESSIONS).await;
+    let cookie = format!("__Host-session={}", tokens[0]);
+    let long = format!("/{}", "a".repeat(2046));
     bench
-        .row("`GET /`", "the longest `return_to`", page, 1000, |c, _| {
+        .row("`GET /`", "the longest `return_to`", "no signature, no store", 1000, |c, _| {
             c.get(at(&format!("/?return_to={long}")))
         })
         .await;
@@ -117,20 +119,29 @@ async fn issuer(bench: &mut Bench, url: &str) {
             c.post(at("/login")).json(&json!({ "username": format!("nobody{n}"), "password": "wrong" }))
         })
         .await;
+    let password = json!({ "username": "alice", "password": PASSWORD, "transport": "bearer" });
     bench
         .row("`POST /reauthenticate`", "the right password", "the same", 30, |c, n| {
-            c.post(at("/reauthenticate")).bearer_auth(&tokens[n % 40]).json(&password(PASSWORD))
+            c.post(at("/reauthenticate")).bearer_auth(&tokens[n % 40]).json(&password)
         })
         .await;
-    let fresh = start(&bench.client, url, "bob").await["token"].as_str().unwrap().to_owned();
+    let mut due = Vec::new();
+    for n in 0..300 {
+        due.extend(sessions(&bench.client, url, &format!("due{n}"), 1).await.0);
+    }
     bench
-        .row("`POST /renew`", "a token that is not due", "one transaction", 500, |c, _| {
-            c.post(at("/renew")).bearer_auth(&fresh)
-        })
+        .row(
+            "`POST /renew`",
+            "a token that is due",
+            "one transaction and one signature",
+            due.len(),
+            |c, n| c.post(at("/renew")).bearer_auth(&due[n]),
+        )
         .await;
+    let fresh = &sessions(&bench.client, url, "bob", 1).await.0[0];
     bench
         .row("`GET /session`", "a forged token", "one signature check", 2000, |c, n| {
-            c.get(at("/session")).bearer_auth(forged(&fresh, n))
+            c.get(at("/session")).bearer_auth(forged(fresh, n))
         })
         .await;
     bench
@@ -138,30 +149,39 @@ async fn issuer(bench: &mut Bench, url: &str) {
             c.get(at("/sessions")).bearer_auth(&tokens[49])
         })
         .await;
+    let (_, ids) = sessions(&bench.client, url, "bob", SESSIONS - 1).await;
     bench
-        .row("`DELETE /sessions/{id}`", "no such session", "one look-up", 500, |c, n| {
-            c.delete(at(&format!("/sessions/{n:032x}"))).bearer_auth(&fresh)
+        .row("`DELETE /sessions/{id}`", "a live session", "as for log-out", ids.len(), |c, n| {
+            c.delete(at(&format!("/sessions/{}", ids[n]))).bearer_auth(fresh)
         })
         .await;
+    let mut crowded = Vec::new();
+    for n in 0..5 {
+        crowded.extend(sessions(&bench.client, url, &format!("crowded{n}"), SESSIONS).await.0.pop());
+    }
     bench
-        .row("`POST /sessions/revoke-others`", "none to end", "one transaction", 200, |c, _| {
-            c.post(at("/sessions/revoke-others")).bearer_auth(&fresh)
-        })
+        .row(
+            "`POST /sessions/revoke-others`",
+            "49 live sessions",
+            "the cap on live sessions",
+            crowded.len(),
+            |c, n| c.post(at("/sessions/revoke-others")).bearer_auth(&crowded[n]),
+        )
         .await;
     bench
         .row("`POST /tickets`", "a ticket", "one signature", 40, |c, _| {
-            c.post(at("/tickets")).bearer_auth(&fresh).json(&json!({ "audience": "a" }))
+            c.post(at("/tickets")).bearer_auth(fresh).json(&json!({ "audience": "a" }))
         })
         .await;
     bench
-        .row("`GET /hop`", "a ticket for another host", "one signature", 400, |c, n| {
-            let session = ("cookie", format!("__Host-session={}", tokens[n % 40]));
+        .row("`GET /hop`", "a ticket for another host", "one signature", SESSIONS, |c, n| {
+            let session = ("cookie", format!("__Host-session={}", tokens[n]));
             c.get(at("/hop?origin=https://b.example&state=x")).header(session.0, session.1)
         })
         .await;
     bench
         .row("`POST /tickets/redeem`", "a forged ticket", "one signature check", 1000, |c, n| {
-            c.post(at("/tickets/redeem")).json(&json!({ "ticket": forged(&fresh, n), "audience": "b" }))
+            c.post(at("/tickets/redeem")).json(&json!({ "ticket": forged(fresh, n), "audience": "b" }))
         })
         .await;
     bench
@@ -170,10 +190,11 @@ async fn issuer(bench: &mut Bench, url: &str) {
             c.post(at("/sessions")).bearer_auth(SERVICE).json(&body)
         })
         .await;
-    let anomaly = json!({ "kind": "forged_tokens", "at": 1_790_000_000, "count": 3, "within": 60, "network": "192.0.2.1" });
-    let report = json!({ "edge": "shop-1", "anomalies": vec![anomaly; 90] });
+    // 15 KiB in all; what counts is the longest that a report may hold.
+    let anomaly = |n| json!({ "kind": "token_guessing", "at": 1_790_000_000, "count": n, "within": 60, "network": format!("192.0.2.{n}") });
+    let report = json!({ "edge": "shop-1", "anomalies": (0..140).map(anomaly).collect::<Vec<_>>() });
     bench
-        .row("`POST /edges/report`", "16 KiB of anomalies", "the edges' credential", 300, |c, _| {
+        .row("`POST /edges/report`", "15 KiB of anomalies", "the edges' credential", 300, |c, _| {
             c.post(at("/edges/report")).bearer_auth(EDGE).json(&report)
         })
         .await;
@@ -201,20 +222,18 @@ async fn issuer(bench: &mut Bench, url: &str) {
     bench.row("`GET /readyz`", "reads the store", "one look-up", 500, |c, _| c.get(at("/readyz"))).await;
     // Last, since each ends a session.
     bench
-        .row("`POST /logout`", "a live session", "one transaction and one signature", 9, |c, n| {
-            c.post(at("/logout")).bearer_auth(&tokens[40 + n])
+        .row("`POST /logout`", "a live session", "one transaction and one signature", 40, |c, n| {
+            c.post(at("/logout")).bearer_auth(&tokens[n])
         })
         .await;
+    let (tokens, ids) = sessions(&bench.client, url, "carol", SESSIONS).await;
     bench
-        .row("`POST /account/end`", "no such session", "one look-up", 200, |c, n| {
-            let form = format!("session_id={n:032x}");
-            let kind = "application/x-www-form-urlencoded";
-            let cookie = format!("__Host-session={fresh}");
+        .row("`POST /account/end`", "a live session", "as for log-out", ids.len() - 1, |c, n| {
             c.request(Method::POST, at("/account/end"))
-                .header("content-type", kind)
-                .header("cookie", cookie)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .header("cookie", format!("__Host-session={}", tokens[SESSIONS - 1]))
                 .header("sec-fetch-site", "same-origin")
-                .body(form)
+                .body(format!("session_id={}", ids[n]))
         })
         .await;
 }
@@ -233,7 +252,7 @@ async fn edge(bench: &mut Bench, url: &str, token: &str) {
         })
         .await;
     bench
-        .row("edge `GET /verify`", "a page without a session", page_bound(), 3000, |c, _| {
+        .row("edge `GET /verify`", "a page without a session", "no signature, no store", 3000, |c, _| {
             let request = c.get(format!("{url}/verify")).header("accept", "text/html");
             let request = request.header("x-original-method", "GET").header("sec-fetch-mode", "navigate");
             request.header("x-original-uri", format!("/{}", "a".repeat(2000)))
@@ -244,10 +263,6 @@ async fn edge(bench: &mut Bench, url: &str, token: &str) {
             c.get(format!("{url}/metrics"))
         })
         .await;
-}
-
-const fn page_bound() -> &'static str {
-    "no signature, no store"
 }
 
 fn main() {
@@ -271,12 +286,12 @@ fn main() {
     runtime.block_on(async {
         issuer(&mut bench, &serving.url).await;
         bench.pid = running.process.id();
-        let token = start(&bench.client, &serving.url, "carol").await["token"].as_str().unwrap().to_owned();
+        let token = sessions(&bench.client, &serving.url, "dave", 1).await.0.remove(0);
         edge(&mut bench, &running.url, &token).await;
     });
     let head = &[
         "route",
-        "its dearest request",
+        "a costly request",
         "status",
         "CPU time of the service",
         "bytes answered",

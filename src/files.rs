@@ -27,9 +27,9 @@ const STICKY: u32 = 0o1000;
 /// or others can write to, or that belongs to neither this process's user nor
 /// root. Follows a symbolic link, which must have the same owner.
 ///
-/// # Errors [`ConfigError::OpenToOthers`] and [`ConfigError::ForeignOwner`],
-/// which print the command that repairs it; [`ConfigError::File`] if it can't
-/// be read.
+/// # Errors
+/// [`ConfigError::OpenToOthers`] and [`ConfigError::ForeignOwner`], which print
+/// the command that repairs it; [`ConfigError::File`] if it can't be read.
 #[cfg(unix)]
 pub(crate) fn check_unshared(path: &Path) -> Result<(), ConfigError> {
     use std::os::unix::fs::MetadataExt;

@@ -59,7 +59,8 @@ impl UnverifiedToken {
     /// Checks the signature, then reads the claims. `now` is for keys that
     /// have retired.
     ///
-    /// # Errors [`Rejection::UnknownKey`], [`Rejection::BadSignature`], or
+    /// # Errors
+    /// [`Rejection::UnknownKey`], [`Rejection::BadSignature`], or
     /// [`Rejection::Malformed`] if a trusted key signed invalid claims.
     pub fn verify(&self, keys: &KeySet, now: UnixTime) -> Result<VerifiedToken, Rejection> {
         let token = self.borrowed();

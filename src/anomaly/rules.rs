@@ -41,7 +41,8 @@ impl Rule {
 
     /// `threshold` (1 to 1,000) within `window` (whole seconds, 1 s to 24 h).
     ///
-    /// # Errors [`ConfigError::Builder`] outside of these bounds.
+    /// # Errors
+    /// [`ConfigError::Builder`] outside of these bounds.
     pub fn new(threshold: u32, window: Duration) -> Result<Self, ConfigError> {
         if !(1..=Self::MAX_THRESHOLD).contains(&threshold) {
             return Err(ConfigError::Builder("an anomaly's threshold is 1 to 1000"));

@@ -27,8 +27,8 @@ pub struct SigningKey {
 impl SigningKey {
     /// Makes a key from the operating system's randomness.
     ///
-    /// # Errors [`ConfigError::Randomness`] if the system gives no random
-    /// bytes.
+    /// # Errors
+    /// [`ConfigError::Randomness`] if the system gives no random bytes.
     pub fn generate(usage: KeyUse, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let mut seed = Zeroizing::new([0; 32]);
         rand::rngs::SysRng
@@ -40,7 +40,8 @@ impl SigningKey {
     /// Makes the key of this seed (RFC 8032 §5.1.5), for tests with known keys
     /// and for keys stored elsewhere.
     ///
-    /// # Errors [`ConfigError::WeakKey`]; no such seed is known.
+    /// # Errors
+    /// [`ConfigError::WeakKey`]; no such seed is known.
     pub fn from_seed(seed: &[u8; 32], usage: KeyUse, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let key = Ed25519Key::from_bytes(seed);
         let public = VerifyingKey::new(key.verifying_key().as_bytes(), algorithm)?;

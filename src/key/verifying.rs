@@ -23,7 +23,8 @@ pub struct VerifyingKey {
 impl VerifyingKey {
     /// Makes the key with these 32 bytes (RFC 8032 §5.1.5).
     ///
-    /// # Errors [`ConfigError::Key`] if the bytes are not a point of the curve,
+    /// # Errors
+    /// [`ConfigError::Key`] if the bytes are not a point of the curve,
     /// [`ConfigError::WeakKey`] if the point is of small order.
     pub fn new(bytes: &[u8; 32], algorithm: Algorithm) -> Result<Self, ConfigError> {
         let id = key_id(bytes);

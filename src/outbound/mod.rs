@@ -4,13 +4,48 @@
 mod backoff;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, Response, Url};
 
 use crate::error::ConfigError;
+use crate::time::{Clock, SystemClock};
 
 pub(crate) use self::backoff::Backoff;
+
+/// The options that the issuer's clients share.
+pub(crate) struct Options {
+    pub(crate) issuer: String,
+    /// For a whole answer.
+    pub(crate) timeout: Duration,
+    /// The first and the longest wait after a failure.
+    pub(crate) back_off: (Duration, Duration),
+    pub(crate) clock: Arc<dyn Clock>,
+    roots: Vec<Certificate>,
+}
+
+impl Options {
+    pub(crate) fn new(issuer: String, timeout: Duration, back_off: (Duration, Duration)) -> Self {
+        Self { issuer, timeout, back_off, clock: Arc::new(SystemClock), roots: Vec::new() }
+    }
+
+    /// Also trusts this certificate authority (PEM).
+    pub(crate) fn trust_root(&mut self, pem: &[u8]) -> Result<(), ConfigError> {
+        let root = Certificate::from_pem(pem)
+            .map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))?;
+        self.roots.push(root);
+        Ok(())
+    }
+
+    pub(crate) fn outbound(&self) -> Result<Outbound, ConfigError> {
+        Outbound::new(&self.issuer, self.roots.clone(), Duration::from_secs(10).min(self.timeout))
+    }
+
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.back_off.0, self.back_off.1)
+    }
+}
 
 /// One issuer's address, and the connections to it.
 #[derive(Clone)]
@@ -74,11 +109,6 @@ impl Outbound {
         };
         self.base.scheme() == "https" || loopback
     }
-}
-
-/// Parses a certificate authority in PEM.
-pub(crate) fn root_certificate(pem: &[u8]) -> Result<Certificate, ConfigError> {
-    Certificate::from_pem(pem).map_err(|why| ConfigError::Key(format!("not a certificate in PEM: {why}")))
 }
 
 /// Why a body was not read.

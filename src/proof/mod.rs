@@ -124,7 +124,8 @@ impl ProofVerifier {
     /// to, and uses the proof up. `token` is the token's text as sent,
     /// `bound_to` its `cnf`. The token must have been admitted before.
     ///
-    /// # Errors The first check that fails; [`ProofError::Replayed`] and
+    /// # Errors
+    /// The first check that fails; [`ProofError::Replayed`] and
     /// [`ProofError::Capacity`] come last. A refused proof is not used up.
     pub fn check(
         &self,
@@ -158,8 +159,9 @@ impl ProofVerifier {
     /// key. [`ProofVerifier::accept`] uses it up, after the credentials were
     /// checked: proofs without credentials must not fill the cache.
     ///
-    /// # Errors As [`ProofVerifier::check`], and [`ProofError::TokenHash`] for
-    /// a proof that names a token.
+    /// # Errors
+    /// As [`ProofVerifier::check`], and [`ProofError::TokenHash`] for a proof
+    /// that names a token.
     pub fn check_log_in(&self, request: &ProofRequest<'_>, now: UnixTime) -> Result<NewBinding, ProofError> {
         let proof = Proof::read(request.dpop)?;
         let claims = proof.verify()?;

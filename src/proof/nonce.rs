@@ -32,8 +32,8 @@ impl ServerNonces {
     /// The nonces of this edge with a new random secret. After a restart, each
     /// client must fetch a new nonce once.
     ///
-    /// # Errors [`ConfigError::Randomness`] if the system gives no random
-    /// bytes.
+    /// # Errors
+    /// [`ConfigError::Randomness`] if the system gives no random bytes.
     pub fn generate(edge: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let mut secret = Zeroizing::new([0; 32]);
         rand::rngs::SysRng

@@ -28,9 +28,9 @@ use self::memory::{Known, Memory};
 use self::state::{Counters, Pause, RenewalState};
 pub use self::successor::{Begun, Renewed, Successor, Waiting};
 use crate::error::ConfigError;
-use crate::outbound::{self, Backoff, Outbound};
+use crate::outbound::{self};
 use crate::session::Session;
-use crate::time::{Clock, SystemClock};
+use crate::time::Clock;
 use crate::verifier::Verifier;
 
 /// Most requests to the issuer at a time. Further requests are served with the
@@ -81,17 +81,17 @@ impl RenewClient {
     /// must be the one that will admit the new tokens from the browser.
     pub fn builder(issuer: impl Into<String>, verifier: Verifier) -> RenewClientBuilder {
         RenewClientBuilder {
-            issuer: issuer.into(),
+            options: outbound::Options::new(
+                issuer.into(),
+                Duration::from_secs(5),
+                (Duration::from_millis(500), Duration::from_secs(30)),
+            ),
             verifier,
             renew_after: None,
             patience: Duration::from_millis(500),
-            timeout: Duration::from_secs(5),
             remember: Duration::from_secs(30),
             capacity: 100_000,
-            back_off: (Duration::from_millis(500), Duration::from_secs(30)),
             plain_http: false,
-            root_certificates: Vec::new(),
-            clock: Arc::new(SystemClock),
         }
     }
 
@@ -179,17 +179,13 @@ impl fmt::Debug for RenewClient {
 /// Builds a [`RenewClient`].
 #[must_use]
 pub struct RenewClientBuilder {
-    issuer: String,
+    options: outbound::Options,
     verifier: Verifier,
     renew_after: Option<Duration>,
     patience: Duration,
-    timeout: Duration,
     remember: Duration,
     capacity: usize,
-    back_off: (Duration, Duration),
     plain_http: bool,
-    root_certificates: Vec<reqwest::Certificate>,
-    clock: Arc<dyn Clock>,
 }
 
 impl RenewClientBuilder {
@@ -213,7 +209,7 @@ impl RenewClientBuilder {
     /// How long the issuer may take to answer before it counts as failed.
     /// Default 5 s.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.options.timeout = timeout;
         self
     }
 
@@ -236,15 +232,16 @@ impl RenewClientBuilder {
     /// The first and the longest wait after the issuer failed, before jitter.
     /// Default 500 ms and 30 s.
     pub const fn back_off(mut self, first: Duration, longest: Duration) -> Self {
-        self.back_off = (first, longest);
+        self.options.back_off = (first, longest);
         self
     }
 
     /// Also trusts this certificate authority (PEM) for TLS.
     ///
-    /// # Errors [`ConfigError::Key`] if it is not a certificate.
+    /// # Errors
+    /// [`ConfigError::Key`] if it is not a certificate.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        self.root_certificates.push(outbound::root_certificate(pem)?);
+        self.options.trust_root(pem)?;
         Ok(self)
     }
 
@@ -258,15 +255,15 @@ impl RenewClientBuilder {
 
     /// Sets the clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.options.clock = Arc::new(clock);
         self
     }
 
-    /// # Errors [`ConfigError::Builder`] if the URL is invalid or is plain HTTP
-    /// to another machine, or the capacity is under 1,000.
+    /// # Errors
+    /// [`ConfigError::Builder`] if the URL is invalid or is plain HTTP to
+    /// another machine, or the capacity is under 1,000.
     pub fn build(self) -> Result<RenewClient, ConfigError> {
-        let connect = Duration::from_secs(10).min(self.timeout);
-        let issuer = Outbound::new(&self.issuer, self.root_certificates, connect)?;
+        let issuer = self.options.outbound()?;
         if !issuer.is_private() && !self.plain_http {
             return Err(ConfigError::Builder(
                 "tokens are sent to the issuer over https alone; where the network is encrypted by \
@@ -276,18 +273,17 @@ impl RenewClientBuilder {
         if self.capacity < memory::LEAST {
             return Err(ConfigError::Builder("a renewal client remembers at least 1000 tokens"));
         }
-        let backoff = Backoff::new(self.back_off.0, self.back_off.1);
         Ok(RenewClient(Arc::new(RenewalState {
             issuer,
             verifier: self.verifier,
-            clock: self.clock,
+            clock: Arc::clone(&self.options.clock),
             renew_after: self.renew_after,
             patience: self.patience,
-            timeout: self.timeout,
+            timeout: self.options.timeout,
             remember: self.remember,
             memory: Memory::new(self.capacity),
             room: Arc::new(Semaphore::new(MOST_AT_ONCE)),
-            pause: Mutex::new(Pause { backoff, until: None }),
+            pause: Mutex::new(Pause { backoff: self.options.backoff(), until: None }),
             counters: Counters::default(),
         })))
     }
@@ -295,6 +291,6 @@ impl RenewClientBuilder {
 
 impl fmt::Debug for RenewClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RenewClientBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("RenewClientBuilder").field("issuer", &self.options.issuer).finish_non_exhaustive()
     }
 }

@@ -125,10 +125,11 @@ impl NonceCache {
     /// every other check, so that what another check refuses is not used up.
     /// `leeway` is the caller's clock skew.
     ///
-    /// # Errors [`Rejection::Replayed`] if it was accepted before, or may have
-    /// been: it was issued before the start plus leeway, or it is too old by
-    /// the largest time seen. [`Rejection::Capacity`] if the cache is full, for
-    /// this session or in all.
+    /// # Errors
+    /// [`Rejection::Replayed`] if it was accepted before, or may have been: it
+    /// was issued before the start plus leeway, or it is too old by the largest
+    /// time seen. [`Rejection::Capacity`] if the cache is full, for this
+    /// session or in all.
     pub fn admit(
         &self,
         purpose: Purpose,

@@ -97,7 +97,8 @@ impl FeedKeys {
     /// Verifies one part, then reads it. Refuses more than [`MAX_PART_BYTES`]
     /// bytes.
     ///
-    /// # Errors [`FeedError`], except those about several parts.
+    /// # Errors
+    /// [`FeedError`], except those about several parts.
     pub fn verify_part(&self, bytes: &[u8], now: UnixTime) -> Result<FeedPart, FeedError> {
         self.part(bytes, now, Expiry::Enforced)
     }
@@ -162,8 +163,9 @@ pub struct FeedParts(Vec<FeedPart>);
 impl FeedParts {
     /// Adds a part. Returns the feed with its last missing part.
     ///
-    /// # Errors [`FeedError::PartsDisagree`], [`FeedError::DuplicatePart`], and
-    /// errors of the feed's session keys. The collected parts are then useless.
+    /// # Errors
+    /// [`FeedError::PartsDisagree`], [`FeedError::DuplicatePart`], and errors
+    /// of the feed's session keys. The collected parts are then useless.
     pub fn add(&mut self, part: FeedPart) -> Result<Option<Feed>, FeedError> {
         if self.0.first().is_some_and(|first| first.head() != part.head()) {
             return Err(FeedError::PartsDisagree);
@@ -182,7 +184,8 @@ impl FeedParts {
 
     /// Checks that no part is missing.
     ///
-    /// # Errors [`FeedError::MissingParts`] if only some parts have arrived.
+    /// # Errors
+    /// [`FeedError::MissingParts`] if only some parts have arrived.
     pub fn finish(&self) -> Result<(), FeedError> {
         match self.0.first() {
             None => Ok(()),
@@ -221,7 +224,8 @@ impl Feed {
 
     /// Verifies a CBOR Sequence of exactly one feed's parts, such as a file.
     ///
-    /// # Errors [`FeedError`].
+    /// # Errors
+    /// [`FeedError`].
     pub fn from_bytes(keys: &FeedKeys, mut bytes: &[u8], now: UnixTime) -> Result<Self, FeedError> {
         let feed = Self::read(keys, &mut bytes, now, Expiry::Enforced)?.ok_or(Malformed::Empty)?;
         if bytes.is_empty() { Ok(feed) } else { Err(Malformed::TrailingBytes.into()) }
@@ -386,7 +390,8 @@ pub(crate) fn kept_feeds(
 /// Reads the feeds of a CBOR Sequence without verifying anything: for a file
 /// that is trusted as a key set's file is.
 ///
-/// # Errors [`FeedError`] if it is not a feed.
+/// # Errors
+/// [`FeedError`] if it is not a feed.
 #[cfg(feature = "server")]
 pub(crate) fn unverified_feeds(mut bytes: &[u8]) -> Result<Vec<Feed>, FeedError> {
     let (mut feeds, mut parts) = (Vec::new(), FeedParts::default());
@@ -406,8 +411,8 @@ pub(crate) fn unverified_feeds(mut bytes: &[u8]) -> Result<Vec<Feed>, FeedError>
 /// The length of the part that `bytes` begins with; `None` if more bytes are
 /// needed.
 ///
-/// # Errors [`FeedError`] if this is not the beginning of a part of allowed
-/// length.
+/// # Errors
+/// [`FeedError`] if this is not the beginning of a part of allowed length.
 pub(crate) fn next_part(bytes: &[u8]) -> Result<Option<usize>, FeedError> {
     match Sign1::length(bytes)? {
         Some(length) if length > MAX_PART_BYTES => Err(FeedError::TooLong),

@@ -58,7 +58,7 @@ use crate::error::ConfigError;
 use crate::key::{KeyUse, LiveKeys};
 use crate::outbound::{self, Backoff};
 use crate::revocation::{FeedKeys, Position, RevocationList};
-use crate::time::{Clock, SystemClock, UnixTime};
+use crate::time::{Clock, UnixTime};
 
 use self::cache::Cache;
 pub use self::error::SyncError;
@@ -153,18 +153,18 @@ impl FeedClient {
     /// Builds a client of the issuer at this URL, including its base path.
     pub fn builder(issuer: impl Into<String>) -> FeedClientBuilder {
         FeedClientBuilder {
-            issuer: issuer.into(),
+            options: outbound::Options::new(
+                issuer.into(),
+                Duration::from_secs(45),
+                (Duration::from_millis(100), Duration::from_secs(10)),
+            ),
             trust: None,
             list: RevocationList::new(),
             keys: LiveKeys::awaiting(),
             cache_dir: None,
             delivery: Delivery::Events,
-            timeout: Duration::from_secs(45),
             max_feed_bytes: 256 * 1024 * 1024,
-            back_off: (Duration::from_millis(100), Duration::from_secs(10)),
-            root_certificates: Vec::new(),
             reporter: None,
-            clock: Arc::new(SystemClock),
         }
     }
 
@@ -196,18 +196,14 @@ impl fmt::Debug for FeedClient {
 /// Builds a [`FeedClient`].
 #[must_use]
 pub struct FeedClientBuilder {
-    issuer: String,
+    options: outbound::Options,
     trust: Option<Trust>,
     list: RevocationList,
     keys: LiveKeys,
     cache_dir: Option<PathBuf>,
     delivery: Delivery,
-    timeout: Duration,
     max_feed_bytes: usize,
-    back_off: (Duration, Duration),
-    root_certificates: Vec<reqwest::Certificate>,
     reporter: Option<Reporter>,
-    clock: Arc<dyn Clock>,
 }
 
 impl FeedClientBuilder {
@@ -249,7 +245,7 @@ impl FeedClientBuilder {
     /// Sets the longest time for a whole feed, including the wait. Must be more than
     /// the 8 s for which the issuer holds a long poll; default 45 s.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.options.timeout = timeout;
         self
     }
 
@@ -263,15 +259,16 @@ impl FeedClientBuilder {
     /// Sets the first and the longest wait between attempts, before jitter. Default
     /// 100 ms and 10 s.
     pub const fn back_off(mut self, first: Duration, longest: Duration) -> Self {
-        self.back_off = (first, longest);
+        self.options.back_off = (first, longest);
         self
     }
 
     /// Also trusts this certificate authority (PEM) for TLS.
     ///
-    /// # Errors [`ConfigError::Key`] if it is not a certificate.
+    /// # Errors
+    /// [`ConfigError::Key`] if it is not a certificate.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        self.root_certificates.push(outbound::root_certificate(pem)?);
+        self.options.trust_root(pem)?;
         Ok(self)
     }
 
@@ -285,7 +282,7 @@ impl FeedClientBuilder {
 
     /// Sets another clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.options.clock = Arc::new(clock);
         self
     }
 
@@ -307,7 +304,7 @@ impl FeedClientBuilder {
                 wanted: KeyUse::Feed,
             });
         }
-        let http = Http::new(&self.issuer, self.root_certificates, self.timeout, self.max_feed_bytes)?;
+        let http = Http::new(&self.options, self.max_feed_bytes)?;
         if matches!(trust, Trust::OnFirstUse) && !http.is_private() {
             return Err(ConfigError::Builder(
                 "feed keys are trusted on first use over https alone; pin them with .trust(keys)",
@@ -330,8 +327,8 @@ impl FeedClientBuilder {
             trust,
             cache,
             delivery: self.delivery,
-            backoff: Backoff::new(self.back_off.0, self.back_off.1),
-            clock: self.clock,
+            backoff: self.options.backoff(),
+            clock: self.options.clock,
             handle: FeedHandle(Arc::new(FeedTask {
                 reports: self.reporter.is_some(),
                 list: self.list,
@@ -347,7 +344,7 @@ impl FeedClientBuilder {
 
 impl fmt::Debug for FeedClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedClientBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("FeedClientBuilder").field("issuer", &self.options.issuer).finish_non_exhaustive()
     }
 }
 

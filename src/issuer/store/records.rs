@@ -123,8 +123,9 @@ impl SessionRecord {
 
     /// The record of a session whose first token was just signed.
     ///
-    /// # Errors [`ConfigError::Subject`](crate::ConfigError::Subject), which no
-    /// token made here causes.
+    /// # Errors
+    /// [`ConfigError::Subject`](crate::ConfigError::Subject), which no token
+    /// made here causes.
     pub fn new(session: &Session) -> Result<Self, crate::error::ConfigError> {
         Ok(Self {
             id: session.id(),

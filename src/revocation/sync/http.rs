@@ -51,19 +51,14 @@ pub(super) enum Ask<'a> {
 }
 
 impl Http {
-    pub(super) fn new(
-        issuer: &str,
-        roots: Vec<reqwest::Certificate>,
-        timeout: Duration,
-        max_feed_bytes: usize,
-    ) -> Result<Self, ConfigError> {
-        let issuer = Outbound::new(issuer, roots, Duration::from_secs(10).min(timeout))?;
+    pub(super) fn new(options: &outbound::Options, max_feed_bytes: usize) -> Result<Self, ConfigError> {
+        let issuer = options.outbound()?;
         Ok(Self {
             revocations: issuer.at("/revocations"),
             feed_keys: issuer.at("/.well-known/hallpass/feed-keys"),
             report: issuer.at("/edges/report"),
             issuer,
-            timeout,
+            timeout: options.timeout,
             max_feed_bytes,
         })
     }

@@ -37,8 +37,9 @@ pub(super) const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 pub struct EdgeName(Box<str>);
 
 impl EdgeName {
-    /// # Errors [`ConfigError::Builder`] for a name that is empty, too long, or
-    /// has other characters.
+    /// # Errors
+    /// [`ConfigError::Builder`] for a name that is empty, too long, or has
+    /// other characters.
     pub fn new(name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let name = name.into();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
