@@ -98,6 +98,7 @@ fn record(n: u128) -> SessionRecord {
             generation: 0,
             issued: NOW,
             expires: after(15),
+            renewable_until: after(15),
             key_id: KEY,
             carried: [7; 32],
             seen_at: None,

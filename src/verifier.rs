@@ -385,7 +385,7 @@ impl VerifierBuilder {
     /// default it is stale once its signed time is 15 minutes old, the default idle
     /// timeout. See [`VerifierBuilder::stale_policy`].
     pub fn revocations(mut self, list: RevocationList) -> Self {
-        let stale = StalePolicy::RefuseAfter(Lifetimes::default().idle_timeout());
+        let stale = StalePolicy::RefuseAfter(Lifetimes::default().token_max_age());
         self.revocations = Some(Revocations::Known { list, stale });
         self
     }

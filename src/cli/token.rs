@@ -101,7 +101,7 @@ impl IssueArgs {
     fn run(self) -> Result<(), Failure> {
         let now = SystemClock.now();
         let lifetimes = Lifetimes::new(LifetimeSettings {
-            idle_timeout: self.max_age.min(self.lifetime),
+            token_max_age: Some(self.max_age.min(self.lifetime)),
             absolute_lifetime: self.lifetime,
             ..LifetimeSettings::default()
         })?;

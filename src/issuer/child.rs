@@ -61,7 +61,8 @@ impl Minter {
         };
         let payload = claims.encode();
         self.check_room(payload.len())?;
-        mint::sign(key, Typ::Session, &payload)
+        let renewable = self.lifetimes().renewable_until(issued, claims.expires, ends);
+        Ok(mint::sign(key, Typ::Session, &payload)?.renewable(renewable))
     }
 }
 

@@ -38,8 +38,16 @@ impl Issuer {
     /// Makes an issuer with all settings.
     ///
     /// # Errors
-    /// [`ConfigError`] if the keys are not a valid key set.
+    /// [`ConfigError`] if the keys are not a valid key set, or if the idle
+    /// timeout is longer than a token's max age: sessions that rest need a
+    /// store.
     pub fn with(keys: SigningKeys, minter: Minter) -> Result<Self, ConfigError> {
+        let lifetimes = minter.lifetimes();
+        if lifetimes.idle_timeout() != lifetimes.token_max_age() {
+            return Err(ConfigError::Lifetimes(
+                "an issuer without a store needs an idle_timeout equal to token_max_age".to_owned(),
+            ));
+        }
         let public = keys.key_set()?;
         Ok(Self { keys, public, minter, ledger: Arc::default() })
     }
@@ -79,7 +87,7 @@ impl Issuer {
                 bound_to: None,
             };
             let token = self.minter.start(self.keys.newest(), &new, now)?;
-            match self.ledger.start(token.session(), now) {
+            match self.ledger.start(token.session(), self.minter.lifetimes(), now) {
                 Ok(()) => return Ok(token),
                 // A revocation happened meanwhile; start after it.
                 Err(later) => started = later,

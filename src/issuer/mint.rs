@@ -29,12 +29,26 @@ pub const MAX_MAX_CHARACTERS: usize = 4000;
 pub struct IssuedToken {
     text: Zeroizing<String>,
     session: Session,
+    renewable_until: UnixTime,
 }
 
 impl IssuedToken {
     /// A presented token that is also the answer.
-    pub(crate) fn kept(text: &str, token: VerifiedToken) -> Self {
-        Self { text: Zeroizing::new(text.to_owned()), session: Session::admitted(token) }
+    pub(crate) fn kept(text: &str, token: VerifiedToken, renewable_until: UnixTime) -> Self {
+        Self { text: Zeroizing::new(text.to_owned()), session: Session::admitted(token), renewable_until }
+    }
+
+    /// Sets until when the session can be renewed.
+    pub(crate) const fn renewable(mut self, until: UnixTime) -> Self {
+        self.renewable_until = until;
+        self
+    }
+
+    /// Until when the session can be renewed with this token, which may have
+    /// expired by then.
+    #[must_use]
+    pub const fn renewable_until(&self) -> UnixTime {
+        self.renewable_until
     }
 
     /// The token.
@@ -192,7 +206,8 @@ impl Minter {
         };
         let payload = claims.encode();
         self.check_room(payload.len())?;
-        sign(key, Typ::Session, &payload)
+        let renewable = self.lifetimes.renewable_until(issued, claims.expires, ends);
+        Ok(sign(key, Typ::Session, &payload)?.renewable(renewable))
     }
 
     /// Makes the token of `generation` in the session of `presented`. It copies
@@ -251,7 +266,8 @@ pub(super) fn sign(key: &SigningKey, typ: Typ, payload: &[u8]) -> Result<IssuedT
     let bytes = cose::encode(&header, payload, |message| key.sign(message));
     let decoded = Claims::decode(payload, typ).map_err(|why| ConfigError::Claims(why.into()))?;
     let session = Session::admitted(VerifiedToken::signed_here(key.id(), decoded));
-    Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session })
+    let renewable_until = session.expires_at();
+    Ok(IssuedToken { text: Zeroizing::new(text::encode(&bytes)), session, renewable_until })
 }
 
 /// Together, since one system call takes as long as the other.

@@ -122,13 +122,15 @@ pub fn answer<E>(
     request: &RenewalRequest,
 ) -> Result<Renewal, RenewError<E>> {
     match outcome {
-        Outcome::Keep => Ok(Renewal { renewed: false, token: IssuedToken::kept(text, token) }),
+        Outcome::Keep(row) => {
+            Ok(Renewal { renewed: false, token: IssuedToken::kept(text, token, row.renewable_until) })
+        }
         Outcome::Successor(row) => {
             let key = keys.get(row.key_id).ok_or_else(|| {
                 RenewError::Mint(ConfigError::Key(format!("key {} is not here to sign with", row.key_id)))
             })?;
             Minter::successor(key, &token, row.generation, row.issued, row.expires)
-                .map(|token| Renewal { renewed: true, token })
+                .map(|token| Renewal { renewed: true, token: token.renewable(row.renewable_until) })
                 .map_err(RenewError::Mint)
         }
         Outcome::Refused(RenewalRefusal::Reuse) => Err(RenewError::Reuse { id: request.session_id }),

@@ -5,12 +5,16 @@ use std::time::Duration;
 use crate::error::{ConfigError, seconds};
 use crate::time::{self, UnixTime};
 
-/// The five durations as configured. [`Lifetimes::new`] validates them.
+/// The durations as configured. [`Lifetimes::new`] validates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifetimeSettings {
-    /// A token's max age, and so the longest idle time of a user. Default 15 min.
-    pub idle_timeout: Duration,
-    /// Age from which a token is renewed. Default: half the idle timeout.
+    /// From a token's issue to its expiry. Default 15 min, or the idle timeout
+    /// or the absolute lifetime if that is less.
+    pub token_max_age: Option<Duration>,
+    /// The longest time without a request: a session whose newest token was
+    /// issued longer ago is over. Default: the token's max age.
+    pub idle_timeout: Option<Duration>,
+    /// Age from which a token is renewed. Default: half of its max age.
     pub renew_after: Option<Duration>,
     /// From log-in to the session's end, whatever is renewed. Default 12 h.
     pub absolute_lifetime: Duration,
@@ -24,7 +28,8 @@ pub struct LifetimeSettings {
 impl Default for LifetimeSettings {
     fn default() -> Self {
         Self {
-            idle_timeout: Duration::from_mins(15),
+            token_max_age: None,
+            idle_timeout: None,
             renew_after: None,
             absolute_lifetime: Duration::from_hours(12),
             leeway: Lifetimes::DEFAULT_LEEWAY,
@@ -36,6 +41,7 @@ impl Default for LifetimeSettings {
 /// Validated lifetimes: whole seconds, finite, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
+    token_max_age: Duration,
     idle_timeout: Duration,
     renew_after: Duration,
     absolute_lifetime: Duration,
@@ -48,6 +54,8 @@ impl Lifetimes {
     pub const DEFAULT_LEEWAY: Duration = time::DEFAULT_LEEWAY;
     /// Largest tolerated clock skew.
     pub const MAX_LEEWAY: Duration = time::MAX_LEEWAY;
+    /// Default longest age of a token.
+    pub const DEFAULT_TOKEN_MAX_AGE: Duration = Duration::from_mins(15);
     /// Longest absolute lifetime: browsers keep no cookie longer
     /// (draft-ietf-httpbis-rfc6265bis §5.6.1).
     pub const MAX_ABSOLUTE: Duration = Duration::from_hours(400 * 24);
@@ -56,11 +64,16 @@ impl Lifetimes {
     /// [`ConfigError::Lifetimes`] that names the duration and its bounds.
     pub fn new(settings: LifetimeSettings) -> Result<Self, ConfigError> {
         let half = |d: Duration| Duration::from_secs(d.as_secs() / 2);
-        let renew_after = settings.renew_after.unwrap_or_else(|| half(settings.idle_timeout));
+        let token_max_age = settings.token_max_age.unwrap_or_else(|| {
+            let most = settings.idle_timeout.unwrap_or(settings.absolute_lifetime);
+            Self::DEFAULT_TOKEN_MAX_AGE.min(most)
+        });
+        let renew_after = settings.renew_after.unwrap_or_else(|| half(token_max_age));
         let renewal_grace =
             settings.renewal_grace.unwrap_or_else(|| half(renew_after).min(Duration::from_mins(1)));
         let lifetimes = Self {
-            idle_timeout: settings.idle_timeout,
+            token_max_age,
+            idle_timeout: settings.idle_timeout.unwrap_or(token_max_age),
             renew_after,
             absolute_lifetime: settings.absolute_lifetime,
             leeway: settings.leeway,
@@ -71,6 +84,7 @@ impl Lifetimes {
 
     fn check(&self) -> Result<(), ConfigError> {
         for (name, value) in [
+            ("token_max_age", self.token_max_age),
             ("idle_timeout", self.idle_timeout),
             ("renew_after", self.renew_after),
             ("absolute_lifetime", self.absolute_lifetime),
@@ -82,16 +96,23 @@ impl Lifetimes {
             }
         }
         within("absolute_lifetime", self.absolute_lifetime, Duration::from_secs(1), Self::MAX_ABSOLUTE)?;
-        within("idle_timeout", self.idle_timeout, Duration::from_secs(1), self.absolute_lifetime)?;
+        within("token_max_age", self.token_max_age, Duration::from_secs(1), self.absolute_lifetime)?;
+        within("idle_timeout", self.idle_timeout, self.token_max_age, self.absolute_lifetime)?;
         within("leeway", self.leeway, Duration::ZERO, Self::MAX_LEEWAY)?;
-        within("renew_after", self.renew_after, Duration::ZERO, self.idle_timeout)?;
+        within("renew_after", self.renew_after, Duration::ZERO, self.token_max_age)?;
         // If a token were due within two graces of its issue, tabs that are one
         // and two renewals behind could not be told from a thief.
         let half = Duration::from_secs(self.renew_after.as_secs() / 2);
         within("renewal_grace (at most half of renew_after)", self.renewal_grace, Duration::ZERO, half)
     }
 
-    /// A token's max age.
+    /// From a token's issue to its expiry.
+    #[must_use]
+    pub const fn token_max_age(&self) -> Duration {
+        self.token_max_age
+    }
+
+    /// The longest time without a request.
     #[must_use]
     pub const fn idle_timeout(&self) -> Duration {
         self.idle_timeout
@@ -125,7 +146,14 @@ impl Lifetimes {
     /// `ends`: never past the end.
     #[must_use]
     pub fn expiry(&self, issued: UnixTime, ends: UnixTime) -> UnixTime {
-        issued.saturating_add(self.idle_timeout).min(ends)
+        issued.saturating_add(self.token_max_age).min(ends)
+    }
+
+    /// Returns until when a session can be renewed whose newest token was
+    /// issued at `issued` and expires at `expires`.
+    #[must_use]
+    pub fn renewable_until(&self, issued: UnixTime, expires: UnixTime, ends: UnixTime) -> UnixTime {
+        issued.saturating_add(self.idle_timeout).max(expires).min(ends)
     }
 
     /// Returns whether a token is old enough to be renewed. A token that lasts to
@@ -138,10 +166,12 @@ impl Lifetimes {
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        let LifetimeSettings { idle_timeout, absolute_lifetime, leeway, .. } = LifetimeSettings::default();
+        let LifetimeSettings { absolute_lifetime, leeway, .. } = LifetimeSettings::default();
+        let token_max_age = Self::DEFAULT_TOKEN_MAX_AGE;
         Self {
-            idle_timeout,
-            renew_after: idle_timeout / 2,
+            token_max_age,
+            idle_timeout: token_max_age,
+            renew_after: token_max_age / 2,
             absolute_lifetime,
             leeway,
             renewal_grace: Duration::from_mins(1),

@@ -10,6 +10,7 @@ use lru::LruCache;
 
 use super::{Backing, Judgement, Outcome, RenewalRefusal, RenewalRequest, Row, subject_hash};
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
+use crate::policy::Lifetimes;
 use crate::revocation::KEPT_PAST_END;
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -98,7 +99,7 @@ impl MemoryLedger {
     ///
     /// # Errors
     /// The earliest possible start, if a revocation covers this one.
-    pub fn start(&self, session: &Session, now: UnixTime) -> Result<(), UnixTime> {
+    pub fn start(&self, session: &Session, lifetimes: &Lifetimes, now: UnixTime) -> Result<(), UnixTime> {
         let mut state = self.state();
         let earliest = state.revoked.earliest_start(SubjectHash::of(session.subject()), now);
         if state.revoked.covers_start(SubjectHash::of(session.subject()), session.started_at()) {
@@ -106,7 +107,7 @@ impl MemoryLedger {
         }
         state.last_end = state.last_end.max(session.ends_at());
         state.last_start = state.last_start.max(session.started_at());
-        state.rows.put(session.id(), Row::first(session));
+        state.rows.put(session.id(), Row::first(session, lifetimes));
         Ok(())
     }
 
@@ -128,7 +129,7 @@ impl MemoryLedger {
         let known = state.rows.get(&id).copied();
         let verdict = request.judge(known, Backing::CacheOnly, &state.revoked.keys);
         let (row, outcome) = match verdict {
-            Judgement::Keep(row) => (row, Outcome::Keep),
+            Judgement::Keep(row) => (row, Outcome::Keep(row)),
             Judgement::Successor(row) => (row, Outcome::Successor(row)),
             Judgement::Reuse => {
                 state.revoked.session(id, request.presented.ends, request.now)?;

@@ -85,8 +85,8 @@ impl RenewalRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
-    /// Answer with the presented token.
-    Keep,
+    /// Answer with the presented token; this is its row.
+    Keep(Row),
     /// Sign the token of this row and answer with it.
     Successor(Row),
     /// Refused.

@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::Row;
+use crate::policy::Lifetimes;
 use crate::revocation::{Entry, Position};
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -126,7 +127,7 @@ impl SessionRecord {
     /// # Errors
     /// [`ConfigError::Subject`](crate::ConfigError::Subject), which no token
     /// made here causes.
-    pub fn new(session: &Session) -> Result<Self, crate::error::ConfigError> {
+    pub fn new(session: &Session, lifetimes: &Lifetimes) -> Result<Self, crate::error::ConfigError> {
         Ok(Self {
             id: session.id(),
             subject: Subject::new(session.subject())?,
@@ -138,7 +139,7 @@ impl SessionRecord {
             auth_time: session.auth_time(),
             last_renewal: session.issued_at(),
             ends: session.ends_at(),
-            row: Row::first(session),
+            row: Row::first(session, lifetimes),
             password_version: None,
             replaces: None,
         })

@@ -64,6 +64,9 @@ pub struct Config {
 pub struct LifetimesTable {
     /// A token's max age.
     #[serde(deserialize_with = "optional_duration")]
+    pub token_max_age: Option<Duration>,
+    /// The longest time without a request.
+    #[serde(deserialize_with = "optional_duration")]
     pub idle_timeout: Option<Duration>,
     /// Age at which a token is due for renewal.
     #[serde(deserialize_with = "optional_duration")]
@@ -197,7 +200,8 @@ impl Config {
     pub fn lifetimes(&self) -> Result<Lifetimes, ConfigError> {
         let (table, defaults) = (&self.lifetimes, LifetimeSettings::default());
         Lifetimes::new(LifetimeSettings {
-            idle_timeout: table.idle_timeout.unwrap_or(defaults.idle_timeout),
+            token_max_age: table.token_max_age,
+            idle_timeout: table.idle_timeout,
             renew_after: table.renew_after,
             absolute_lifetime: table.absolute_lifetime.unwrap_or(defaults.absolute_lifetime),
             leeway: table.leeway.unwrap_or(defaults.leeway),

@@ -10,6 +10,7 @@ use crate::http::cookie::DEVICE_COOKIE;
 use crate::http::credential;
 use crate::id::SessionId;
 use crate::issuer::store::{AuditEvent, SessionRecord};
+use crate::policy::Lifetimes;
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -52,8 +53,12 @@ impl Client {
     }
 
     /// Returns the record of a session that this client was just given.
-    pub(crate) fn record(&self, session: &Session) -> Result<SessionRecord, ConfigError> {
-        let record = SessionRecord::new(session)?;
+    pub(crate) fn record(
+        &self,
+        session: &Session,
+        lifetimes: &Lifetimes,
+    ) -> Result<SessionRecord, ConfigError> {
+        let record = SessionRecord::new(session, lifetimes)?;
         Ok(record.client(Some(self.address.to_string()), self.user_agent.as_deref()))
     }
 

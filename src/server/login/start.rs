@@ -147,7 +147,7 @@ impl<S: Store> SessionService<S> {
             self.minter.start(key, &new, now)
         };
         let record = |session: &Session| {
-            let mut row = client.record(session)?;
+            let mut row = client.record(session, self.minter.lifetimes())?;
             row.password_version = start.password_version;
             let grace = self.minter.lifetimes().renewal_grace();
             row.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));

@@ -116,7 +116,10 @@ impl<S: Store> SessionService<S> {
         let (address, agent) = (record.address, record.user_agent);
         let mint = |key: &SigningKey, started| self.minter.child(key, &parent, &host.audience, started, now);
         let row = |session: &Session| {
-            let row = SessionRecord { parent: Some(parent.id()), ..SessionRecord::new(session)? };
+            let row = SessionRecord {
+                parent: Some(parent.id()),
+                ..SessionRecord::new(session, self.minter.lifetimes())?
+            };
             let audit = client.event("session_created", Some(session.subject()), Some(session.id()));
             // Cross-host log-in has its own limits and does not count against
             // the session caps.

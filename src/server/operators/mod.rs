@@ -52,7 +52,7 @@ impl<S: Store> Operators<S> {
         }
         let leeway = service.minter.lifetimes().leeway();
         let lifetimes = Lifetimes::new(LifetimeSettings {
-            idle_timeout: LIFETIME,
+            token_max_age: Some(LIFETIME),
             absolute_lifetime: LIFETIME,
             leeway,
             ..LifetimeSettings::default()
@@ -99,7 +99,7 @@ impl<S: Store> Operators<S> {
             self.minter.start(key, &new, now)
         };
         let record = |session: &Session| {
-            let mut row = client.record(session)?;
+            let mut row = client.record(session, self.minter.lifetimes())?;
             row.password_version = Some(user.password_version);
             let audit = client.event("operator_logged_in", Some(session.subject()), Some(session.id()));
             Ok(NewRecord { row, caps: SessionCaps::default(), audit })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -137,7 +137,13 @@ pub(super) async fn renew(State(app): State<Arc<App>>, context: RequestContext) 
     match app.service.renew(credential, context.head(), &client, app.now()).await {
         Ok(renewal) => {
             let renewed = json!({ "renewed": renewal.renewed });
-            Ok(answer(&app, &renewal.token, Transport::of(credential), renewed))
+            let mut response = answer(&app, &renewal.token, Transport::of(credential), renewed);
+            if !renewal.renewed {
+                // The browser has this cookie. A slow answer must not overwrite
+                // a newer one.
+                response.headers_mut().remove(header::SET_COOKIE);
+            }
+            Ok(response)
         }
         Err(error @ (RenewError::Ledger(_) | RenewError::Mint(_))) => {
             Err(failed("The session could not be renewed. Try again.")(error))

@@ -1,5 +1,7 @@
 //! Responses that several routes share.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
@@ -33,8 +35,8 @@ impl Transport {
     }
 }
 
-/// Returns `{"session":…}` with a cookie, or `{"token","session":…}`, with
-/// `more` added.
+/// Returns `{"session","renewable_for":…}` with a cookie, or the same with
+/// `token`, with `more` added.
 pub(super) fn answer(
     app: &App,
     token: &IssuedToken,
@@ -43,6 +45,7 @@ pub(super) fn answer(
 ) -> Response {
     let mut body = more;
     body["session"] = json!(token.session());
+    body["renewable_for"] = renewable_for(app, token).as_secs().into();
     match transport {
         Transport::Bearer => {
             body["token"] = token.as_str().into();
@@ -56,9 +59,15 @@ pub(super) fn answer(
     }
 }
 
+/// How long the session can be renewed without a request in between.
+fn renewable_for(app: &App, token: &IssuedToken) -> Duration {
+    token.renewable_until().since(app.now())
+}
+
+/// Sets the session cookie. It outlives its token: the browser shows it for
+/// renewal.
 pub(super) fn with_cookie(app: &App, token: &IssuedToken, mut response: Response) -> Response {
-    let max_age = token.session().expires_at().since(app.now());
-    app.settings.cookie.set(response.headers_mut(), token.as_str(), max_age);
+    app.settings.cookie.set(response.headers_mut(), token.as_str(), renewable_for(app, token));
     response
 }
 

@@ -51,6 +51,9 @@ pub(super) struct SessionBody {
 #[derive(ToSchema)]
 pub(super) struct SessionAnswer {
     session: SessionBody,
+    /// For so many seconds the session can be renewed with this token, which
+    /// may have expired by then.
+    renewable_for: u64,
     token: Option<String>,
     /// `DPoP` if the token is bound to a key.
     token_type: Option<String>,
@@ -68,6 +71,9 @@ pub(super) struct RenewAnswer {
     /// False if the token was not due: it is still the one to use.
     renewed: bool,
     session: SessionBody,
+    /// For so many seconds the session can be renewed with this token, which
+    /// may have expired by then.
+    renewable_for: u64,
     token: Option<String>,
     token_type: Option<String>,
 }

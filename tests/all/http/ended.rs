@@ -62,7 +62,7 @@ impl World {
     fn token(&self, subject: &str) -> String {
         let secs = Duration::from_secs;
         let settings = LifetimeSettings {
-            idle_timeout: secs(100),
+            token_max_age: Some(secs(100)),
             absolute_lifetime: secs(1000),
             ..LifetimeSettings::default()
         };

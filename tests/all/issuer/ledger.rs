@@ -51,7 +51,7 @@ impl<L: Ledger> Office<L> {
             bound_to: None,
         };
         let token = self.minter.start(self.keys.newest(), &new, now).unwrap();
-        self.ledger.start(token.session(), now).await.unwrap();
+        self.ledger.start(token.session(), self.minter.lifetimes(), now).await.unwrap();
         token
     }
 
@@ -80,6 +80,8 @@ async fn conformance<L: Ledger>(fresh: impl AsyncFn() -> L, stored: bool) {
     a_revoked_key(Office::new(fresh().await)).await;
     a_lost_row(&Office::new(fresh().await), &Office::new(fresh().await), stored).await;
     merely_expired(&Office::new(fresh().await)).await;
+    a_session_that_rests(Office::new(fresh().await)).await;
+    made_anew(Office::new(fresh().await)).await;
     from_the_future(Office::new(fresh().await)).await;
     revocations(Office::new(fresh().await)).await;
 }
@@ -156,7 +158,7 @@ async fn the_end_of_a_session<L: Ledger>(mut office: Office<L>) {
     ));
     // And one that is due only in the leeway after the end has no successor.
     let late = Lifetimes::new(LifetimeSettings {
-        idle_timeout: Duration::from_secs(999),
+        token_max_age: Some(Duration::from_secs(999)),
         renew_after: Some(Duration::from_secs(999)),
         absolute_lifetime: Duration::from_secs(1000),
         ..LifetimeSettings::default()
@@ -217,7 +219,7 @@ async fn a_lost_row<L: Ledger>(office: &Office<L>, other: &Office<L>, stored: bo
     let answer = other.renew(&one, at(900)).await;
     if stored {
         assert!(matches!(answer, Err(RenewError::Refused(Rejection::Revoked { .. }))));
-        other.ledger.start(zero.session(), at(0)).await.unwrap();
+        other.ledger.start(zero.session(), &Lifetimes::default(), at(0)).await.unwrap();
     } else {
         assert_eq!(answer.unwrap().token.as_str(), two, "same second, same bytes");
     }
@@ -236,7 +238,6 @@ async fn merely_expired<L: Ledger>(office: &Office<L>) {
     let zero = office.start(at(0)).await;
     let one = office.renewed(zero.as_str(), at(500)).await.unwrap();
     office.renewed(&one, at(510)).await;
-    assert!(expired(office.renew(zero.as_str(), at(1000)).await), "p = L − 1");
     let two = office.renewed(&one, at(1000)).await.unwrap();
     assert!(
         matches!(office.renew(zero.as_str(), at(1100)).await, Err(RenewError::Reuse { .. })),
@@ -246,6 +247,75 @@ async fn merely_expired<L: Ledger>(office: &Office<L>) {
         office.renew(&two, at(1100)).await,
         Err(RenewError::Refused(Rejection::Revoked { .. }))
     ));
+    let zero = office.start(at(0)).await;
+    let one = office.renewed(zero.as_str(), at(500)).await.unwrap();
+    office.renewed(&one, at(510)).await;
+    assert!(
+        matches!(office.renew(zero.as_str(), at(1000)).await, Err(RenewError::Reuse { .. })),
+        "p = L − 1"
+    );
+}
+
+/// Tokens for 15 minutes, in a session that may rest for a day.
+fn resting() -> Lifetimes {
+    Lifetimes::new(LifetimeSettings {
+        idle_timeout: Some(Duration::from_hours(24)),
+        absolute_lifetime: Duration::from_hours(30 * 24),
+        ..LifetimeSettings::default()
+    })
+    .unwrap()
+}
+
+async fn a_session_that_rests<L: Ledger>(mut office: Office<L>) {
+    const DAY: u64 = 24 * 3600;
+    office.minter = Minter::new(resting()).audience(Some("shop".into()));
+    let zero = office.start(at(0)).await;
+    assert_eq!((zero.session().expires_at(), zero.renewable_until()), (at(900), at(DAY)));
+    // An expired token is renewed, to the last second.
+    let renewal = office.renew(zero.as_str(), at(DAY - 1)).await.unwrap();
+    let one = renewal.token;
+    assert_eq!((one.session().generation(), one.session().issued_at()), (1, at(DAY - 1)));
+    assert_eq!(one.renewable_until(), at(2 * DAY - 1));
+    // Many at once, and a lost answer, get the same bytes.
+    assert_eq!(office.renewed(zero.as_str(), at(DAY)).await.as_deref(), Some(one.as_str()));
+    // In use for longer than a grace: the expired predecessor is evidence.
+    assert_eq!(office.renewed(one.as_str(), at(DAY)).await, None);
+    assert!(matches!(office.renew(zero.as_str(), at(DAY + 61)).await, Err(RenewError::Reuse { .. })));
+
+    let expired = |answer| matches!(answer, Err(RenewError::Refused(Rejection::Expired { .. })));
+    let zero = office.start(at(0)).await;
+    assert!(expired(office.renew(zero.as_str(), at(DAY + 5)).await), "the idle timeout and the leeway");
+    // Nothing is evidence once the session is over for idleness.
+    let zero = office.start(at(0)).await;
+    let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
+    office.renewed(&one, at(460)).await;
+    assert!(expired(office.renew(zero.as_str(), at(450 + DAY + 5)).await));
+}
+
+/// A lost answer whose token has expired.
+async fn made_anew<L: Ledger>(mut office: Office<L>) {
+    office.minter = Minter::new(resting()).audience(Some("shop".into()));
+    let zero = office.start(at(0)).await;
+    let lost = office.renew(zero.as_str(), at(450)).await.unwrap().token;
+    let one = office.renew(zero.as_str(), at(5000)).await.unwrap().token;
+    assert_eq!((one.session().generation(), one.session().issued_at()), (1, at(5000)));
+    assert_ne!(one.session().token_id(), lost.session().token_id());
+    // The earlier making counts as a token of L − 1: within a grace of the
+    // first use of the other it gets that.
+    assert_eq!(office.renewed(lost.as_str(), at(5001)).await.as_deref(), Some(one.as_str()));
+    assert_eq!(office.renewed(one.as_str(), at(5010)).await, None);
+    assert_eq!(office.renewed(lost.as_str(), at(5070)).await.as_deref(), Some(one.as_str()));
+    assert!(matches!(office.renew(lost.as_str(), at(5071)).await, Err(RenewError::Reuse { .. })));
+
+    // An answer that was given just before L expired can arrive after the new
+    // one, and is no evidence.
+    let zero = office.start(at(0)).await;
+    let slow = office.renew(zero.as_str(), at(450)).await.unwrap().token;
+    assert_eq!(office.renewed(zero.as_str(), at(1349)).await.as_deref(), Some(slow.as_str()));
+    let one = office.renewed(zero.as_str(), at(1350)).await.unwrap();
+    assert_eq!(office.renewed(&one, at(1351)).await, None);
+    assert_eq!(office.renewed(slow.as_str(), at(1500)).await.as_ref(), Some(&one));
+    assert!(matches!(office.renew(zero.as_str(), at(1500)).await, Err(RenewError::Reuse { .. })));
 }
 
 /// The issuer's clock stepped back by an hour.
@@ -285,7 +355,7 @@ async fn revocations<L: Ledger>(office: Office<L>) {
     assert_eq!(revoked_by(&token).await.as_str(), "subject");
     // Entered too late: the revocation covers it.
     assert!(matches!(
-        ledger.start(token.session(), at(3)).await,
+        ledger.start(token.session(), &Lifetimes::default(), at(3)).await,
         Err(StartError::Revoked(earliest)) if earliest == at(4)
     ));
     // In the same second a log-in is possible, and can be revoked again.

@@ -285,6 +285,7 @@ fn session(n: u8, subject: &str, started: u64) -> SessionRecord {
             generation: 0,
             issued: at(started),
             expires: at(started + 900),
+            renewable_until: at(started + 900),
             key_id: KeyId::from_bytes([1; 8]),
             carried: [7; 32],
             seen_at: None,

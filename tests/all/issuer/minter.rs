@@ -197,7 +197,7 @@ proptest! {
         now in 0..253_402_300_799_u64, ahead in 0_u64..3,
     ) {
         let lifetimes = Lifetimes::new(LifetimeSettings {
-            idle_timeout: Duration::from_secs(idle),
+            token_max_age: Some(Duration::from_secs(idle)),
             absolute_lifetime: Duration::from_secs(idle + more),
             ..LifetimeSettings::default()
         }).unwrap();
@@ -212,7 +212,7 @@ proptest! {
             prop_assert!(session.issued_at() < session.expires_at());
             prop_assert!(session.expires_at() <= session.ends_at());
             prop_assert!(session.ends_at().since(session.started_at()) <= lifetimes.absolute_lifetime());
-            prop_assert!(session.expires_at().since(session.issued_at()) <= lifetimes.idle_timeout());
+            prop_assert!(session.expires_at().since(session.issued_at()) <= lifetimes.token_max_age());
             let again: Session = verify(issued.as_str(), session.issued_at().as_secs());
             prop_assert_eq!(again.id(), session.id());
         }

@@ -25,6 +25,16 @@ impl Choices {
         u64::from(self.0.next().unwrap_or(0)) % n
     }
 
+    /// Up to a number that may be above 2^16.
+    fn long(&mut self, n: u64) -> u64 {
+        (self.below(1 << 16) * n) >> 16
+    }
+
+    /// At most `off` from `n`, on both sides.
+    fn around(&mut self, n: u64, off: u64) -> u64 {
+        n.saturating_sub(off) + self.below(2 * off)
+    }
+
     fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == n - 1
     }
@@ -71,7 +81,7 @@ impl Issuer {
             key_id: KEYS[0],
             carried: [7; 32],
         };
-        (Self { row: Some(Row::newest(&first)), backing, lifetimes, clock, key: 0 }, first)
+        (Self { row: Some(Row::newest(&first, &lifetimes)), backing, lifetimes, clock, key: 0 }, first)
     }
 
     fn now(&self) -> UnixTime {
@@ -89,7 +99,7 @@ impl Issuer {
                 let next = successor(token, row);
                 assert!(next.issued < next.expires && next.expires <= next.ends, "{token:?} {next:?}");
                 assert!(next.issued >= token.issued, "{token:?} {next:?}");
-                assert!(next.generation > token.generation);
+                assert!((next.generation, next.issued) > (token.generation, token.issued));
             }
             _ => {}
         }
@@ -109,11 +119,18 @@ fn successor(token: &Presented, row: Row) -> Presented {
 
 /// Any that are allowed and leave time for a network: the defaults, and others.
 fn lifetimes(random: &mut Choices) -> Lifetimes {
-    let idle = 240 + random.below(1800);
-    let renew_after = if random.one_in(2) { idle / 2 } else { 120 + random.below(idle - 120) };
+    let max_age = 240 + random.below(1800);
+    let renew_after = if random.one_in(2) { max_age / 2 } else { 120 + random.below(max_age - 120) };
     let grace = 60 + random.below(renew_after / 2 - 59);
+    // As long as a token, a few of them, or months.
+    let idle = match random.below(3) {
+        0 => max_age,
+        1 => max_age + random.below(6000),
+        _ => max_age + 600 * random.below(u64::from(u16::MAX) / 5),
+    };
     Lifetimes::new(LifetimeSettings {
-        idle_timeout: Duration::from_secs(idle),
+        token_max_age: Some(Duration::from_secs(max_age)),
+        idle_timeout: Some(Duration::from_secs(idle)),
         renew_after: Some(Duration::from_secs(renew_after)),
         absolute_lifetime: Duration::from_secs(idle + random.below(40_000)),
         leeway: Duration::from_secs(random.below(8)),
@@ -194,11 +211,14 @@ fn honest(mut random: Choices) -> Result<u64, String> {
         let before = browser.jar.generation;
         browser.send(&mut random);
         let idle = issuer.lifetimes.idle_timeout().as_secs();
-        let pause = match random.below(6) {
+        let pause = match random.below(7) {
             0 | 1 => random.below(3),
             2 | 3 => random.below(40),
-            4 => random.below(issuer.lifetimes.renew_after().as_secs()),
-            _ => random.below(idle),
+            4 => random.below(issuer.lifetimes.token_max_age().as_secs()),
+            // When the token is about to expire.
+            5 => random.around(issuer.lifetimes.token_max_age().as_secs(), 3 * SLOWEST),
+            // An owner who comes back after days.
+            _ => random.long(idle),
         };
         match browser.pass(pause, &mut issuer, &mut random) {
             Ok(()) => {}
@@ -217,7 +237,7 @@ fn honest(mut random: Choices) -> Result<u64, String> {
             // machine slept).
             match random.below(3) {
                 0 => issuer.clock -= random.below(7200),
-                1 if !under_way => issuer.clock += random.below(idle),
+                1 if !under_way => issuer.clock += random.long(idle),
                 _ if !under_way => issuer.clock += random.below(SMALL_STEP),
                 _ => {}
             }
@@ -248,9 +268,10 @@ fn active(mut random: Choices) -> Result<(), TestCaseError> {
     let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers: 0 };
     let lifetimes = issuer.lifetimes;
     // A token lives on for this long after it is due.
-    let room = lifetimes.idle_timeout().as_secs() - lifetimes.renew_after().as_secs();
+    let room = lifetimes.token_max_age().as_secs() - lifetimes.renew_after().as_secs();
     prop_assume!(room >= 4 * SLOWEST);
-    loop {
+    // Months would take too many renewals.
+    for _ in 0..500 {
         browser.send(&mut random);
         let pause = SLOWEST + random.below(room - 3 * SLOWEST);
         match browser.pass(pause, &mut issuer, &mut random) {
@@ -264,6 +285,7 @@ fn active(mut random: Choices) -> Result<(), TestCaseError> {
             Err(verdict) => return Err(TestCaseError::fail(format!("{verdict:?}"))),
         }
     }
+    Ok(())
 }
 
 #[test]
@@ -318,13 +340,14 @@ fn theft(mut random: Choices) -> Result<bool, TestCaseError> {
         found |= holders[active].renew(&mut issuer);
         ahead = holders[active].token.generation.saturating_sub(stale.generation);
     }
-    // Expired or ended before they went different ways.
+    // Ended before they went different ways.
     if found || holders[active].token.generation < target || issuer.now() >= first.ends {
         return Ok(found);
     }
-    // At once, or much later: only the session's end stops it.
-    issuer.clock += random.below(3000);
-    if issuer.now() < first.ends {
+    // At once, or much later: only the idle timeout and the session's end stop
+    // it.
+    issuer.clock += random.long(issuer.lifetimes.idle_timeout().as_secs());
+    if issuer.now() < issuer.row.unwrap().renewable_until {
         prop_assert_eq!(issuer.renew(&stale), Judgement::Reuse, "{:?} {:?}", issuer.row, stale);
     }
     Ok(false)
@@ -350,10 +373,11 @@ fn one_behind(mut random: Choices) -> Result<(), TestCaseError> {
     let grace = issuer.lifetimes.renewal_grace().as_secs();
     let wait = random.below(2 * grace);
     issuer.clock += wait;
-    let expired = issuer.now() >= first.expires.saturating_add(issuer.lifetimes.leeway());
+    let renewable = issuer.row.unwrap().renewable_until;
+    let idle = issuer.now() >= renewable.saturating_add(issuer.lifetimes.leeway());
     let ended = issuer.now() >= first.ends.saturating_add(issuer.lifetimes.leeway());
     let verdict = issuer.renew(&first);
-    match (ended, expired, wait > grace) {
+    match (ended, idle, wait > grace) {
         (true, ..) => prop_assert_eq!(verdict, Judgement::SessionEnded),
         (_, true, _) => prop_assert_eq!(verdict, Judgement::Expired),
         (_, _, true) => prop_assert_eq!(verdict, Judgement::Reuse),

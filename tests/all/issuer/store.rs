@@ -49,6 +49,7 @@ fn record(n: u8, subject: &Subject, started: UnixTime) -> SessionRecord {
             generation: 0,
             issued: started,
             expires: started.saturating_add(Duration::from_mins(15)),
+            renewable_until: started.saturating_add(Duration::from_mins(15)),
             key_id: KEY,
             carried: [7; 32],
             seen_at: None,
@@ -234,7 +235,10 @@ async fn children<S: Store>(store: &S) {
     let ended = store.revoke(Target::Family { id: id(12), ends: None }, None, at(61)).await.unwrap();
     assert_eq!(ended.added, 4);
     let other = store.find_session(id(14)).await.unwrap().unwrap();
-    assert_eq!(store.renew(request(&other, 0, other.started, at(62))).await.unwrap(), Outcome::Keep);
+    assert!(matches!(
+        store.renew(request(&other, 0, other.started, at(62))).await.unwrap(),
+        Outcome::Keep(_)
+    ));
     let alone = store.revoke(Target::Family { id: id(15), ends: None }, None, at(63)).await.unwrap();
     assert_eq!(alone.added, 1, "one that the store does not know");
 }
@@ -244,13 +248,13 @@ async fn renewal<S: Store>(store: &S) {
     store.insert(session.clone(), None, at(0)).await.unwrap();
     let renew = |generation, issued, now| store.renew(request(&session, generation, at(issued), at(now)));
 
-    assert_eq!(renew(0, 0, 449).await.unwrap(), Outcome::Keep, "not due");
+    assert!(matches!(renew(0, 0, 449).await.unwrap(), Outcome::Keep(_)), "not due");
     let Outcome::Successor(first) = renew(0, 0, 450).await.unwrap() else { panic!("due") };
     assert_eq!((first.generation, first.issued, first.expires), (1, at(450), at(1350)));
     // Asked again, minutes later: the same.
     assert_eq!(renew(0, 0, 800).await.unwrap(), Outcome::Successor(first));
     assert_eq!(store.find_session(id(1)).await.unwrap().unwrap().row, first);
-    assert_eq!(renew(1, 450, 800).await.unwrap(), Outcome::Keep);
+    assert!(matches!(renew(1, 450, 800).await.unwrap(), Outcome::Keep(_)));
     let Outcome::Successor(again) = renew(0, 0, 860).await.unwrap() else { panic!("within the grace") };
     assert_eq!((again.generation, again.issued, again.expires), (1, at(450), at(1350)));
     assert_eq!(renew(0, 0, 861).await.unwrap(), Outcome::Refused(RenewalRefusal::Reuse));
@@ -268,7 +272,7 @@ async fn renewal<S: Store>(store: &S) {
     let unknown = store.renew(request(&stranger, 0, at(0), at(10))).await.unwrap();
     assert_eq!(unknown, Outcome::Refused(RenewalRefusal::Unknown));
     store.insert(stranger.clone(), None, at(0)).await.unwrap();
-    assert_eq!(store.renew(request(&stranger, 0, at(0), at(10))).await.unwrap(), Outcome::Keep);
+    assert!(matches!(store.renew(request(&stranger, 0, at(0), at(10))).await.unwrap(), Outcome::Keep(_)));
 }
 
 async fn revocation_of_each_kind<S: Store>(store: &S) {
@@ -281,7 +285,7 @@ async fn revocation_of_each_kind<S: Store>(store: &S) {
     };
     // Once before, so that any cache has them.
     for n in 1..=3 {
-        assert_eq!(renew(n).await, Outcome::Keep);
+        assert!(matches!(renew(n).await, Outcome::Keep(_)));
     }
     let one = Target::Session { id: id(1), ends: None };
     let revoked = store.revoke(one.clone(), Some(event("log_out")), at(10)).await.unwrap();
@@ -290,14 +294,14 @@ async fn revocation_of_each_kind<S: Store>(store: &S) {
     assert_eq!((again.added, again.position.sequence), (0, 1), "nothing to add");
     assert_eq!(store.audit(None, 9).await.unwrap().len(), 1);
     assert_eq!(revoked_by(renew(1).await), "session");
-    assert_eq!(renew(2).await, Outcome::Keep);
+    assert!(matches!(renew(2).await, Outcome::Keep(_)));
 
     assert_eq!(store.revoke(Target::Subject(alice()), None, at(12)).await.unwrap().added, 1);
     assert_eq!(store.revoke(Target::Subject(alice()), None, at(12)).await.unwrap().added, 0);
     let covered = store.revoke(Target::Session { id: id(2), ends: None }, None, at(12)).await.unwrap();
     assert_eq!(covered.added, 0, "its subject is revoked");
     assert_eq!(revoked_by(renew(2).await), "subject");
-    assert_eq!(renew(3).await, Outcome::Keep);
+    assert!(matches!(renew(3).await, Outcome::Keep(_)));
     assert_eq!(store.count_live_sessions(&alice(), at(13)).await.unwrap(), 0);
 
     assert_eq!(store.revoke(Target::All, None, at(13)).await.unwrap().added, 1);
@@ -306,7 +310,7 @@ async fn revocation_of_each_kind<S: Store>(store: &S) {
     assert_eq!(store.earliest_start(&bob(), at(5)).await.unwrap(), at(14));
 
     store.insert(record(4, &bob(), at(14)), None, at(14)).await.unwrap();
-    assert_eq!(renew(4).await, Outcome::Keep);
+    assert!(matches!(renew(4).await, Outcome::Keep(_)));
     assert_eq!(store.revoke(Target::Key(KEY), None, at(15)).await.unwrap().added, 1);
     assert_eq!(store.revoke(Target::Key(KEY), None, at(15)).await.unwrap().added, 0);
     assert_eq!(revoked_by(renew(4).await), "key");
@@ -645,7 +649,7 @@ async fn two_handles_on_one_file_see_each_other() {
     // And no cache answers for a revoked session, told or not.
     let session = record(2, &alice(), at(503));
     one.insert(session.clone(), None, at(503)).await.unwrap();
-    assert_eq!(two.renew(request(&session, 0, at(503), at(504))).await.unwrap(), Outcome::Keep);
+    assert!(matches!(two.renew(request(&session, 0, at(503), at(504))).await.unwrap(), Outcome::Keep(_)));
     one.revoke(Target::Session { id: id(2), ends: None }, None, at(505)).await.unwrap();
     assert_eq!(revoked_by(two.renew(request(&session, 0, at(503), at(506))).await.unwrap()), "session");
 }

@@ -85,23 +85,27 @@ proptest! {
     /// Settings are refused, or hold every bound between them.
     #[test]
     fn lifetimes_that_are_accepted_fit_together(
-        idle in duration(), renew in proptest::option::of(duration()), absolute in duration(),
+        age in proptest::option::of(duration()), idle in proptest::option::of(duration()), renew in proptest::option::of(duration()), absolute in duration(),
         leeway in duration(), grace in proptest::option::of(duration()),
         issued in 0..LAST, lived in 0..LAST, now in 0..LAST,
     ) {
-        let settings = LifetimeSettings { idle_timeout: idle, renew_after: renew, absolute_lifetime: absolute, leeway, renewal_grace: grace };
+        let settings = LifetimeSettings { token_max_age: age, idle_timeout: idle, renew_after: renew, absolute_lifetime: absolute, leeway, renewal_grace: grace };
         match Lifetimes::new(settings) {
             Err(error) => prop_assert!(matches!(error, ConfigError::Lifetimes(_))),
             Ok(lifetimes) => {
-                prop_assert!(lifetimes.idle_timeout() >= secs(1));
+                prop_assert!(lifetimes.token_max_age() >= secs(1));
+                prop_assert!(lifetimes.token_max_age() <= lifetimes.idle_timeout());
                 prop_assert!(lifetimes.idle_timeout() <= lifetimes.absolute_lifetime());
                 prop_assert!(lifetimes.absolute_lifetime() <= Lifetimes::MAX_ABSOLUTE);
                 prop_assert!(lifetimes.leeway() <= secs(60));
                 prop_assert!(lifetimes.renewal_grace() * 2 <= lifetimes.renew_after());
-                prop_assert!(lifetimes.renew_after() <= lifetimes.idle_timeout());
+                prop_assert!(lifetimes.renew_after() <= lifetimes.token_max_age());
                 let (issued, ends) = (at(issued), at(issued).saturating_add(secs(lived)));
                 let expiry = lifetimes.expiry(issued, ends);
-                prop_assert!(expiry <= ends && expiry <= issued.saturating_add(lifetimes.idle_timeout()));
+                prop_assert!(expiry <= ends && expiry <= issued.saturating_add(lifetimes.token_max_age()));
+                let renewable = lifetimes.renewable_until(issued, expiry, ends);
+                prop_assert!(expiry <= renewable && renewable <= ends);
+                prop_assert!(renewable <= issued.saturating_add(lifetimes.idle_timeout()));
                 if lifetimes.due(issued, expiry, ends, at(now)) {
                     prop_assert!(expiry < ends && at(now) >= issued.saturating_add(lifetimes.renew_after()));
                 }
@@ -175,11 +179,12 @@ fn unix_time_saturates_and_reads_what_it_writes() {
     }
 }
 
-/// Design §3: the defaults, and every bound on its own.
+/// The defaults, and every bound on its own.
 #[test]
 fn defaults_and_bounds() {
     let defaults = Lifetimes::default();
     assert_eq!(Lifetimes::new(LifetimeSettings::default()).unwrap(), defaults);
+    assert_eq!(defaults.token_max_age(), secs(15 * 60));
     assert_eq!(defaults.idle_timeout(), secs(15 * 60));
     assert_eq!(defaults.renew_after(), secs(15 * 60 / 2));
     assert_eq!(defaults.absolute_lifetime(), secs(12 * 3600));
@@ -193,12 +198,16 @@ fn defaults_and_bounds() {
     };
     for (named, change) in [
         (
-            "idle_timeout",
-            &(|s: &mut LifetimeSettings| s.idle_timeout = secs(0)) as &dyn Fn(&mut LifetimeSettings),
+            "token_max_age",
+            &(|s: &mut LifetimeSettings| s.idle_timeout = Some(secs(0))) as &dyn Fn(&mut LifetimeSettings),
         ),
-        ("idle_timeout", &|s| s.idle_timeout = secs(12 * 3600 + 1)),
-        ("idle_timeout", &|s| s.idle_timeout = Duration::MAX),
-        ("idle_timeout must be whole", &|s| s.idle_timeout = Duration::from_millis(1500)),
+        ("token_max_age", &|s| s.token_max_age = Some(secs(0))),
+        ("token_max_age", &|s| s.token_max_age = Some(secs(12 * 3600 + 1))),
+        ("token_max_age must be whole", &|s| s.token_max_age = Some(Duration::from_millis(1500))),
+        ("idle_timeout", &|s| (s.token_max_age, s.idle_timeout) = (Some(secs(900)), Some(secs(899)))),
+        ("idle_timeout", &|s| s.idle_timeout = Some(secs(12 * 3600 + 1))),
+        ("idle_timeout", &|s| s.idle_timeout = Some(Duration::MAX)),
+        ("idle_timeout must be whole", &|s| s.idle_timeout = Some(Duration::from_millis(900_500))),
         ("absolute_lifetime", &|s| s.absolute_lifetime = secs(0)),
         ("absolute_lifetime", &|s| s.absolute_lifetime = secs(400 * 86400 + 1)),
         ("absolute_lifetime", &|s| s.absolute_lifetime = Duration::MAX),
@@ -214,8 +223,11 @@ fn defaults_and_bounds() {
         assert!(error.starts_with(named), "{named}: {error}");
     }
     for change in [
-        &(|s: &mut LifetimeSettings| s.idle_timeout = secs(1)) as &dyn Fn(&mut LifetimeSettings),
-        &|s| s.idle_timeout = secs(12 * 3600),
+        &(|s: &mut LifetimeSettings| s.idle_timeout = Some(secs(1))) as &dyn Fn(&mut LifetimeSettings),
+        &|s| s.idle_timeout = Some(secs(12 * 3600)),
+        &|s| s.token_max_age = Some(secs(12 * 3600)),
+        &|s| (s.token_max_age, s.absolute_lifetime) = (Some(secs(300)), secs(300)),
+        &|s| s.absolute_lifetime = secs(60),
         &|s| s.absolute_lifetime = secs(400 * 86400),
         &|s| s.leeway = secs(0),
         &|s| s.leeway = secs(60),

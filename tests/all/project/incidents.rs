@@ -108,7 +108,7 @@ fn an_entry_is_not_forgotten_while_any_leeway_accepts_the_session() {
     let mut world = World::new();
     // A token that lives to the session's very end, as the last renewed one does.
     let lifetime = LifetimeSettings::default().absolute_lifetime;
-    let lifetimes = LifetimeSettings { idle_timeout: lifetime, ..LifetimeSettings::default() };
+    let lifetimes = LifetimeSettings { token_max_age: Some(lifetime), ..LifetimeSettings::default() };
     world.minter = Minter::new(Lifetimes::new(lifetimes).unwrap()).audience(Some("shop".into()));
     let last = world.log_in();
     let ends = last.session().ends_at();

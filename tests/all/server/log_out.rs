@@ -28,7 +28,7 @@ fn now() -> UnixTime {
 
 fn minter() -> Minter {
     let settings = LifetimeSettings {
-        idle_timeout: Duration::from_mins(15),
+        idle_timeout: Some(Duration::from_mins(15)),
         absolute_lifetime: Duration::from_hours(2),
         ..LifetimeSettings::default()
     };

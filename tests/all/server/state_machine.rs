@@ -27,7 +27,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
 const T0: u64 = 1_790_000_000;
-const IDLE: u64 = 120;
+const MAX_AGE: u64 = 120;
+const IDLE: u64 = 250;
 const RENEW_AFTER: u64 = 60;
 const GRACE: u64 = 20;
 const ABSOLUTE: u64 = 600;
@@ -100,7 +101,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         9 => 0..4_u64,
         5 => GRACE - 1..=GRACE + 1,
         9 => RENEW_AFTER - 1..=RENEW_AFTER + 6,
-        1 => IDLE - 5..=IDLE + 10,
+        2 => MAX_AGE - 5..=MAX_AGE + 10,
+        2 => IDLE - 5..=IDLE + 10,
         1 => ABSOLUTE - 5..=ABSOLUTE + 10,
     ];
     let op = prop_oneof![
@@ -150,7 +152,7 @@ struct Session {
     tokens: Vec<usize>,
     /// When the newest first came back.
     seen: Option<u64>,
-    /// When the newest was last given out again.
+    /// When the newest was last given out again, if it was due soon.
     repeated: Option<u64>,
     /// Which revocation covers it.
     revoked: Option<u64>,
@@ -195,9 +197,6 @@ enum Due {
     Theft,
     Itself,
     Successor,
-    /// Itself or a successor: the newest was repeated so late that it was due
-    /// when it came.
-    Either,
     /// The newest, byte for byte.
     Again,
     /// Nobody can use the newest: one more of its generation.
@@ -251,31 +250,41 @@ impl Model {
         let (now, session) = (self.now, &self.sessions[token.session]);
         let newest = &self.tokens[*session.tokens.last().unwrap()];
         let behind = newest.generation - token.generation;
-        let expired = |token: &Token| now >= token.expires + LEEWAY;
         if session.revoked.is_some() || self.keys[token.key].is_some() {
             return Due::Refused(Reason::Revoked);
         }
         if now >= session.ends + LEEWAY {
             return Due::Refused(Reason::SessionEnded);
         }
-        let used_without_it = session.seen.is_some_and(|seen| now > seen + GRACE);
-        if behind >= 2 || (behind == 1 && used_without_it && !expired(token)) {
-            return Due::Theft;
+        if now >= (newest.issued + IDLE).min(session.ends) + LEEWAY {
+            return Due::Refused(Reason::Expired);
         }
         if token.issued > now + LEEWAY {
             return Due::Refused(Reason::NotYetValid);
         }
-        if expired(token) {
-            return Due::Refused(Reason::Expired);
+        let in_use = session.seen.is_some_and(|seen| now > seen + GRACE);
+        let made_before = behind == 0 && token.issued < newest.issued;
+        let both_under_way = made_before && session.repeated.is_some_and(|at| newest.issued <= at + GRACE);
+        if behind >= 2 || (in_use && (behind == 1 || (made_before && !both_under_way))) {
+            return Due::Theft;
         }
-        let is_due = token.expires < session.ends && now >= token.issued + RENEW_AFTER && now < session.ends;
+        let can_be_made = now.max(newest.issued) < session.ends;
+        let expired = now >= newest.expires;
+        if behind == 1 || made_before {
+            return match (self.keys[newest.key].is_none() && !expired, can_be_made) {
+                (true, _) => Due::Again,
+                (false, true) => Due::Remade,
+                (false, false) => Due::Refused(Reason::SessionEnded),
+            };
+        }
+        let is_due = expired || (token.expires < session.ends && now >= token.issued + RENEW_AFTER);
         let just_repeated = session.repeated.is_some_and(|at| now < at + GRACE);
-        match (behind, is_due, just_repeated) {
-            (0, false, _) => Due::Itself,
-            (0, true, false) => Due::Successor,
-            (0, true, true) => Due::Either,
-            _ if self.keys[newest.key].is_none() && !expired(newest) => Due::Again,
-            _ if now.max(token.issued) < session.ends => Due::Remade,
+        match (is_due && can_be_made, just_repeated) {
+            (true, false) => Due::Successor,
+            (true, true) if expired => Due::Remade,
+            _ if is_due && !can_be_made && now >= token.expires + LEEWAY => {
+                Due::Refused(Reason::SessionEnded)
+            }
             _ => Due::Itself,
         }
     }
@@ -356,7 +365,8 @@ fn signing_key(n: usize) -> SigningKey {
 
 fn lifetimes() -> Lifetimes {
     Lifetimes::new(LifetimeSettings {
-        idle_timeout: Duration::from_secs(IDLE),
+        token_max_age: Some(Duration::from_secs(MAX_AGE)),
+        idle_timeout: Some(Duration::from_secs(IDLE)),
         renew_after: Some(Duration::from_secs(RENEW_AFTER)),
         absolute_lifetime: Duration::from_secs(ABSOLUTE),
         leeway: Duration::from_secs(LEEWAY),
@@ -464,7 +474,7 @@ impl World {
             assert!(replaces.is_some_and(|old| self.model.sessions[old].ends <= started.as_secs()));
             return;
         };
-        let mut record = SessionRecord::new(token.session()).unwrap();
+        let mut record = SessionRecord::new(token.session(), self.minter.lifetimes()).unwrap();
         let until = self.model.now + GRACE;
         record.replaces = replaces.map(|old| (id(self.model.first_token(old)), at(until)));
         match self.runtime.block_on(self.store().insert(record, None, now)) {
@@ -534,9 +544,9 @@ impl World {
             }
             Err(other) => panic!("{other}"),
             Ok(Renewal { renewed: false, token, .. }) => {
-                assert!(matches!(due, Due::Itself | Due::Either), "kept, though {due:?}");
+                assert_eq!(due, Due::Itself);
                 assert_eq!(token.as_str(), text);
-                if old.generation == model.tokens[newest].generation {
+                if presented == newest {
                     row.seen = row.seen.or(Some(clock));
                 }
                 return;
@@ -549,17 +559,24 @@ impl World {
         match due {
             Due::Again => {
                 assert_eq!(next.as_str(), model.tokens[newest].text, "another token for one renewal");
-                row.repeated = row.repeated.max(Some(clock));
+                if clock + GRACE > model.tokens[newest].issued + RENEW_AFTER {
+                    row.repeated = row.repeated.max(Some(clock));
+                }
                 return;
             }
-            Due::Successor | Due::Either => assert_eq!((generation, made), (old.generation + 1, clock)),
-            Due::Remade => {
+            Due::Successor => {
                 assert_eq!((generation, made), (old.generation + 1, clock.max(old.issued)));
+                row.repeated = None;
+            }
+            Due::Remade => {
+                let newest = &model.tokens[newest];
+                assert_eq!((generation, made), (newest.generation, clock.max(newest.issued)));
             }
             other => panic!("renewed, though {other:?}"),
         }
-        assert_eq!(facts.expires_at().as_secs(), row.ends.min(made + IDLE));
-        (row.seen, row.repeated) = (None, None);
+        assert_eq!(facts.expires_at().as_secs(), row.ends.min(made + MAX_AGE));
+        assert_eq!(next.renewable_until().as_secs(), row.ends.min(made + IDLE));
+        row.seen = None;
         assert_eq!(facts.key_id(), self.keys[self.model.newest_key()].id());
         self.add_token(&next, session);
     }
@@ -781,6 +798,6 @@ fn issuer_edges_and_clock_do_as_the_model_does() {
     let often =
         ["Ok(())", "Err(Expired)", "Err(RevocationsStale)", "Err(Revoked)", "Successor", "\"feed refused\""];
     assert!(cases < 30 || often.iter().all(|what| of(what) > 0), "{tally:?}");
-    let seldom = ["Again", "Theft", "Refused(NotYetValid)", "\"replaced twice\""];
+    let seldom = ["Again", "Remade", "Theft", "Refused(NotYetValid)", "\"replaced twice\""];
     assert!(cases < 500 || seldom.iter().all(|what| of(what) > 0), "{tally:?}");
 }

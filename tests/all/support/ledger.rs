@@ -37,6 +37,7 @@ pub trait Ledger: Send + Sync {
     fn start(
         &self,
         session: &Session,
+        lifetimes: &Lifetimes,
         now: UnixTime,
     ) -> impl Future<Output = Result<(), StartError<Self::Error>>> + Send;
 
@@ -73,8 +74,13 @@ impl Ledger for MemoryLedger {
         Ok(MemoryLedger::earliest_start(self, subject, now))
     }
 
-    async fn start(&self, session: &Session, now: UnixTime) -> Result<(), StartError<LedgerFull>> {
-        MemoryLedger::start(self, session, now).map_err(StartError::Revoked)
+    async fn start(
+        &self,
+        session: &Session,
+        lifetimes: &Lifetimes,
+        now: UnixTime,
+    ) -> Result<(), StartError<LedgerFull>> {
+        MemoryLedger::start(self, session, lifetimes, now).map_err(StartError::Revoked)
     }
 
     async fn renew(&self, request: &RenewalRequest) -> Result<Outcome, LedgerFull> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hallpass::Lifetimes;
 use hallpass::issuer::ledger::{Outcome, RenewalRequest};
 use hallpass::issuer::store::{AuditEvent, SessionCaps, SessionRecord, Store, StoreError, Target};
 use hallpass::{KeyId, Session, SessionId, Subject, UnixTime};
@@ -25,8 +26,13 @@ impl<S: Store> Ledger for StoreLedger<S> {
         self.0.earliest_start(subject, now).await
     }
 
-    async fn start(&self, session: &Session, now: UnixTime) -> Result<(), StartError<StoreError>> {
-        let record = SessionRecord::new(session).unwrap();
+    async fn start(
+        &self,
+        session: &Session,
+        lifetimes: &Lifetimes,
+        now: UnixTime,
+    ) -> Result<(), StartError<StoreError>> {
+        let record = SessionRecord::new(session, lifetimes).unwrap();
         match self.0.insert_session(record, SessionCaps::default(), None, now).await {
             Err(StoreError::StartRevoked { earliest }) => Err(StartError::Revoked(earliest)),
             other => Ok(other.map(drop)?),

@@ -56,10 +56,10 @@ async fn keep_under(
     // Usually the count is small enough even without looking at revocations.
     let at_most: i64 = sqlx::query_scalar(match scope {
         CapScope::Account => {
-            "SELECT count(*) FROM sessions WHERE subject = ?1 AND parent IS NULL AND expires > ?2"
+            "SELECT count(*) FROM sessions WHERE subject = ?1 AND parent IS NULL AND renewable_until > ?2"
         }
         CapScope::Network => {
-            "SELECT count(*) FROM sessions WHERE network = ?1 AND parent IS NULL AND expires > ?2"
+            "SELECT count(*) FROM sessions WHERE network = ?1 AND parent IS NULL AND renewable_until > ?2"
         }
     })
     .bind(whose)
@@ -91,11 +91,11 @@ async fn keep_under(
 async fn live(tx: &mut Tx, scope: CapScope, whose: &str, now: UnixTime) -> Result<Vec<Live>, StoreError> {
     let rows = sqlx::query(match scope {
         CapScope::Account => {
-            "SELECT id, subject, started, ends FROM sessions AS s WHERE subject = ?1 AND parent IS NULL AND expires > ?2
+            "SELECT id, subject, started, ends FROM sessions AS s WHERE subject = ?1 AND parent IS NULL AND renewable_until > ?2
              AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 0 AND target = s.id) ORDER BY started, id"
         }
         CapScope::Network => {
-            "SELECT id, subject, started, ends FROM sessions AS s WHERE network = ?1 AND parent IS NULL AND expires > ?2
+            "SELECT id, subject, started, ends FROM sessions AS s WHERE network = ?1 AND parent IS NULL AND renewable_until > ?2
              AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 0 AND target = s.id) ORDER BY started, id"
         }
     })

@@ -55,6 +55,7 @@ pub(super) fn ledger_row(row: &SqliteRow) -> Result<Row, StoreError> {
         generation: uint(row.try_get("generation")?),
         issued: time(row.try_get("issued")?),
         expires: time(row.try_get("expires")?),
+        renewable_until: time(row.try_get("renewable_until")?),
         key_id: key_id(row.try_get("key_id")?)?,
         carried: bytes(row.try_get("carried")?, "digest")?,
         seen_at: row.try_get::<Option<i64>, _>("seen_at")?.map(time),

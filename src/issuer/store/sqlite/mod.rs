@@ -158,7 +158,7 @@ macro_rules! in_transaction {
 /// Sessions of subject ?1 (its hash: ?3) that can be used or renewed at ?2.
 macro_rules! live {
     () => {
-        "FROM sessions AS s WHERE s.subject = ?1 AND s.expires > ?2
+        "FROM sessions AS s WHERE s.subject = ?1 AND s.renewable_until > ?2
          AND s.started > coalesce((SELECT max(started_until) FROM revocations
              WHERE (kind = 1 AND target = ?3) OR (kind = 3 AND target = x'')), -1)
          AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 0 AND target = s.id)"

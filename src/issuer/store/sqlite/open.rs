@@ -17,10 +17,11 @@ pub(super) const FILE: &str = "hallpass.db";
 
 /// The schema's changes, oldest first. Never edit a released one: its checksum
 /// is in every database.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "start", include_str!("../migrations/0001_start.sql")),
     (2, "attempts", include_str!("../migrations/0002_attempts.sql")),
     (3, "replaced", include_str!("../migrations/0003_replaced.sql")),
+    (4, "renewable", include_str!("../migrations/0004_renewable.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -43,8 +43,8 @@ pub(super) async fn insert(
     let inserted = sqlx::query(
         "INSERT INTO sessions (id, subject, parent, audience, address, user_agent, started, auth_time,
              last_renewal, ends, generation, issued, expires, key_id, seen_at, repeated_at, carried,
-             network)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             network, renewable_until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
          ON CONFLICT DO NOTHING",
     )
     .bind(&session.id.as_bytes()[..])
@@ -65,6 +65,7 @@ pub(super) async fn insert(
     .bind(row.repeated_at.map(secs))
     .bind(&row.carried[..])
     .bind(network)
+    .bind(secs(row.renewable_until))
     .execute(tx.write().await?)
     .await?;
     if inserted.rows_affected() == 0 {
@@ -96,7 +97,7 @@ async fn make_way(
     now: UnixTime,
 ) -> Result<(), StoreError> {
     let siblings = sqlx::query(
-        "SELECT id FROM sessions AS s WHERE parent = ?1 AND audience IS ?2 AND expires > ?3
+        "SELECT id FROM sessions AS s WHERE parent = ?1 AND audience IS ?2 AND renewable_until > ?3
              AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 0 AND target = s.id)
          ORDER BY started, id",
     )
@@ -207,7 +208,7 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
     Ok(match request.judge(known, Backing::Store, &keys) {
         Judgement::Keep(row) => {
             keep(tx, id, known, row).await?;
-            Outcome::Keep
+            Outcome::Keep(row)
         }
         Judgement::Successor(row) => {
             keep(tx, id, known, row).await?;
@@ -226,7 +227,8 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
 
 async fn find_row(tx: &mut Tx, id: SessionId) -> Result<Option<Row>, StoreError> {
     sqlx::query(
-        "SELECT generation, issued, expires, key_id, carried, seen_at, repeated_at FROM sessions WHERE id = ?1",
+        "SELECT generation, issued, expires, renewable_until, key_id, carried, seen_at, repeated_at
+         FROM sessions WHERE id = ?1",
     )
     .bind(&id.as_bytes()[..])
     .fetch_optional(tx.read())
@@ -242,7 +244,7 @@ async fn keep(tx: &mut Tx, id: SessionId, known: Option<Row>, row: Row) -> Resul
     }
     sqlx::query(
         "UPDATE sessions SET generation = ?2, issued = ?3, expires = ?4, key_id = ?5, seen_at = ?6,
-             repeated_at = ?7, last_renewal = ?3 WHERE id = ?1",
+             repeated_at = ?7, last_renewal = ?3, renewable_until = ?8 WHERE id = ?1",
     )
     .bind(&id.as_bytes()[..])
     .bind(int(row.generation))
@@ -251,6 +253,7 @@ async fn keep(tx: &mut Tx, id: SessionId, known: Option<Row>, row: Row) -> Resul
     .bind(&row.key_id.as_bytes()[..])
     .bind(row.seen_at.map(secs))
     .bind(row.repeated_at.map(secs))
+    .bind(secs(row.renewable_until))
     .execute(tx.write().await?)
     .await?;
     tx.rows.put(id, row);
