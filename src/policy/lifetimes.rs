@@ -79,10 +79,10 @@ impl Lifetimes {
             leeway: settings.leeway,
             renewal_grace,
         };
-        lifetimes.check().map(|()| lifetimes)
+        lifetimes.check(&settings).map(|()| lifetimes)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self, settings: &LifetimeSettings) -> Result<(), ConfigError> {
         for (name, value) in [
             ("token_max_age", self.token_max_age),
             ("idle_timeout", self.idle_timeout),
@@ -96,6 +96,10 @@ impl Lifetimes {
             }
         }
         within("absolute_lifetime", self.absolute_lifetime, Duration::from_secs(1), Self::MAX_ABSOLUTE)?;
+        // The default of one follows from the other: name the one that was set.
+        if settings.idle_timeout.is_some() {
+            within("idle_timeout", self.idle_timeout, Duration::from_secs(1), self.absolute_lifetime)?;
+        }
         within("token_max_age", self.token_max_age, Duration::from_secs(1), self.absolute_lifetime)?;
         within("idle_timeout", self.idle_timeout, self.token_max_age, self.absolute_lifetime)?;
         within("leeway", self.leeway, Duration::ZERO, Self::MAX_LEEWAY)?;

@@ -198,7 +198,7 @@ fn defaults_and_bounds() {
     };
     for (named, change) in [
         (
-            "token_max_age",
+            "idle_timeout",
             &(|s: &mut LifetimeSettings| s.idle_timeout = Some(secs(0))) as &dyn Fn(&mut LifetimeSettings),
         ),
         ("token_max_age", &|s| s.token_max_age = Some(secs(0))),
