@@ -146,7 +146,7 @@ async fn a_bearer_token_is_never_renewed() {
     let answer = ask(&app, "/", &[bearer(&due)]).await;
     assert_eq!(answer.status(), 200);
     assert!(!answer.headers().contains_key("set-cookie"));
-    // A cookie that is sent together with a bearer token is not renewed either.
+    // A cookie next to a bearer token is not renewed either.
     let answer = ask(&app, "/", &[cookie(&due), bearer(&due)]).await;
     assert!(!answer.headers().contains_key("set-cookie"));
     // A refused token is not renewed either.

@@ -360,7 +360,7 @@ async fn what_has_ended_does_not_count() {
     assert_eq!(insert(6, "carol", 901).await, Ok(vec![]), "a revoked subject, for the address too");
     assert_eq!(insert(7, "bob", 901).await, Ok(vec![]));
     assert_eq!(insert(8, "dora", 901).await, Err(CapScope::Network));
-    // A session that replaces another is allowed.
+    // The session that it replaces does not count.
     let instead = SessionCaps { replaces: Some(SessionId::from_bytes([7; 16])), ..two.clone() };
     assert_eq!(self::insert(&store, session(9, "bob", 902), &instead, 902).await, Ok(vec![]));
     // Another network has its own bound.

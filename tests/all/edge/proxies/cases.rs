@@ -101,7 +101,7 @@ fn without_a_session(site: &Site, proxy: Proxy) {
     assert_eq!(form.status, 200, "{form:?}");
     assert!(form.body.contains("value=\"/page?a=b&#38;c=%20\""), "{form:?}");
 
-    // No path leads to another host.
+    // A path that starts with `//` does not lead to another host.
     let answer = site.ask("GET", "//evil.example/", &page);
     assert!(!format!("{answer:?}").contains("return_to=%2F%2F"), "{answer:?}");
     assert_eq!(site.app.reached(), before, "the service was reached without a session");
