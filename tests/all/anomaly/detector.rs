@@ -27,15 +27,14 @@ fn sid(n: u8) -> SessionId {
     SessionId::from_bytes([n; 16])
 }
 
-/// A detector with one threshold for all kinds, in a minute.
+/// A detector with the same threshold per minute for all kinds.
 fn detector(threshold: u32) -> Detector {
     let rule = Rule::new(threshold, Duration::from_secs(60)).unwrap();
     let rules = AnomalyKind::ALL.iter().copied().fold(Rules::default(), |rules, kind| rules.set(kind, rule));
     Detector::new(rules)
 }
 
-/// Tells of the events; the kinds that were raised, each with how many events
-/// it took.
+/// Returns the kinds that were raised, each with the number of events it took.
 fn raised(detector: &mut Detector, events: impl IntoIterator<Item = Event>) -> Vec<(usize, AnomalyKind)> {
     let mut found = Vec::new();
     for (n, event) in events.into_iter().enumerate() {
@@ -59,22 +58,22 @@ fn each_detector_raises_at_its_threshold_and_not_below() {
     for reason in [Reason::Malformed, Reason::BadSignature, Reason::UnknownKey, Reason::WrongType] {
         let found = raised(&mut detector(5), ten().map(|_| refused(reason, 1)));
         assert_eq!(found, [(5, AnomalyKind::TokenGuessing)], "{reason}");
-        // From as many networks as there are tokens it is nobody's guessing.
+        // One token per network is not guessing.
         assert_eq!(raised(&mut detector(5), ten().map(|n| refused(reason, n))), [], "{reason}");
     }
-    // An honest client's old token is no guess.
+    // An expired token is not a guess.
     assert_eq!(raised(&mut detector(5), ten().map(|_| refused(Reason::Expired, 1))), []);
 
-    // One address and one user: a password is guessed; nothing is sprayed.
+    // One address and one user: password guessing, but not spraying.
     let found = raised(&mut detector(5), ten().map(|_| failed(1, 1)));
     assert_eq!(found, [(5, AnomalyKind::PasswordGuessing)]);
-    // Refused before the password was looked at, it is an attempt still.
+    // An attempt counts even if it was refused before the password check.
     let found = raised(&mut detector(5), ten().map(|_| limited(1, 1)));
     assert_eq!(found, [(5, AnomalyKind::PasswordGuessing)]);
-    // Many users from one address, and so many in all.
+    // Many users from one address, which also makes many in total.
     let found = raised(&mut detector(5), ten().map(|n| failed(n as usize, 1)));
     assert_eq!(found, [(5, AnomalyKind::CredentialStuffing), (5, AnomalyKind::PasswordSpraying)]);
-    // Each from its own address: only the sum tells.
+    // Each from its own address: only the total shows it.
     let found = raised(&mut detector(5), ten().map(|n| failed(n as usize, n)));
     assert_eq!(found, [(5, AnomalyKind::CredentialStuffing)]);
     // One user from many addresses.
@@ -117,13 +116,13 @@ fn each_detector_raises_at_its_threshold_and_not_below() {
 #[test]
 fn an_anomaly_is_raised_once_in_a_window_and_what_is_slow_is_none() {
     let forged = |second| Event::new(EventKind::TokenRefused(Reason::Malformed), at(second)).from(address(1));
-    // One every 20 s is three in a minute.
+    // One every 20 s is three per minute, below the threshold.
     assert_eq!(raised(&mut detector(5), (0..100).map(|n| forged(20 * n))), []);
-    // Two in a second, for ten minutes: once a minute.
+    // Two per second for ten minutes: raised about once a minute.
     let all = (0..1200).map(|n| forged(n / 2));
     let found = raised(&mut detector(5), all).len();
     assert!((9..=10).contains(&found), "{found}");
-    // Another kind or another network is told of meanwhile.
+    // Meanwhile, another network is still reported.
     let mut one = detector(5);
     assert_eq!(raised(&mut one, (0..10).map(|_| forged(0))).len(), 1);
     assert_eq!(raised(&mut one, (0..10).map(|_| forged(0).from(address(2)))).len(), 1);
@@ -154,7 +153,7 @@ fn a_clock_that_is_set_is_told_of_and_one_that_runs_is_not() {
     assert_eq!(detector.clocks(at(161), run(101)), None, "told once");
     let back = detector.clocks(at(0), run(102)).unwrap();
     assert_eq!(back.count, 162);
-    // Little by little is a step too.
+    // Small steps add up to a reported step.
     let all: Vec<_> = (0..20).filter_map(|n| detector.clocks(at(2 * n), run(102 + n))).collect();
     assert_eq!(all.len(), 3, "{all:?}");
 }
@@ -186,10 +185,10 @@ fn any_number_of_addresses_takes_no_more_than_so_many_keys() {
     }
     // Ten tables, three of which have one or two keys.
     assert!(detector.keys() <= 8 * keys + 3, "{}", detector.keys());
-    // A person reads the first fifty of a kind.
+    // Only the first fifty anomalies of a kind are reported.
     assert_eq!(anomalies, 51);
     assert_eq!(detector.suppressed(), 25_000 - 50);
-    // Who comes now is heard all the same.
+    // A new network is still detected.
     let forged = Event::new(EventKind::TokenRefused(Reason::Malformed), START).from(address(7));
     assert_eq!(raised(&mut detector, (0..20).map(|_| forged.clone())), [(20, AnomalyKind::TokenGuessing)]);
 }
@@ -200,20 +199,21 @@ async fn a_full_queue_counts_what_it_loses_and_keeps_nobody_waiting() {
     let (watch, mut watcher) = Watch::new(Rules::default(), Arc::new(SystemClock));
     let now = SystemClock.now();
     let forged = Event::new(EventKind::TokenRefused(Reason::Malformed), now).from(address(1));
-    // Nobody takes from the queue: were this to wait, it would wait for ever.
+    // Nothing reads the queue: if `record` waited for room, it would wait
+    // forever.
     for _ in 0..MORE {
         watch.record(forged.clone());
     }
     let dropped = watch.dropped();
     assert_eq!(dropped, MORE - 4096);
     assert_eq!(watcher.next().await.unwrap().kind, AnomalyKind::TokenGuessing);
-    // What doesn't count is not even queued.
+    // Events that no rule counts are not queued.
     watch.record(Event::new(EventKind::LogInSucceeded, now));
     drop(watch);
     assert_eq!(watcher.next().await, None, "the queue is at its end");
 }
 
-/// The page that people read has each kind with what the code has.
+/// `docs/operations.md` lists each kind with the defaults of the code.
 #[test]
 fn the_documented_defaults_are_the_defaults() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");

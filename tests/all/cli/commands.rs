@@ -1,12 +1,12 @@
-//! What the command line says, as data: `tests/all/cli/snapshots/`. Written again
-//! by `INSTA_UPDATE=always`.
+//! Snapshots of the command line's output, in `tests/all/cli/snapshots/`.
+//! `INSTA_UPDATE=always` rewrites them.
 
 use serde_json::{Value, json};
 
 use crate::support::{Home, hallpass, ok, run};
 
-/// A command's exit code and all that it prints, with what differs from run to
-/// run taken out.
+/// A command's exit code and output, without the parts that differ from run to
+/// run.
 fn session(home: &Home, args: &[&str], stdin: &str) -> String {
     let args: Vec<_> = args.iter().map(|arg| arg.replace("DIR", home.folder().to_str().unwrap())).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
@@ -41,7 +41,7 @@ fn help_says_what_there_is() {
     insta::assert_snapshot!(said);
 }
 
-/// A person who reads an error knows what to do next.
+/// Each error tells the reader what to do next.
 #[test]
 fn errors_say_what_to_do() {
     let home = Home::new();
@@ -83,14 +83,14 @@ fn errors_say_what_to_do() {
     insta::assert_snapshot!(said);
 }
 
-/// One good token and each kind of bad one, at a fixed time.
+/// One valid token and each kind of invalid one, at a fixed time.
 #[test]
 fn verify_answers_a_line_for_a_line() {
     let home = Home::new();
     let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/tokens.json");
     let vectors: Value = serde_json::from_slice(&std::fs::read(vectors).unwrap()).unwrap();
     let keys = home.write("keys.jwks", vectors["key_sets"]["session"].to_string());
-    // The vectors that share a verifier, by their verdicts.
+    // The vectors for one verifier, by verdict.
     let plain: Vec<_> = vectors["vectors"]
         .as_array()
         .unwrap()
@@ -157,11 +157,11 @@ fn an_issued_token_says_what_was_asked_for() {
             assert_eq!(answer["session"]["generation"], 0);
         }
     }
-    // A feed key verifies no token, and a retired key neither.
+    // Neither a feed key nor a retired key verifies a token.
     let feed = home.write("feed.cbor", export(&["--use", "feed"]));
     let refused = run(&["token", "verify", &token, "--keys", feed.to_str().unwrap()], b"");
     assert!(String::from_utf8_lossy(&refused.stdout).contains("unknown_key"));
-    // Of two keys that activate in one second neither is the newer.
+    // Wait, so that the two keys do not activate in the same second.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     ok(&["key", "rotate", "--now", "--dir", &keys], b"");
     let newer = issue(&[]);
@@ -173,7 +173,7 @@ fn an_issued_token_says_what_was_asked_for() {
     assert!(String::from_utf8_lossy(&run(&args, b"").stdout).contains("unknown_key"));
 }
 
-/// A long audit neither grows nor stops at what is no token.
+/// A long input does not use more memory, and invalid lines do not stop it.
 #[test]
 fn verify_takes_any_bytes_in_constant_memory() {
     let home = Home::new();
@@ -181,7 +181,7 @@ fn verify_takes_any_bytes_in_constant_memory() {
     let mut input = vec![b'A'; 64 << 20];
     input.extend(b"\n\n\xff\xfe\x00\r\n");
     input.extend(b"x\n".repeat(200_000));
-    // Four times less memory than the first line has bytes.
+    // Limits the address space to 2 GB.
     let program = hallpass().get_program().to_str().unwrap().to_owned();
     let script = format!("ulimit -v 2000000; exec {program} token verify - --keys {}", keys.display());
     let mut child = std::process::Command::new("bash")

@@ -1,4 +1,5 @@
-//! What others can write to is not used: keys, data, caches, pinned keys.
+//! Files and directories that others can write to are refused: keys, data,
+//! caches, pinned keys.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +11,7 @@ fn set_mode(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A key that somebody else drops into the directory would sign for everybody.
+/// A key that another user puts into the directory could sign for any user.
 #[test]
 fn a_key_directory_that_others_can_write_to_is_refused() {
     let home = Home::new();
@@ -24,7 +25,7 @@ fn a_key_directory_that_others_can_write_to_is_refused() {
     }
     set_mode(&keys, 0o755);
     ok(&["key", "list", "--dir", &keys], b"");
-    // What the key is used for stands beside it.
+    // The sidecar file holds the key's use.
     let sidecar = fs::read_dir(&keys).unwrap().map(|file| file.unwrap().path());
     let sidecar = sidecar.into_iter().find(|file| file.extension().unwrap() == "json").unwrap();
     set_mode(&sidecar, 0o666);
@@ -51,7 +52,7 @@ fn data_and_caches_that_others_can_write_to_are_refused() {
     misused(&edge, &format!("chmod go-w {pinned}"));
 }
 
-/// Whoever can write to the directory above can put another one there.
+/// Write access to the parent is enough to replace the directory.
 #[test]
 fn a_directory_that_others_can_replace_is_refused() {
     let home = Home::new();
@@ -62,15 +63,15 @@ fn a_directory_that_others_can_replace_is_refused() {
     let list = ["key", "list", "--dir", keys.to_str().unwrap()];
     set_mode(&open, 0o777);
     misused(&list, &format!("chmod go-w {}", open.canonicalize().unwrap().display()));
-    // Sticky, as /tmp is: only its owner renames what is in it.
+    // Sticky, like /tmp: only the owner of an entry can rename it.
     set_mode(&open, 0o1777);
     ok(&list, b"");
-    // So is the root of a volume of Kubernetes secrets. A file that somebody else
-    // makes in it is not ours.
+    // The root of a Kubernetes secret volume is sticky too. A file that another
+    // user creates there has another owner.
     set_mode(&keys, 0o1777);
     ok(&list, b"");
     set_mode(&keys, 0o700);
-    // A link leads to a directory that is judged itself.
+    // The target of a symbolic link is checked.
     let link = home.folder().join("link");
     symlink(&keys, &link).unwrap();
     ok(&["key", "list", "--dir", link.to_str().unwrap()], b"");
@@ -78,7 +79,8 @@ fn a_directory_that_others_can_replace_is_refused() {
     misused(&["key", "list", "--dir", link.to_str().unwrap()], "others can write to");
 }
 
-/// Only root can give a file away, so this needs root; elsewhere it says so.
+/// Only root can change a file's owner. Without root, the test reports that it
+/// was skipped.
 #[test]
 fn what_belongs_to_somebody_else_is_refused() {
     let home = Home::new();
@@ -94,7 +96,7 @@ fn what_belongs_to_somebody_else_is_refused() {
     misused(&["key", "list", "--dir", &keys], "run: chown 0");
 }
 
-/// A key set does not say what its keys are for.
+/// A key set does not record the use of its keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn session_keys_are_not_taken_for_feed_keys() {
     let home = Home::new();

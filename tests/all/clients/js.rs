@@ -1,8 +1,7 @@
 //! The JavaScript client (`clients/js/`) in Node, deno, workerd and Chromium:
-//! each passes the same list of cases, and sees a session of a real issuer
-//! through to its end.
+//! each passes the same cases, and follows a session of a real issuer to its end.
 //!
-//! Of what they need, `tests/peers/setup-node.sh` puts deno and workerd into
+//! `tests/peers/setup-node.sh` installs deno and workerd into
 //! `target/node-peers`.
 
 mod docs;
@@ -49,14 +48,14 @@ fn workerd() -> Option<PathBuf> {
     peer("@cloudflare/workerd-linux-64/bin/workerd")
 }
 
-/// deno with a cache of its own, which asks nobody for updates.
+/// deno with its own cache and without update checks.
 fn deno_command(deno: &Path, cache: &Path) -> Command {
     let mut command = Command::new(deno);
     command.env("DENO_DIR", cache).env("DENO_NO_UPDATE_CHECK", "1").env("NO_COLOR", "1");
     command
 }
 
-/// What a program prints, which must end well.
+/// Returns the output of a program, which must succeed.
 fn output(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -72,7 +71,7 @@ struct Server {
 }
 
 impl Server {
-    /// Waits for the line in which the program says its port.
+    /// Waits for the line in which the program prints its port.
     fn start(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -80,7 +79,7 @@ impl Server {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
-        // workerd says which socket it is, the others the port alone.
+        // workerd prints an object with the port, the others only the port.
         let Some(port) = said["port"].as_u64().or(said.as_u64()) else {
             let mut log = String::new();
             let _ = child.kill();
@@ -88,7 +87,8 @@ impl Server {
             panic!("{command:?} said {line:?}, log: {log}");
         };
         let mut stderr = child.stderr.take().unwrap();
-        // Whatever else they print must not block them.
+        // Drain the rest of the output so that a full pipe does not block the
+        // program.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Self { child, port: port.try_into().unwrap() }
@@ -112,7 +112,7 @@ impl Drop for Server {
     }
 }
 
-/// A folder as a web server shows it, and under `/issuer` an issuer.
+/// A web server for a folder, with an issuer under `/issuer`.
 struct Site {
     url: String,
     task: tokio::task::JoinHandle<()>,
@@ -163,7 +163,7 @@ async fn forward(url: &str, request: Request) -> Response {
     (answer.status(), answer.bytes().await.unwrap()).into_response()
 }
 
-/// The names of the cases, without running them: every vector's, and more.
+/// Returns the names of all cases without running them. Every vector has one.
 fn names() -> Vec<String> {
     let vectors = |name: &str| root().join("tests/vectors").join(name);
     let said = output(
@@ -186,7 +186,7 @@ fn names() -> Vec<String> {
     names
 }
 
-/// The results of `run` in `cases.js`: all of the list, and nothing failed.
+/// Checks the results of `run` in `cases.js`: every case ran and none failed.
 fn all_passed(runtime: &str, results: &Value) {
     let results: BTreeMap<&str, &Value> = results
         .as_array()
@@ -202,26 +202,26 @@ fn all_passed(runtime: &str, results: &Value) {
     assert_eq!(results.len(), names.len(), "{runtime}");
 }
 
-/// The same of a test runner's TAP.
+/// Does the same for a test runner's TAP output.
 fn all_passed_in_tap(runtime: &str, tap: &str) {
     let result = |line: &str| {
         let (ok, rest) = line.strip_prefix("not ").map_or((true, line), |rest| (false, rest));
         let (_, name) = rest.strip_prefix("ok ")?.split_once(" - ")?;
-        // Node escapes what TAP would read as a directive.
+        // Node escapes characters that TAP would read as a directive.
         let name = name.replace("\\#", "#").replace("\\\\", "\\");
         Some(json!({ "name": name, "error": if ok { Value::Null } else { json!(tap) } }))
     };
     all_passed(runtime, &tap.lines().filter_map(result).collect());
 }
 
-/// What `end_to_end.js` must say.
+/// Checks the output of `end_to_end.js`.
 fn saw_it_through(runtime: &str, said: &Value) {
     let session = &said["session"];
     assert_eq!(session["subject"], "alice", "{runtime}: {said}");
     assert_eq!(session["claims"], json!({ "roles": ["admin"] }), "{runtime}");
     let accepted = json!({ "verdict": "accepted", "session": session });
     let revoked = json!({ "verdict": "refused", "reason": "revoked", "detail": "session" });
-    // Keys of both kinds, keys of the feed, after log-out, and with the feed after that.
+    // The last two steps follow the log-out: before and after a feed update.
     assert_eq!(said["steps"], json!([accepted, accepted, accepted, accepted, revoked]), "{runtime}");
 }
 

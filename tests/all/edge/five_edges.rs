@@ -1,6 +1,6 @@
-//! Edges as processes of their own: `examples/edge_live.rs`, five times, behind
-//! one `serve`. How long a revocation takes to all of them is printed, not
-//! asserted: that is a property of the machine too.
+//! Five `examples/edge_live.rs` processes behind one `serve`. The time until a
+//! revocation reaches all of them is printed, not asserted: it also depends on
+//! the machine.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::time::{Duration, Instant};
@@ -17,7 +17,8 @@ use crate::support::{Home, Running, client, ok};
 
 const SERVICE: &str = "0123456789abcdef0123456789abcdef";
 const EDGES: usize = 5;
-/// How often an edge is asked before it is given up; some milliseconds each.
+/// The number of times to ask an edge before giving up. Each takes a few
+/// milliseconds.
 const ATTEMPTS: usize = 5_000;
 const BETWEEN: Duration = Duration::from_millis(3);
 
@@ -33,7 +34,7 @@ impl Edge {
         status(&client(), &self.0.url, token).await
     }
 
-    /// When the list that it has was complete.
+    /// Returns the time at which the edge's list was complete.
     async fn as_of(&self) -> Option<UnixTime> {
         let answer = client().get(format!("{}/as-of", self.0.url)).send().await.unwrap();
         UnixTime::parse_rfc3339(&answer.text().await.unwrap())
@@ -44,7 +45,7 @@ async fn status(client: &reqwest::Client, url: &str, token: &str) -> u16 {
     client.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
 }
 
-/// Asks until this is the answer; when that was.
+/// Asks until the answer is `wanted`. Returns when it was.
 async fn until(url: String, token: String, wanted: u16) -> Instant {
     let client = client();
     for _ in 0..ATTEMPTS {
@@ -58,12 +59,12 @@ async fn until(url: String, token: String, wanted: u16) -> Instant {
     panic!("{url} never answered {wanted}")
 }
 
-/// Begins to ask all edges.
+/// Starts asking all edges.
 fn ask(edges: &[Edge], token: &str, wanted: u16) -> JoinSet<Instant> {
     edges.iter().map(|edge| until(edge.0.url.clone(), token.to_owned(), wanted)).collect()
 }
 
-/// How long after `start` each of them answered so.
+/// Returns how long after `start` each edge gave the wanted answer.
 async fn delays(asked: JoinSet<Instant>, start: Instant) -> Vec<Duration> {
     asked.join_all().await.into_iter().map(|at| at.saturating_duration_since(start)).collect()
 }
@@ -88,7 +89,7 @@ fn serve(home: &Home) -> Running {
     home.serve_with(&["--config", config.to_str().unwrap()], &[("HALLPASS_SERVICE_TOKEN", SERVICE)])
 }
 
-/// A session of alice; `None` while no key can sign.
+/// Starts a session of alice. Returns `None` while no key can sign.
 async fn try_start(serve: &Running) -> Option<String> {
     let start = client().post(serve.at("/sessions")).bearer_auth(SERVICE);
     let answer = start.json(&json!({ "subject": "alice" })).send().await.unwrap();
@@ -108,7 +109,7 @@ fn now() -> UnixTime {
     SystemClock.now()
 }
 
-/// What a thief makes with a session key.
+/// Returns a token that a thief signs with a stolen session key.
 fn forged(stolen: &SigningKey) -> String {
     let (subject, now) = (Subject::new("mallory").unwrap(), now());
     let new = NewSession {
@@ -169,11 +170,11 @@ async fn one_revocation_reaches_five_edges_and_so_does_a_new_key() {
     let revoked = Instant::now();
     print("stolen key revoked, edge refuses what it signed", delays(forgeries, revoked).await);
     delays(sessions, revoked).await;
-    // Nor is anything accepted that the thief signs later.
+    // Tokens that the thief signs later are refused too.
     for edge in &edges {
         assert_eq!(edge.status(&forged(&stolen)).await, 401);
     }
-    // serve reads its keys again every few seconds.
+    // serve reloads its keys every few seconds.
     let mut fresh = None;
     for _ in 0..ATTEMPTS {
         fresh = try_start(&serve).await.filter(|token| inside(token)["key_id"] != json!(kid));
@@ -211,7 +212,7 @@ async fn an_edge_that_is_cut_off_refuses_when_its_policy_says() {
         if short.as_of().await != as_of {
             continue;
         }
-        // The edge asked its clock at some moment between the two.
+        // The edge read its clock between `before` and `after`.
         let last = as_of.unwrap().saturating_add(bound);
         if after <= last {
             assert_eq!(answer, 200, "as of {as_of:?}, at {after}");
@@ -221,7 +222,7 @@ async fn an_edge_that_is_cut_off_refuses_when_its_policy_says() {
             assert_eq!(answer, 401, "as of {as_of:?}, at {before}");
             refused += u32::from(is_cut_off);
         }
-        // Once the issuer has signed anew, it is gone.
+        // Kill the issuer once the edge has a newer list.
         if !is_cut_off && as_of > first {
             serve.signal("KILL");
             serve.wait();

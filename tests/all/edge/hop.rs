@@ -1,5 +1,5 @@
-//! Log-in on hosts that are not the issuer's: three hosts on loopback, with a
-//! browser that follows the redirects and keeps the cookies of each apart.
+//! Log-in on hosts other than the issuer's: three loopback hosts, and a browser
+//! that follows redirects and keeps cookies per host.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::support::{Home, Running};
 const SESSION: &str = "__Host-session";
 const STATE: &str = "__Host-hallpass-state";
 
-/// The issuer and edges b and c, each on an address of its own.
+/// The issuer and edges b and c, each on its own address.
 struct Hosts {
     issuer: Running,
     b: Running,
@@ -45,12 +45,13 @@ impl Hosts {
     }
 }
 
-/// A port is free until the edge takes it: no other test uses these addresses.
+/// The port stays free until the edge takes it: no other test uses these
+/// addresses.
 fn free_address(ip: &str) -> String {
     TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().to_string()
 }
 
-/// Cookies by host, as `__Host-` ones are kept.
+/// Cookies by host, like `__Host-` cookies.
 #[derive(Default)]
 struct Browser(BTreeMap<String, BTreeMap<String, String>>);
 
@@ -84,7 +85,7 @@ impl Browser {
         self.0.get(&host.address())?.get(name).cloned()
     }
 
-    /// Whether the session that it has of this edge is admitted there.
+    /// Returns whether this edge accepts the browser's session for it.
     fn is_in(&self, edge: &Running) -> bool {
         let Some(token) = self.cookie(edge, SESSION) else { return false };
         let cookie = format!("{SESSION}={token}");
@@ -97,7 +98,7 @@ impl Browser {
         self.get(&hosts.issuer.at("/session")).status == 200
     }
 
-    /// From `/start` as far as the redirects lead, which is not far.
+    /// Follows the redirects from `/start`, at most six requests.
     fn follow(&mut self, mut url: String) -> (String, Answer) {
         for _ in 0..6 {
             let answer = self.get(&url);
@@ -106,7 +107,7 @@ impl Browser {
             if let Some(path) = to.strip_prefix('/') {
                 let (address, _) = parts(&url);
                 url = format!("http://{address}/{path}");
-                // The path that was asked for is the service's, not the edge's.
+                // This path belongs to the service, not to the edge.
                 if to.starts_with("/deep") || to == "/" {
                     return (url, answer);
                 }
@@ -117,7 +118,7 @@ impl Browser {
         panic!("redirected without end, last to {url}");
     }
 
-    /// The way to the callback of a host, which is not taken.
+    /// Returns a host's callback URL without requesting it.
     fn go_to_callback(&mut self, edge: &Running) -> String {
         let to_issuer = location(&self.get(&edge.at("/.hallpass/start?return_to=/deep")));
         let go_to_callback = location(&self.get(&to_issuer));
@@ -143,7 +144,7 @@ fn location(answer: &Answer) -> String {
     answer.header("location").unwrap().to_owned()
 }
 
-/// Refused with a page, not with another redirect, and without a session.
+/// Checks for a refusal without a redirect and without a session.
 fn refused(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("location"), None);
@@ -155,7 +156,8 @@ fn refused(answer: &Answer, status: u16) {
 fn one_log_in_is_enough_for_all_hosts() {
     let hosts = Hosts::start();
     let mut browser = Browser::default();
-    // The proxy of b is told where to send a person, who gets to the log-in.
+    // The edge tells b's proxy where to send the user, who arrives at the log-in
+    // page.
     let page = [("Accept", "text/html")];
     let answer = verify(&hosts.b, "GET", "/deep?x=1", &page);
     let start = answer.header("x-hallpass-login").unwrap().to_owned();
@@ -169,7 +171,7 @@ fn one_log_in_is_enough_for_all_hosts() {
     assert_eq!(form.status, 200, "{form:?}");
     assert!(parts(&url).0 == hosts.issuer.address() && form.body.contains("password"));
 
-    // After it, the way goes on to where it began.
+    // After the log-in, the user returns to the original page.
     let query = url.split_once("return_to=").unwrap().1;
     let back = url::form_urlencoded::parse(format!("x={query}").as_bytes()).next().unwrap().1.into_owned();
     let answer = log_in(&hosts.issuer, &back);
@@ -183,16 +185,16 @@ fn one_log_in_is_enough_for_all_hosts() {
     assert_eq!(answer.header("x-hallpass-audience"), Some("b"));
     assert_eq!(answer.header("x-hallpass-subject"), Some("alice"));
 
-    // On to c without being asked again.
+    // c needs no second log-in.
     let (url, _) = browser.follow(hosts.c.at("/.hallpass/start?return_to=%2Fdeep"));
     assert_eq!(url, hosts.c.at("/deep"));
     assert!(browser.is_in(&hosts.c));
 
-    // A session is of its host alone, and nobody is sent round with a wrong one.
+    // A session is valid for its host only. A wrong one causes no redirect loop.
     let answer = verify(&hosts.c, "GET", "/", &[("Cookie", &cookie), ("Accept", "text/html")]);
     assert_eq!((answer.status, answer.header("x-hallpass-login")), (401, None), "{answer:?}");
 
-    // The edge renews its own: the issuer knows the host's audience.
+    // The edge renews its session: the issuer knows the host's audience.
     until("the child is renewed", || {
         let answer = verify(&hosts.b, "GET", "/", &[("Cookie", &cookie)]);
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -223,7 +225,7 @@ fn a_log_out_anywhere_ends_parent_and_children() {
         let (b, issuer) = (hosts.b.address(), hosts.issuer.address());
         let answer = if at_the_edge {
             let token = browser.cookie(&hosts.b, SESSION).unwrap();
-            // A foreign page can't do it.
+            // A foreign page can't log the user out.
             for forged in [("Sec-Fetch-Site", "cross-site"), ("Origin", "https://evil.example")] {
                 assert_eq!(log_out(&b, "/.hallpass/logout", &token, &[forged]).status, 403);
             }
@@ -241,7 +243,7 @@ fn a_log_out_anywhere_ends_parent_and_children() {
         until("b refuses", || !browser.is_in(&hosts.b));
         until("c refuses", || !browser.is_in(&hosts.c));
     }
-    // Somebody else's log-in is theirs.
+    // Another browser's log-in is not affected.
     let fresh = everywhere();
     assert!(fresh.is_in(&hosts.b));
     drop(bystander);
@@ -259,8 +261,8 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
         exchange(b, "GET", target, &[("Host", b), ("Cookie", cookie), ("Accept", "text/html")], "")
     };
     let kept = format!("{STATE}={state}");
-    // Another browser, which a page made go there: it would be logged in as
-    // somebody else. None of these uses the ticket up.
+    // Log-in CSRF: a page sends another browser there, to log it in as the
+    // attacker. None of these uses up the ticket.
     let (path, shown) = target.rsplit_once("state=").unwrap();
     let other = format!("{}0", &shown[..shown.len() - 1]);
     refused(&ask(target, "theme=dark"), 403);
@@ -273,13 +275,13 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
     }
     assert!(ask("/.hallpass/callback", &kept).status == 400);
 
-    // A ticket of another host, with the right state for this one.
+    // A ticket for another host, with the right state for this one.
     let elsewhere = browser.go_to_callback(&hosts.c);
     let ticket = elsewhere.split_once("ticket=").unwrap().1.split_once('&').unwrap().0;
     refused(&ask(&format!("/.hallpass/callback?ticket={ticket}&state={shown}"), &kept), 403);
     refused(&ask(&format!("/.hallpass/callback?ticket=nonsense&state={shown}"), &kept), 403);
 
-    // The right one, and then never again.
+    // The right ticket works exactly once.
     let forwarded = [("Host", b), ("Cookie", kept.as_str()), ("X-Forwarded-For", "192.0.2.7")];
     let answer = exchange(b, "GET", target, &forwarded, "");
     assert_eq!(location(&answer), "/deep");
@@ -289,10 +291,10 @@ fn a_way_back_is_taken_once_and_by_the_browser_that_left() {
     let again = ask(target, &kept);
     refused(&again, 403);
     assert!(again.body.contains("opened twice"), "{again:?}");
-    // What was refused the second time does not end the first.
+    // The refused second use does not end the session.
     browser.keep(b, &answer);
     assert!(browser.is_in(&hosts.b));
-    // The issuer limits by the address of who came, not by the edge's.
+    // The issuer sees the client's address, not the edge's.
     until("the issuer has logged it", || {
         hosts.issuer.log().lines().any(|line| line.contains("ticket redeemed") && line.contains("192.0.2.7"))
     });
@@ -317,7 +319,7 @@ fn log_in_leads_back_to_where_it_may() {
         let callback = location(&browser.get(&to_issuer));
         assert_eq!(location(&browser.get(&callback)), wanted, "{return_to}");
     }
-    // Nor by what somebody wrote into the cookie.
+    // A forged cookie can't redirect elsewhere either.
     let callback = browser.go_to_callback(&hosts.b);
     let (b, target) = parts(&callback);
     let state = target.rsplit_once("state=").unwrap().1;
@@ -327,7 +329,7 @@ fn log_in_leads_back_to_where_it_may() {
     assert_eq!(location(&answer), "/");
 }
 
-/// The issuer is gone: a page, and no session.
+/// Without the issuer, there is an error page and no session.
 #[test]
 fn without_the_issuer_there_is_a_page() {
     let mut hosts = Hosts::start();
@@ -339,7 +341,7 @@ fn without_the_issuer_there_is_a_page() {
     hosts.issuer.signal("KILL");
     hosts.issuer.wait();
     refused(&browser.get(&callback), 503);
-    // And a log-out is not said to have happened.
+    // A log-out that failed is not reported as done.
     let (c, cookie) = (hosts.c.address(), format!("{SESSION}={token}"));
     let answer = exchange(&c, "POST", "/.hallpass/logout", &[("Host", &c), ("Cookie", &cookie)], "");
     assert_eq!((answer.status, answer.cookie(SESSION)), (503, None), "{answer:?}");

@@ -1,4 +1,4 @@
-//! `hallpass edge`, asked as a proxy asks it.
+//! `hallpass edge`, with the requests that a proxy sends.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::exchange::{exchange, try_exchange};
 use crate::support::{Home, PASSWORD, Running, bearer, client, misused, ok};
 
 const SERVICE: &str = "0123456789abcdef0123456789abcdef";
-/// What a browser sends that goes to a page.
+/// The headers of a browser that navigates to a page.
 const PAGE: [(&str, &str); 2] = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")];
 
 fn with_cookie(token: &str) -> String {
@@ -65,7 +65,7 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
         assert_eq!(answer.status, 403, "{headers:?} {answer:?}");
         assert!(answer.all("x-hallpass-subject").is_empty());
     }
-    // Envoy's way: the request is the original, and its headers the client's.
+    // Envoy sends the original request line with the client's headers.
     let host = ("Host", "shop.example");
     for (method, target, wanted) in [
         ("GET", "/verify/", 200),
@@ -131,11 +131,11 @@ async fn strangers_may_see_some_pages() {
         assert_eq!(answer.header("x-hallpass-token"), Some(""));
     }
     assert_eq!(optional(&[("Cookie", &cookie)]).header("x-hallpass-subject"), Some("alice"));
-    // No client can ask for it: Caddy appends what the client wrote.
+    // Optional mode can't be set by a query: Caddy appends the client's query.
     for query in ["/verify?optional", "/verify?mode=optional"] {
         assert_eq!(ask(&edge, query, "GET", "/", &[]).status, 401);
     }
-    // With the cookie a forgery stays one.
+    // With the cookie, a forged request is still refused.
     let forged = [("Cookie", cookie.as_str()), ("Sec-Fetch-Site", "cross-site")];
     assert_eq!(ask(&edge, "/optional", "POST", "/", &forged).status, 403);
 }
@@ -154,7 +154,8 @@ async fn an_edge_starts_while_the_issuer_is_down() {
     let answer = client().post(issuer.at("/logout")).bearer_auth(&revoked).send().await.unwrap();
     assert_eq!(answer.status(), 204);
     until("the revocation arrives", || is(&first, &revoked, 401));
-    // It is known before it is on disk, which is written beside the requests.
+    // The revocation applies before it is on disk: the cache is written in the
+    // background.
     assert!(is(&first, &token, 200));
     let gone = hallpass::danger::inspect(&revoked).unwrap().json["session"]["session_id"].clone();
     let gone = hex::decode(gone.as_str().unwrap()).unwrap();
@@ -166,13 +167,13 @@ async fn an_edge_starts_while_the_issuer_is_down() {
     });
     issuer.signal("KILL");
     issuer.wait();
-    // Without the issuer a session goes on, and a new edge knows what the last knew.
+    // Without the issuer, sessions go on, and a new edge starts from the cache.
     assert!(is(&first, &token, 200));
     drop(first);
     let second = edge(&home, &issuer, &["--cache", &cache]);
     assert!(is(&second, &token, 200));
     assert!(is(&second, &revoked, 401), "{}", second.log());
-    // Without a cache it knows no keys, and refuses.
+    // Without a cache, the edge has no keys and refuses.
     let third = start_edge(&home, &issuer.url, &[]);
     assert!(is(&third, &token, 401));
     let address = third.address();
@@ -199,13 +200,13 @@ async fn a_stale_edge_refuses_and_sends_nobody_round_in_circles() {
     assert!(!answer.body.contains("refresh"));
     let address = edge.address();
     assert_eq!(exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status, 503);
-    // Without a cookie a log-in may help.
+    // Without a cookie, a log-in may help.
     assert_eq!(
         verify(&edge, "GET", "/x", &PAGE).header("x-hallpass-login"),
         Some("/.hallpass/?return_to=%2Fx")
     );
-    // Where people log out at the edge: the issuer may know the session still,
-    // and only it can say that it has ended.
+    // Log-out at the edge: the issuer may still know the session, and only the
+    // issuer can end it.
     let address = elsewhere.address();
     until("the other edge is stale", || {
         exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status == 503
@@ -215,7 +216,7 @@ async fn a_stale_edge_refuses_and_sends_nobody_round_in_circles() {
     assert_eq!((answer.status, answer.cookie("__Host-session")), (503, None), "{answer:?}");
 }
 
-/// All that a proxy asks comes from one address.
+/// All requests of a proxy come from one address.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_may_hold_many_connections() {
     let (home, issuer) = site();
@@ -228,7 +229,7 @@ async fn a_trusted_proxy_may_hold_many_connections() {
     let held = idle(&edge);
     assert_eq!(verify(&edge, "GET", "/", &[("Cookie", &cookie)]).status, 200);
     drop(held);
-    // Of anybody else, 256 are let in.
+    // Any other address gets 256 connections.
     let held = idle(&stranger);
     let asked = try_exchange(&stranger.address(), "GET", "/healthz", &[("Host", "b.example")], "");
     assert!(asked.is_err(), "{asked:?}");
@@ -251,13 +252,13 @@ async fn a_bound_token_without_its_proof_is_refused() {
         let answer = ask(&edge, "/optional", "GET", "/", &[(name, &value)]);
         assert_eq!((answer.status, answer.header("x-hallpass-token")), (200, Some("")), "{answer:?}");
     }
-    // For that, and not because this edge knows nothing of the session.
+    // The reason is the missing proof, not an unknown session.
     let address = edge.address();
     let metrics = exchange(&address, "GET", "/metrics", &[("Host", &address)], "").body;
     assert!(metrics.contains("hallpass_edge_verdicts_total{verdict=\"proof_required\"} 3\n"), "{metrics}");
 }
 
-/// A page of another site can open a WebSocket with its visitor's cookie, over
+/// A page of another site could open a WebSocket with its visitor's cookie, over
 /// HTTP/2 without a key (RFC 8441 §5).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_page_opens_no_web_socket() {
@@ -301,7 +302,7 @@ async fn the_metrics_count_every_verdict() {
         let metrics = metrics();
         assert!(metrics.lines().any(|other| other == line), "{line}\n{metrics}");
     }
-    // A second look counts nothing twice.
+    // Reading the metrics does not change the counts.
     assert!(metrics().contains("hallpass_edge_token_cache_hits_total 2\n"));
     assert!(!metrics().contains("hallpass_edge_feed_age_seconds -1"));
 }
@@ -355,7 +356,7 @@ async fn a_cookie_for_a_domain_must_be_asked_for() {
         let at_issuer = client().get(issuer.at("/session")).header("cookie", cookie);
         assert_eq!(at_issuer.send().await.unwrap().status(), status, "{cookie}");
     }
-    // Renewed, it goes to the domain again.
+    // The renewed cookie is set for the domain again.
     until("the cookie is renewed", || {
         let answer = verify(&edge, "GET", "/", &[("Cookie", &of_domain)]);
         answer

@@ -28,7 +28,7 @@ impl Clock for TestClock {
     }
 }
 
-/// The time when every token of [`START`] is over.
+/// A time at which every token of [`START`] has expired.
 struct Over;
 
 impl Clock for Over {
@@ -93,14 +93,14 @@ async fn it_ends_at_expiry_plus_leeway_and_not_before() {
     let world = world(StalePolicy::NeverStale);
     let session = world.session("alice");
     let (token, mut ended) = (world.token("alice"), Box::pin(session.ended()));
-    // The leeway is 5 s: up to here the token is good.
+    // The leeway is 5 s: the token is still valid here.
     tokio::time::sleep(Duration::from_millis(104_900)).await;
     assert_eq!((&mut ended).now_or_never(), None);
     assert!(world.verifier.verify::<()>(&token, world.clock.now()).is_ok());
     assert_eq!(ended.await, Ended::Expired);
     assert!(world.verifier.verify::<()>(&token, world.clock.now()).is_err());
     assert_eq!(world.clock.now(), START.saturating_add(Duration::from_secs(105)));
-    // Over is over.
+    // The result stays the same when asked again.
     assert_eq!(session.ended().await, Ended::Expired);
 }
 
@@ -147,8 +147,8 @@ async fn it_ends_by_the_feed_and_when_the_feed_stays_away() {
     let entry = Entry::Session { sid: one.id(), ends: one.ends_at() };
     world.list.apply_delta(1, at(2), world.clock.now(), [entry]).unwrap();
     assert_eq!(ended.await.unwrap(), Ended::Revoked);
-    // From second 50 on nothing comes: 60 s are allowed, and the token would
-    // be good for 105.
+    // No update arrives after second 50. The list may be 60 s old, and the token
+    // would be valid until second 105.
     assert_eq!(two.ended().now_or_never(), None);
     let three = world.session("carol");
     assert_eq!(three.ended().await, Ended::Stale);
@@ -173,7 +173,7 @@ async fn a_revocation_between_admission_and_waiting_is_not_missed() {
     let ended = session.ended();
     world.revoke(&session);
     assert_eq!(ended.now_or_never(), Some(Ended::Revoked));
-    // It needs nothing of the session, nor of the verifier.
+    // It outlives the session and the verifier.
     let World { verifier, list, .. } = world;
     let ended = self::world(StalePolicy::NeverStale).session("bob").ended();
     drop((verifier, list, session));
@@ -187,7 +187,7 @@ async fn from_the_cache_it_ends_too() {
     let verify = |verifier: &Verifier| verifier.verify::<()>(&token, world.clock.now()).unwrap();
     let new = verify(&world.verifier).ended();
     let seen = verify(&world.verifier);
-    // Another clock, and the same cache.
+    // Another clock with the same cache.
     let ahead = verify(&world.verifier.clone().with_clock(Over)).ended();
     assert_eq!(world.verifier.token_cache_counts().unwrap().hits, 2);
     assert_eq!(ahead.now_or_never(), Some(Ended::Expired));
@@ -202,7 +202,7 @@ async fn a_websocket_is_closed_when_its_session_is_revoked() {
     let world = world(StalePolicy::NeverStale);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/echo", listener.local_addr().unwrap());
-    // The layer reads the machine's clock: so does this token.
+    // The layer uses the system clock, so the token must too.
     let clock = hallpass::SystemClock;
     let verifier = world.verifier.clone().with_clock(clock);
     tokio::spawn(async move { axum::serve(listener, example::app(verifier)).await });

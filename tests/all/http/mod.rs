@@ -1,4 +1,4 @@
-//! The tower layer and what it hands on.
+//! The tower layer and the values it passes on.
 
 pub mod ended;
 pub mod session_layer;

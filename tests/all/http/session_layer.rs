@@ -76,7 +76,7 @@ fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
-/// The token of the one cookie that a response sets.
+/// Returns the token of the only cookie that a response sets.
 fn new_token(headers: &HeaderMap) -> String {
     let set = all(headers, "set-cookie");
     let [set] = &set[..] else { panic!("{set:?}") };
@@ -124,7 +124,7 @@ async fn a_browser_gets_the_renewed_cookie_with_its_answer() {
     assert_eq!(body(answer).await, "hello alice");
     let session: Session = stand.verifier().verify(&new, stand.clock.now()).unwrap();
     assert_eq!(session.generation(), 1);
-    // A shared cache would hand it to the next who asks.
+    // A shared cache would send the cookie to other clients.
     let answer = ask(&app, "/cacheable", &[cookie(&due)]).await;
     let mut headers = answer.headers().clone();
     let set: Vec<_> = headers.get_all("set-cookie").iter().cloned().collect();
@@ -146,10 +146,10 @@ async fn a_bearer_token_is_never_renewed() {
     let answer = ask(&app, "/", &[bearer(&due)]).await;
     assert_eq!(answer.status(), 200);
     assert!(!answer.headers().contains_key("set-cookie"));
-    // Nor is the cookie beside it.
+    // A cookie next to a bearer token is not renewed either.
     let answer = ask(&app, "/", &[cookie(&due), bearer(&due)]).await;
     assert!(!answer.headers().contains_key("set-cookie"));
-    // Nor is what was refused.
+    // A refused token is not renewed either.
     stand.clock.advance(600);
     assert_eq!(ask(&app, "/", &[cookie(&due)]).await.status(), 401);
     assert_eq!(stand.asked(), 0);
@@ -171,7 +171,7 @@ async fn requests_are_served_while_the_issuer_is_asked() {
             tokio::spawn(async move { send(&app, request(Method::POST, "/", &[cookie(&due)])).await })
         })
         .collect();
-    // All of them, and no answer from the issuer.
+    // All are served before the issuer answers.
     while served.load(SeqCst) < 100 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -261,7 +261,7 @@ async fn a_route_can_demand_a_recent_log_in() {
         assert_eq!(problem["type"], hallpass::http::problem::REAUTHENTICATION_REQUIRED);
         assert_eq!(problem["max_age"], 300);
     }
-    // Another log-in helps, and renewing does not.
+    // A new log-in helps; a renewal does not.
     assert_eq!(send(&app, change(&stand.start("alice"))).await.status(), 200);
     stand.clock.advance(300);
     let renewed = stand.issuer.renew(&token, stand.clock.now()).unwrap();
@@ -296,7 +296,7 @@ async fn a_route_can_demand_something_of_the_claims() {
             }
         }
     }
-    // Under an optional layer too there is no session without a token.
+    // Under an optional layer, a request without a token has no session either.
     let answer = ask(&app, "/admin", &[]).await;
     assert_eq!((answer.status(), refusal(&answer)), (StatusCode::UNAUTHORIZED, Some(Refusal::NoToken)));
 }
@@ -335,7 +335,7 @@ async fn without_a_session_a_request_is_refused_or_goes_on() {
         assert_eq!(all(answer.headers(), "vary"), ["Cookie"]);
         assert_eq!(all(answer.headers(), "cache-control"), ["no-store"]);
         assert_eq!(all(answer.headers(), "www-authenticate"), ["Bearer"]);
-        // The same for every reason.
+        // The detail is the same for every reason.
         let problem: Value = serde_json::from_str(&body(answer).await).unwrap();
         assert_eq!(problem["detail"], "This needs a session. Log in and try again.");
     }
@@ -347,7 +347,8 @@ async fn without_a_session_a_request_is_refused_or_goes_on() {
     assert_eq!(refused(&good).await, Reason::Expired);
 }
 
-/// What is for another audience is nobody's here, whoever let it in further out.
+/// A token for another audience gives no session, even if an outer layer accepted
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_innermost_layer_says_who_asks() {
     let stand = Stand::new().await;
@@ -393,14 +394,14 @@ async fn a_browser_that_goes_to_a_page_is_led_to_log_in() {
         (Method::GET, vec![], false),
         (Method::GET, vec![("accept", "*/*".to_owned())], false),
         (Method::GET, vec![("accept", "application/json".to_owned())], false),
-        // A script's fetch that accepts anything.
+        // A script's fetch that accepts HTML.
         (Method::GET, vec![("sec-fetch-mode", "cors".to_owned()), html.clone()], false),
         (Method::POST, vec![navigates.clone(), html.clone()], false),
     ] {
         let location = at(method.clone(), "/", &headers).await;
         assert_eq!(location, to_log_in.clone().filter(|_| leads_on), "{method} {headers:?}");
     }
-    // Where it wanted to go is one value, whatever it contains.
+    // The requested path is always encoded as one value.
     for (uri, return_to) in [
         ("/cart?id=1&x=%20", "/cart%3Fid%3D1%26x%3D%2520"),
         ("/?max_age=1#", "/%3Fmax_age%3D1"),
@@ -410,7 +411,7 @@ async fn a_browser_that_goes_to_a_page_is_led_to_log_in() {
         let location = at(get.clone(), uri, std::slice::from_ref(&navigates)).await;
         assert_eq!(location, Some(format!("/.hallpass/?return_to={return_to}")), "{uri}");
     }
-    // With a token that the log-in page may find good: it is to ask again.
+    // The log-in page might accept this token, so `max_age` makes it ask again.
     let token = stand.start("alice");
     let expected = Some("/.hallpass/?return_to=/&max_age=0".to_owned());
     assert_eq!(at(get.clone(), "/", &[cookie("x"), navigates.clone()]).await, expected);
@@ -418,7 +419,7 @@ async fn a_browser_that_goes_to_a_page_is_led_to_log_in() {
     stand.clock.advance(61);
     let expected = Some("/.hallpass/?return_to=/bank&max_age=60".to_owned());
     assert_eq!(at(get.clone(), "/bank", &[cookie(&token), navigates.clone()]).await, expected);
-    // No log-in would change these.
+    // A log-in would not help here.
     assert_eq!(at(get.clone(), "/admin", &[cookie(&token), navigates.clone()]).await, None);
     let twice = ("cookie", format!("__Host-session={token}; __Host-session={token}"));
     assert_eq!(at(get, "/", &[twice, navigates]).await, None);
@@ -427,8 +428,8 @@ async fn a_browser_that_goes_to_a_page_is_led_to_log_in() {
     }
 }
 
-/// The defences of the OWASP CSRF Prevention Cheat Sheet that need no token in
-/// the page: Fetch Metadata, and Origin where that is missing.
+/// The token-free defences of the OWASP CSRF Prevention Cheat Sheet: Fetch
+/// Metadata, and Origin where that is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_sites_page_changes_nothing() {
     let stand = Stand::new().await;
@@ -437,7 +438,8 @@ async fn another_sites_page_changes_nothing() {
     let friendly = layer(&stand).allow_origin("https://app.example").unwrap();
     let friendly = hello().layer(friendly.allow_origin("https://app.example:8443").unwrap());
     let token = stand.start("alice");
-    // Over HTTP/2 it has neither Upgrade nor a key (RFC 8441 §5).
+    // Over HTTP/2 a WebSocket request has neither Upgrade nor a key (RFC 8441
+    // §5).
     let web_sockets = [
         ("upgrade", "WebSocket"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
@@ -446,7 +448,8 @@ async fn another_sites_page_changes_nothing() {
     ];
     type Headers = &'static [(&'static str, &'static str)];
     let cases: &[(Headers, bool, bool)] = &[
-        // What comes with the request; passes at the own host's; passes with the allow-list.
+        // Headers; whether the own host's layer accepts them; whether the one
+        // with the allow-list does.
         (&[("sec-fetch-site", "same-origin")], true, true),
         (&[("sec-fetch-site", "none")], true, true),
         (&[("sec-fetch-site", "same-origin"), ("origin", "https://api.example")], true, true),
@@ -468,9 +471,9 @@ async fn another_sites_page_changes_nothing() {
         (&[("origin", "https://evil.example")], false, false),
         (&[("origin", "https://app.example")], false, true),
         (&[("origin", "null")], false, false),
-        // What Referer says counts for nothing.
+        // Referer is ignored.
         (&[("origin", "null"), ("referer", "https://api.example/")], false, false),
-        // Not a browser: nothing added the cookie but who wrote the request.
+        // Not a browser: the client itself added the cookie.
         (&[], true, true),
     ];
     for (headers, at_own, at_friendly) in cases {
@@ -484,16 +487,17 @@ async fn another_sites_page_changes_nothing() {
                 assert_eq!(refusal(&answer), (!passes).then_some(Refusal::CrossSite));
             }
         }
-        // A link from elsewhere finds its user logged in.
+        // A link from another site still finds the user logged in.
         assert_eq!(ask(&own, "/", &with).await.status(), 200);
-        // A WebSocket is a GET that the page could read the answers of.
+        // A WebSocket starts with a GET, but the foreign page could read the
+        // answers.
         for (name, value) in web_sockets {
             let with = [&with[..], &[(name, value.to_owned())]].concat();
             for (app, passes) in [(&own, at_own), (&friendly, at_friendly)] {
                 assert_eq!(ask(app, "/", &with).await.status() == 200, *passes, "{name} {headers:?}");
             }
         }
-        // Nobody's browser adds an Authorization header.
+        // No browser adds an Authorization header by itself.
         let mut with = vec![bearer(&token), ("host", "api.example".to_owned())];
         with.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
         assert_eq!(send(&own, request(Method::POST, "/", &with)).await.status(), 200);
@@ -501,7 +505,7 @@ async fn another_sites_page_changes_nothing() {
     assert!(SessionLayer::new(stand.verifier()).allow_origin("https://app.example/").is_err());
 }
 
-/// Events, and from where sessions were used.
+/// Records the events, and the addresses that used sessions.
 #[derive(Default)]
 struct Heard(Mutex<Vec<Event>>, Mutex<Vec<String>>);
 
@@ -547,12 +551,13 @@ async fn whoever_listens_hears_which_token_was_refused_and_who_asked() {
             assert_eq!(event.kind, EventKind::TokenRefused(Reason::Malformed));
             assert_eq!((event.at, event.session), (stand.clock.now(), None));
         }
-        // No token and a good one are no events.
+        // Neither a missing token nor a valid one is an event.
         ask(app, "/", &[]).await;
         ask(app, "/bank", &[cookie(&good)]).await;
         assert_eq!(hear(), []);
     }
-    // Where nobody knows who asks, nobody is told; refused tokens are not used.
+    // Without a known client address, no use is reported. A refused token is not
+    // a use.
     assert!(heard.1.lock().unwrap().is_empty());
     stand.clock.advance(61);
     send(&required, from("10.0.0.1", "/bank", &[cookie(&good), forwarded.clone()])).await;
@@ -560,14 +565,14 @@ async fn whoever_listens_hears_which_token_was_refused_and_who_asked() {
     assert_eq!(event.kind, EventKind::TokenRefused(Reason::ReauthenticationRequired));
     assert_eq!(event.address.unwrap().to_string(), "192.0.2.7");
     assert!(event.session.is_some());
-    // And the issuer hears for whom it renews.
+    // The issuer receives the client's address with a renewal.
     let due = stand.due();
     send(&required, from("10.0.0.1", "/", &[cookie(&due), forwarded])).await;
     assert_eq!(stand.asked_for(), [Some("192.0.2.7".to_owned())]);
     assert_eq!(*heard.1.lock().unwrap(), ["192.0.2.7", "192.0.2.7"]);
 }
 
-/// An app with a WebSocket and an event stream, each for as long as the session.
+/// An app with a WebSocket and an event stream, each open until the session ends.
 fn live(layer: SessionLayer<impl Clock + Clone>) -> Router {
     let web_socket = async |session: Session, upgrade: WebSocketUpgrade| {
         upgrade.on_upgrade(async move |mut socket| {
@@ -618,7 +623,8 @@ async fn live_connections_end_with_their_session_after_a_renewal_too() {
         let request = crate::support::client().get(format!("http://{address}/events")).header(name, value);
         request.send().await.unwrap()
     };
-    // The first connection brings the renewal, and lives on with the old token.
+    // The first connection delivers the renewal, and stays open with the old
+    // token.
     let (old, other) = (stand.start("alice"), stand.start("bob"));
     stand.clock.advance(460);
     let (mut first, answer) = web_socket(&old).await.unwrap();

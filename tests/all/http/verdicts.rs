@@ -1,4 +1,4 @@
-//! What an application's own `EventSink` hears of its `SessionLayer`.
+//! The events that an application's `EventSink` receives from its `SessionLayer`.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -55,7 +55,7 @@ async fn an_application_hears_every_verdict_of_its_layer() {
         app.call(request).await.unwrap();
     }
     let heard = heard.0.lock().unwrap();
-    // No token, no verdict.
+    // A request without a token has no verdict.
     assert_eq!(heard.0, [Ok(()), Err(Reason::Malformed), Err(Reason::BadSignature)]);
     let told: Vec<_> = heard.1.iter().map(|event| (event.kind, event.address)).collect();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The ledger's promises, on every ledger.
+//! The ledger's contract, checked on every ledger.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32], KeyUse::Session, Algorithm::EdDsa).unwrap()
 }
 
-/// An issuer on any ledger, with one key or, after a rotation, two.
+/// An issuer on any ledger, with one key, or with several after a rotation.
 #[derive(Clone)]
 struct Office<L> {
     ledger: L,
@@ -61,7 +61,7 @@ impl<L: Ledger> Office<L> {
         renew(&self.ledger, text, token, &self.keys, self.minter.lifetimes(), now).await
     }
 
-    /// The successor's text; `None` if the token itself came back.
+    /// Returns the successor's text, or `None` if the same token came back.
     async fn renewed(&self, text: &str, now: UnixTime) -> Option<String> {
         let renewal = self.renew(text, now).await.unwrap();
         assert_eq!(renewal.renewed, renewal.token.as_str() != text);
@@ -69,8 +69,9 @@ impl<L: Ledger> Office<L> {
     }
 }
 
-/// Each line of the rule, and each kind of revocation. `fresh` makes an empty
-/// ledger; `stored` says whether a session that is not in it is refused.
+/// Checks each line of the renewal rule and each kind of revocation. `fresh`
+/// makes an empty ledger; `stored` tells whether a ledger refuses an unknown
+/// session.
 async fn conformance<L: Ledger>(fresh: impl AsyncFn() -> L, stored: bool) {
     the_lines_of_the_rule(Office::new(fresh().await)).await;
     not_due(Office::new(fresh().await)).await;
@@ -106,14 +107,16 @@ async fn the_lines_of_the_rule<L: Ledger>(office: Office<L>) {
     );
     assert_eq!((before.auth_time(), before.claims_json()), (after.auth_time(), after.claims_json()));
 
-    // A lost answer, asked for again after minutes; the successor is unseen.
+    // An answer was lost and is asked for again minutes later; the successor is
+    // unused.
     assert_eq!(office.renewed(zero, at(700)).await.as_ref(), Some(&one));
-    // The successor in use, and another tab within the grace, to its last second.
+    // The successor is used; another tab asks in the last second of the grace.
     assert_eq!(office.renewed(&one, at(710)).await, None);
     assert_eq!(office.renewed(zero, at(770)).await.as_ref(), Some(&one));
     // "a negative time counts as within"
     assert_eq!(office.renewed(zero, at(600)).await.as_ref(), Some(&one));
-    // On it goes, and a grace later the first token is nobody's any more.
+    // After another renewal, the first token counts as reuse, even with an
+    // earlier clock.
     let two = office.renewed(&one, at(900)).await.unwrap();
     assert_eq!(office.renewed(&one, at(901)).await.as_ref(), Some(&two));
     assert!(matches!(office.renew(zero, at(890)).await, Err(RenewError::Reuse { id }) if id == before.id()));
@@ -149,14 +152,14 @@ async fn the_end_of_a_session<L: Ledger>(mut office: Office<L>) {
     office.minter = Minter::new(lifetimes).audience(Some("shop".into()));
     let zero = office.start(at(0)).await;
     let one = office.renewed(zero.as_str(), at(899)).await.unwrap();
-    // exp is `ends`: never due again.
+    // exp equals `ends`: the token is never due again.
     assert_eq!(office.renewed(&one, at(999)).await, None);
     assert_eq!(office.renewed(&one, at(1004)).await, None, "within the leeway");
     assert!(matches!(
         office.renew(&one, at(1005)).await,
         Err(RenewError::Refused(Rejection::SessionEnded { .. }))
     ));
-    // And one that is due only in the leeway after the end has no successor.
+    // A token that is due only in the leeway after the end has no successor.
     let late = Lifetimes::new(LifetimeSettings {
         token_max_age: Some(Duration::from_secs(999)),
         renew_after: Some(Duration::from_secs(999)),
@@ -174,13 +177,13 @@ async fn a_rotation_in_between<L: Ledger>(mut office: Office<L>) {
     let zero = office.start(at(0)).await;
     let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
     office.keys = SigningKeys::new(key(2), [key(1)]).unwrap();
-    // Same kid: the answer is the same although another key signs by now.
+    // The same kid: the answer is the same although another key signs now.
     assert_eq!(office.renewed(zero.as_str(), at(500)).await.as_ref(), Some(&one));
     let two = office.renew(&one, at(900)).await.unwrap().token;
     assert_eq!(two.session().key_id(), key(2).id());
 }
 
-/// The successor was signed with a key that is gone before the client got it.
+/// The successor's key is withdrawn before the client gets the successor.
 async fn a_withdrawn_key<L: Ledger>(mut office: Office<L>) {
     let zero = office.start(at(0)).await;
     office.keys = SigningKeys::new(key(2), [key(1)]).unwrap();
@@ -193,7 +196,8 @@ async fn a_withdrawn_key<L: Ledger>(mut office: Office<L>) {
     assert_eq!(office.renewed(other.as_str(), at(700)).await, None);
 }
 
-/// A revoked key's tokens are refused, and it signs none again, though it is here.
+/// A revoked key's tokens are refused, and it signs no new ones while still
+/// present.
 async fn a_revoked_key<L: Ledger>(mut office: Office<L>) {
     let zero = office.start(at(0)).await;
     office.keys = SigningKeys::new(key(2), [key(1)]).unwrap();
@@ -210,8 +214,7 @@ async fn a_revoked_key<L: Ledger>(mut office: Office<L>) {
     assert_eq!((other.session().key_id(), other.session().generation()), (key(3).id(), 1));
 }
 
-/// The same session, in a ledger that never heard of it, and in one that is
-/// behind.
+/// The same session in a ledger that does not know it, and in one that is behind.
 async fn a_lost_row<L: Ledger>(office: &Office<L>, other: &Office<L>, stored: bool) {
     let zero = office.start(at(0)).await;
     let one = office.renewed(zero.as_str(), at(450)).await.unwrap();
@@ -223,7 +226,7 @@ async fn a_lost_row<L: Ledger>(office: &Office<L>, other: &Office<L>, stored: bo
     } else {
         assert_eq!(answer.unwrap().token.as_str(), two, "same second, same bytes");
     }
-    // p > L: then as p = L, so that what is older can be told from it.
+    // p > L is treated as p = L, so that older tokens are recognized.
     assert_eq!(other.renewed(&two, at(910)).await, None);
     assert_eq!(other.renewed(&one, at(920)).await.as_ref(), Some(&two));
     assert!(matches!(other.renew(&one, at(971)).await, Err(RenewError::Reuse { .. })));
@@ -353,12 +356,12 @@ async fn revocations<L: Ledger>(office: Office<L>) {
     assert!(ledger.revoke_subject(&alice(), at(3)).await.unwrap());
     assert!(!ledger.revoke_subject(&alice(), at(3)).await.unwrap());
     assert_eq!(revoked_by(&token).await.as_str(), "subject");
-    // Entered too late: the revocation covers it.
+    // Started too late: the revocation covers it.
     assert!(matches!(
         ledger.start(token.session(), &Lifetimes::default(), at(3)).await,
         Err(StartError::Revoked(earliest)) if earliest == at(4)
     ));
-    // In the same second a log-in is possible, and can be revoked again.
+    // A log-in in the same second is possible, and can be revoked too.
     let token = office.start(at(3)).await;
     assert_eq!(token.session().started_at(), at(4));
     assert!(office.renewed(token.as_str(), at(500)).await.is_some());
@@ -402,8 +405,7 @@ fn parallel_renewals_have_one_successor() {
     }
 }
 
-/// A thousand races of renewal and revocation without a store, in whatever
-/// order they happen.
+/// A thousand races between renewal and revocation without a store, in any order.
 #[test]
 fn no_renewal_survives_a_log_out_that_it_races() {
     let issuer = Issuer::new(key(1), Lifetimes::default()).unwrap();
@@ -419,7 +421,7 @@ fn no_renewal_survives_a_log_out_that_it_races() {
                 issuer.renew(token.as_str(), later)
             });
             barrier.wait();
-            // Either of the two may win; this makes it about even.
+            // Either may win; the delay makes the odds about even.
             for _ in 0..(round % 50) * 400 {
                 std::hint::spin_loop();
             }
@@ -455,7 +457,7 @@ fn a_full_memory_ledger_forgets_rows_and_no_revocation() {
     let small = std::num::NonZeroUsize::new(4).unwrap();
     let issuer = Issuer::new(key(1), Lifetimes::default()).unwrap().ledger_capacity(small, small);
     let tokens: Vec<_> = (0..20).map(|_| issuer.start(alice(), (), at(0)).unwrap()).collect();
-    // All but four rows are gone; each session goes on.
+    // All but four rows are gone; every session goes on.
     for token in &tokens {
         assert!(issuer.renew(token.as_str(), at(450)).unwrap().renewed);
     }
@@ -469,7 +471,8 @@ fn a_full_memory_ledger_forgets_rows_and_no_revocation() {
     }
     assert!(issuer.revoke_all(at(500)), "always has room");
     assert!(issuer.renew(tokens[4].as_str(), at(500)).is_err());
-    // A minute after they have ended they are forgotten, to make room.
+    // Revocations are dropped a minute after their sessions end, which frees
+    // room.
     let over = 12 * 3600;
     let late = issuer.start(alice(), (), at(over)).unwrap();
     assert!(issuer.log_out(late.as_str(), at(over + 60)).is_err());
@@ -515,7 +518,8 @@ mod stored {
         conformance(fresh, true).await;
     }
 
-    /// One successor, in one process and in two: each handle has its own writer and cache.
+    /// There is one successor, with one handle or two. Each handle has its own
+    /// writer and cache.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn parallel_renewals_have_one_successor() {
         let dir = tempfile::tempdir().unwrap();
@@ -531,7 +535,7 @@ mod stored {
                 .map(|n| {
                     let (office, barrier) = (handles[n % handles.len()].clone(), Arc::clone(&barrier));
                     let text = token.as_str().to_owned();
-                    // A second or two apart: the first decides.
+                    // Up to two seconds apart: the first one decides.
                     let now = at(450 + n as u64 % 3);
                     tokio::spawn(async move {
                         barrier.wait().await;
@@ -596,7 +600,7 @@ mod stored {
         }
     }
 
-    /// How many renewals share a sync. Printed, not asserted.
+    /// Prints how many renewals share a sync; asserts nothing.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn renewals_a_second() {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

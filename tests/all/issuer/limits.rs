@@ -1,4 +1,4 @@
-//! The limits of the store: failed attempts, and sessions that are too many.
+//! The limits of the store: failed attempts and the number of sessions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ async fn begin(store: &SqliteStore, key: AttemptKey, now: u64) -> Attempt {
     store.begin_attempt(key, true, RULE, at(now)).await.unwrap()
 }
 
-/// The wait, or `None` if the attempt was let through.
+/// Returns the wait in seconds, or `None` if the attempt was allowed.
 async fn wait(store: &SqliteStore, key: AttemptKey, now: u64) -> Option<u64> {
     match begin(store, key, now).await {
         Attempt::Go { .. } => None,
@@ -45,8 +45,8 @@ async fn wait(store: &SqliteStore, key: AttemptKey, now: u64) -> Option<u64> {
     }
 }
 
-/// Fails as often as strangers may, as fast as the waits allow: the waits, each
-/// with the failures before it.
+/// Fails as often as unknown devices may, as fast as the waits allow. Returns the
+/// waits, each with the number of failures before it.
 async fn use_up(store: &SqliteStore, name: &str) -> Vec<(u32, u64)> {
     let (mut now, mut tried, mut waits) = (0, 0, Vec::new());
     loop {
@@ -99,10 +99,11 @@ async fn waits_double_and_there_are_a_hundred_failures_in_all() {
     assert_eq!(begin(&store, of("alice", None), YEAR).await, Attempt::Locked, "time does not unlock");
     assert_eq!(wait(&store, of("bob", None), 0).await, None, "nobody else is");
 
-    // NIST SP 800-63B-4 §3.2.2 counts by account: known devices have the last ten.
+    // NIST SP 800-63B-4 §3.2.2 counts per account: the last ten are for known
+    // devices.
     let mut devices = 0;
     for n in 0..20 {
-        // A failure of a device makes its wait alone.
+        // A device's failures delay only that device.
         if let Attempt::Go { last, .. } = begin(&store, of("alice", Some(n)), YEAR).await {
             devices += 1;
             assert_eq!(last, devices == 10);
@@ -111,7 +112,7 @@ async fn waits_double_and_there_are_a_hundred_failures_in_all() {
     assert_eq!(devices, 10);
     assert_eq!(begin(&store, of("alice", Some(99)), 2 * YEAR).await, Attempt::Locked);
 
-    // A restart forgets nothing.
+    // The counts survive a restart.
     store.close().await;
     let store = SqliteStore::open(&folder.path().join("data")).await.unwrap();
     assert_eq!(begin(&store, of("alice", None), 2 * YEAR).await, Attempt::Locked);
@@ -127,7 +128,7 @@ async fn waits_double_and_there_are_a_hundred_failures_in_all() {
     assert_eq!(wait(&store, of("alice", None), 0).await, None);
 }
 
-/// Until alice is locked out.
+/// Fails until alice is locked out.
 async fn use_up_again(store: &SqliteStore) {
     let mut now = 0;
     while wait(store, of("alice", None), now).await != Some(u64::MAX) {
@@ -141,7 +142,7 @@ async fn a_success_ends_the_row_and_a_known_device_is_the_owners_way_out() {
     for _ in 0..4 {
         assert_eq!(wait(&store, of("alice", None), 0).await, None);
     }
-    // The fifth is right.
+    // The fifth attempt succeeds.
     assert_eq!(wait(&store, of("alice", None), 0).await, None);
     store.attempt_succeeded(of("alice", None), RULE).await.unwrap();
     assert_eq!(store.count_attempts().await.unwrap(), 0);
@@ -154,7 +155,7 @@ async fn a_success_ends_the_row_and_a_known_device_is_the_owners_way_out() {
     assert_eq!(wait(&store, device, 3).await, Some(4), "its own failures, its own waits");
     assert_eq!(wait(&store, device, 7).await, None);
     store.attempt_succeeded(device, RULE).await.unwrap();
-    // The lock has gone, the slow pace has not.
+    // The lock is gone; the long wait remains.
     assert_eq!(wait(&store, of("alice", None), YEAR).await, None);
     assert_eq!(wait(&store, of("alice", None), YEAR).await, Some(900));
     assert_eq!(wait(&store, device, YEAR).await, None);
@@ -214,7 +215,7 @@ async fn guesses_at_once_are_no_more_than_guesses_in_a_row() {
     assert_eq!(let_through, 5);
 }
 
-/// Tries 5,000 names that nobody has; how large the database is afterwards.
+/// Tries 5,000 unknown names. Returns the size of the database afterwards.
 async fn spray(data: &Path, from: u32) -> u64 {
     let store = Arc::new(SqliteStore::open(data).await.unwrap());
     for batch in (from..from + 5_000).step_by(250) {
@@ -247,7 +248,7 @@ async fn a_spray_over_names_of_nobody_takes_bounded_room_and_forgets_no_user() {
     assert_eq!(spray(&data, 5_000).await, bytes, "no more on disk for twice the names");
     let store = SqliteStore::open(&data).await.unwrap();
     assert_eq!(wait(&store, of("alice", None), 0).await, Some(1), "a user's failures are kept");
-    // Of nobody's names the newest are known.
+    // Of unknown names, the newest are remembered.
     let newest = AttemptKey { account: account("name 9999"), device: None };
     for _ in 0..4 {
         let tried = store.begin_attempt(newest, false, RULE, at(9_999)).await.unwrap();
@@ -328,13 +329,13 @@ async fn as_many_sessions_as_there_may_be_and_the_oldest_end() {
     assert_eq!(insert(&store, session(9, "bob", 0), &three, 3).await, Ok(vec![]), "somebody else's");
     let before = store.position().await.unwrap();
     assert_eq!(insert(&store, session(4, "alice", 4), &three, 4).await, Ok(vec![1]));
-    // It is in the feed, and so is refused everywhere.
+    // The feed has the ended session, so every verifier refuses it.
     let changes = store.revocations_after(before).await.unwrap();
     let ended = Entry::Session { sid: SessionId::from_bytes([1; 16]), ends: at(43_201) };
     assert_eq!(changes.entries, [ended]);
     let audit = &store.audit(None, 9).await.unwrap()[0].event;
     assert_eq!((audit.kind.as_str(), audit.subject.as_deref()), ("session_ended", Some("alice")));
-    // A bound that was lowered ends as many as it takes.
+    // A lowered bound ends as many sessions as necessary.
     let two = caps(Some((2, WhenFull::EndOldest)), None);
     assert_eq!(insert(&store, session(5, "alice", 5), &two, 5).await, Ok(vec![2, 3]));
     let alice = Subject::new("alice").unwrap();
@@ -360,10 +361,10 @@ async fn what_has_ended_does_not_count() {
     assert_eq!(insert(6, "carol", 901).await, Ok(vec![]), "a revoked subject, for the address too");
     assert_eq!(insert(7, "bob", 901).await, Ok(vec![]));
     assert_eq!(insert(8, "dora", 901).await, Err(CapScope::Network));
-    // The one that it takes the place of.
+    // The session that it replaces does not count.
     let instead = SessionCaps { replaces: Some(SessionId::from_bytes([7; 16])), ..two.clone() };
     assert_eq!(self::insert(&store, session(9, "bob", 902), &instead, 902).await, Ok(vec![]));
-    // Another network has its own.
+    // Another network has its own bound.
     let elsewhere = SessionCaps {
         network: Some(("192.0.2.2".to_owned(), two.network.clone().unwrap().1)),
         ..two.clone()

@@ -1,4 +1,4 @@
-//! What the issuer makes, and what it refuses to make.
+//! The tokens that the issuer makes, and those that it refuses to make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn what_is_issued_is_what_verifies() {
     assert!(!format!("{issued:?}").contains(&issued.as_str()[..10]));
 }
 
-/// CVE-2020-5205: nothing that a client presented goes into an id.
+/// CVE-2020-5205: no client input goes into an id.
 #[test]
 fn every_session_and_token_has_an_id_of_its_own() {
     let issued: Vec<_> = (0..500).map(|_| start(&minter(), &(), |_| {}).unwrap()).collect();
@@ -71,21 +71,21 @@ fn every_session_and_token_has_an_id_of_its_own() {
 
 #[test]
 fn times_are_held_to_the_session() {
-    // An end that is given is kept, but never past the absolute lifetime.
+    // A given end is used, limited by the absolute lifetime.
     let ends = |ends: u64| start(&minter(), &(), |new| new.ends = Some(at(ends)));
     let session = |token: IssuedToken| (token.session().expires_at(), token.session().ends_at());
     assert_eq!(session(ends(NOW + 100).unwrap()), (at(NOW + 100), at(NOW + 100)));
     assert_eq!(session(ends(NOW + 99_999).unwrap()), (at(NOW + 900), at(NOW + 43_200)));
-    // Over before it starts: not made.
+    // A session that ends before it starts is refused.
     for end in [0, NOW - 1, NOW] {
         assert!(matches!(ends(end), Err(ConfigError::Claims(_))), "{end}");
     }
-    // Started a second later than now, since a revocation was just now.
+    // After a revocation in this second, a session starts a second later.
     let later = start(&minter(), &(), |new| new.started = at(NOW + 1)).unwrap();
     assert_eq!((later.session().started_at(), later.session().issued_at()), (at(NOW + 1), at(NOW + 1)));
-    // Authenticated in the future: not made.
+    // An authentication time in the future is refused.
     assert!(matches!(start(&minter(), &(), |new| new.auth_time = at(NOW + 1)), Err(ConfigError::Claims(_))));
-    // No time is left at the end of time.
+    // The last representable second leaves no time for a session.
     let new = |started| start(&minter(), &(), |new| new.started = started);
     assert!(matches!(new(UnixTime::MAX), Err(ConfigError::Claims(_))));
 }
@@ -117,17 +117,18 @@ fn a_token_too_long_is_refused_at_log_in_with_room_for_renewal() {
     let longest = (0..1536).rev().find(|length| of(*length, 1536).is_ok()).unwrap();
     let issued = of(longest, 1536).unwrap();
     assert!((1520..=1536).contains(&issued.as_str().len()), "{}", issued.as_str().len());
-    // A renewal may add four bytes of generation: as many are kept free.
+    // Four bytes stay free, because a renewal may grow the generation by that
+    // much.
     let Err(ConfigError::TokenTooLong { characters, limit }) = of(longest + 1, 1536) else { panic!() };
     assert_eq!(limit, 1536);
     assert!((1537..=1540).contains(&characters), "{characters}");
     assert!(issued.as_str().len() + 5 <= 1536, "{}", issued.as_str().len());
-    // 1,536 unless said otherwise.
+    // The default is 1,536.
     assert!(start(&minter(), &"x".repeat(longest + 1), |_| {}).is_err());
     assert!(of(2800, 4000).is_ok());
     assert!(matches!(minter().max_characters(4001), Err(ConfigError::Builder(_))));
     assert!(matches!(of(1 << 20, 4000), Err(ConfigError::TokenTooLong { .. })));
-    // Names count too.
+    // Names count towards the limit too.
     let minter = minter().audience(Some("a".repeat(2000).into()));
     assert!(matches!(start(&minter, &(), |_| {}), Err(ConfigError::TokenTooLong { .. })));
 }
@@ -178,7 +179,7 @@ struct Claims {
 }
 
 proptest! {
-    /// Application claims come out as they went in, whatever their order.
+    /// Application claims are unchanged after a round trip, in any order.
     #[test]
     fn application_claims_survive(
         role in ".{0,20}",
@@ -190,7 +191,7 @@ proptest! {
         prop_assert_eq!(verify::<Claims>(issued.as_str(), NOW).claims().unwrap(), claims);
     }
 
-    /// Any lifetimes, any clock: what is issued lives no longer than they say.
+    /// For any lifetimes and any clock, no token outlives its limits.
     #[test]
     fn nothing_is_issued_past_its_end(
         idle in 1_u64..100_000, more in 0_u64..100_000, ends in proptest::option::of(0_u64..300_000),

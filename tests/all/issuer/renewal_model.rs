@@ -1,9 +1,9 @@
-//! The renewal rule against a model of the world: browsers with many tabs,
-//! fetches that are aborted, proxies that drop cookies, clocks that step, and
-//! thieves. The rule is pure, so a history takes microseconds.
+//! The renewal rule against a model with many browser tabs, aborted fetches,
+//! proxies that drop cookies, clock steps, and thieves. The rule is pure, so a
+//! history takes microseconds.
 //!
-//! proptest makes the histories, and makes one that fails as short as it can.
-//! `PROPTEST_CASES` says how many to try of each kind.
+//! proptest generates the histories and shrinks one that fails. `PROPTEST_CASES`
+//! sets the number of each kind.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,8 @@ use proptest::prelude::*;
 
 const KEYS: [KeyId; 2] = [KeyId::from_bytes([1; 8]), KeyId::from_bytes([2; 8])];
 
-/// What chance decides in a history. Zero is always the simplest choice, and
-/// what is left over when there are no more: so shorter is simpler.
+/// The random choices of a history. Zero is the simplest choice, and the default
+/// when none are left: a shorter history is simpler.
 #[derive(Clone, Debug)]
 struct Choices(std::vec::IntoIter<u16>);
 
@@ -44,7 +44,7 @@ impl Choices {
     }
 }
 
-/// Short histories, and now and then one that lasts until the session ends.
+/// Generates mostly short histories, and a few that last until the session ends.
 fn choices() -> impl Strategy<Value = Choices> {
     let any = |length| prop::collection::vec(any::<u16>(), length);
     prop_oneof![30 => any(0..150), 9 => any(150..600), 1 => any(2_000..3_000)]
@@ -88,7 +88,7 @@ impl Issuer {
         UnixTime::from_secs(self.clock).unwrap()
     }
 
-    /// The verdict, with the row kept and the times of a successor checked.
+    /// Returns the verdict. Stores the row and checks a successor's times.
     fn renew(&mut self, token: &Presented) -> Judgement {
         let keys = SigningKeyIds { newest: KEYS[self.key], available: &KEYS };
         let verdict = renew(self.row, self.backing, token, &self.lifetimes, keys, self.now());
@@ -117,7 +117,7 @@ fn successor(token: &Presented, row: Row) -> Presented {
     }
 }
 
-/// Any that are allowed and leave time for a network: the defaults, and others.
+/// Returns any valid lifetimes that leave time for the network.
 fn lifetimes(random: &mut Choices) -> Lifetimes {
     let max_age = 240 + random.below(1800);
     let renew_after = if random.one_in(2) { max_age / 2 } else { 120 + random.below(max_age - 120) };
@@ -139,29 +139,30 @@ fn lifetimes(random: &mut Choices) -> Lifetimes {
     .unwrap()
 }
 
-/// A request or an answer under way takes at most this long, in seconds. Both
-/// ways and a small step of the clock fit into the smallest grace.
+/// The longest time in seconds for a request or an answer. A round trip and a
+/// small clock step fit into the smallest grace.
 const SLOWEST: u64 = 20;
 const SMALL_STEP: u64 = 15;
 
 enum Wire {
-    /// A token on its way to the issuer; whether the answer will be taken.
+    /// A token on its way to the issuer, and whether the client will take the
+    /// answer.
     Request(Presented, bool),
-    /// The token that the answer sets, on its way to the jar.
+    /// The token that an answer sets, on its way to the cookie jar.
     Answer(Presented),
 }
 
-/// A browser: one cookie jar, any number of requests under way.
+/// A browser with one cookie jar and any number of requests in flight.
 struct Browser {
     jar: Presented,
-    /// With the real time of arrival.
+    /// Messages in flight, each with its real time of arrival.
     wire: Vec<(u64, Wire)>,
     real: u64,
     loses_answers: u64,
 }
 
 impl Browser {
-    /// A burst of tabs.
+    /// Sends requests from up to seven tabs.
     fn send(&mut self, random: &mut Choices) {
         for _ in 0..=random.below(6) {
             let kept = !(self.loses_answers > 0 && random.one_in(self.loses_answers));
@@ -169,7 +170,7 @@ impl Browser {
         }
     }
 
-    /// Lets real time pass, and what is under way arrive in its order.
+    /// Lets real time pass, and delivers messages in order of arrival.
     fn pass(&mut self, seconds: u64, issuer: &mut Issuer, random: &mut Choices) -> Result<(), Judgement> {
         let until = self.real + seconds;
         loop {
@@ -199,8 +200,8 @@ impl Browser {
     }
 }
 
-/// One history of an honest browser. `Err` if it was logged out otherwise than
-/// by its own idleness or by the session's end.
+/// Runs one history of an honest browser. `Err` if it was logged out for any
+/// reason other than idleness or the session's end.
 fn honest(mut random: Choices) -> Result<u64, String> {
     let (mut issuer, first) = Issuer::new(&mut random);
     let loses_answers = [0, 2, 5, 20][usize::try_from(random.below(4)).unwrap()];
@@ -222,8 +223,7 @@ fn honest(mut random: Choices) -> Result<u64, String> {
         };
         match browser.pass(pause, &mut issuer, &mut random) {
             Ok(()) => {}
-            // Idle for too long, or no answer ever arrived: the token is the
-            // evidence. A proper end either way.
+            // Idle for too long, or no answer arrived: either is a proper end.
             Err(Judgement::Expired | Judgement::SessionEnded) => return Ok(renewals),
             Err(verdict) => {
                 return Err(format!("{verdict:?} at {:?} with {:?}", issuer.clock, issuer.row));
@@ -232,9 +232,8 @@ fn honest(mut random: Choices) -> Result<u64, String> {
         renewals += u64::from(browser.jar.generation > before);
         let under_way = !browser.wire.is_empty();
         if steps && random.one_in(8) {
-            // Back by any amount at any time; ahead by little at any time, and
-            // by more than a grace only when nothing is under way (as after a
-            // machine slept).
+            // The clock steps back by any amount, or ahead if nothing is in
+            // flight (as after a machine slept).
             match random.below(3) {
                 0 => issuer.clock -= random.below(7200),
                 1 if !under_way => issuer.clock += random.long(idle),
@@ -258,16 +257,17 @@ fn an_honest_browser_is_never_logged_out() {
     proptest!(config(40_000), |(random in choices())| {
         renewals.fetch_add(honest(random).map_err(TestCaseError::fail)?, Ordering::Relaxed);
     });
-    // The model does renew: a rule that never does would pass as well.
+    // A rule that never renews would pass too, so check that some histories
+    // renew.
     assert!(renewals.into_inner() > 0);
 }
 
-/// While answers arrive and somebody is there, the session lasts to its end.
+/// While answers arrive and the user is active, the session lasts to its end.
 fn active(mut random: Choices) -> Result<(), TestCaseError> {
     let (mut issuer, first) = Issuer::new(&mut random);
     let mut browser = Browser { jar: first, wire: Vec::new(), real: 0, loses_answers: 0 };
     let lifetimes = issuer.lifetimes;
-    // A token lives on for this long after it is due.
+    // A token stays valid for this long after it is due.
     let room = lifetimes.token_max_age().as_secs() - lifetimes.renew_after().as_secs();
     prop_assume!(room >= 4 * SLOWEST);
     // Months would take too many renewals.
@@ -293,13 +293,13 @@ fn an_active_browser_stays_to_the_absolute_end() {
     proptest!(config(2_000), |(random in choices())| active(random)?);
 }
 
-/// One of the two who hold the token.
+/// One of the two holders of the token.
 struct Holder {
     token: Presented,
 }
 
 impl Holder {
-    /// Whether the theft was found.
+    /// Renews the token. Returns whether the theft was detected.
     fn renew(&mut self, issuer: &mut Issuer) -> bool {
         match issuer.renew(&self.token) {
             Judgement::Successor(row) => {
@@ -312,8 +312,8 @@ impl Holder {
     }
 }
 
-/// Owner and thief of one token do as they like for a while. Then one of them
-/// goes on alone, and at last the other comes back. Whether the theft was found
+/// Owner and thief of one token act at random for a while. Then one goes on
+/// alone, and finally the other returns. Returns whether the theft was detected
 /// before that.
 fn theft(mut random: Choices) -> Result<bool, TestCaseError> {
     let (mut issuer, first) = Issuer::new(&mut random);
@@ -340,12 +340,12 @@ fn theft(mut random: Choices) -> Result<bool, TestCaseError> {
         found |= holders[active].renew(&mut issuer);
         ahead = holders[active].token.generation.saturating_sub(stale.generation);
     }
-    // Ended before they went different ways.
+    // The theft was found, or the session ended, before they diverged.
     if found || holders[active].token.generation < target || issuer.now() >= first.ends {
         return Ok(found);
     }
-    // At once, or much later: only the idle timeout and the session's end stop
-    // it.
+    // The other returns at once or much later; reuse is detected until the
+    // idle timeout or the session's end.
     issuer.clock += random.long(issuer.lifetimes.idle_timeout().as_secs());
     if issuer.now() < issuer.row.unwrap().renewable_until {
         prop_assert_eq!(issuer.renew(&stale), Judgement::Reuse, "{:?} {:?}", issuer.row, stale);

@@ -1,5 +1,5 @@
-//! The contract of [`Store`], for every engine: call [`conformance`] with a
-//! way to open one. Below it, what only SQLite has.
+//! The contract of [`Store`] for every engine: call [`conformance`] with a
+//! function that opens one. The tests below it are for SQLite only.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use crate::support::store::StoreExt;
@@ -59,7 +59,7 @@ fn record(n: u8, subject: &Subject, started: UnixTime) -> SessionRecord {
     }
 }
 
-/// A renewal of generation `generation`, issued at `issued`, of `session`.
+/// Returns a renewal request for a token of `session`.
 fn request(session: &SessionRecord, generation: u64, issued: UnixTime, now: UnixTime) -> RenewalRequest {
     RenewalRequest {
         session_id: session.id,
@@ -101,8 +101,8 @@ fn revoked_by(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Every promise of the trait. `open` opens an empty store; the guard it comes
-/// with keeps its files.
+/// Checks the trait's whole contract. `open` opens an empty store and returns a
+/// guard that keeps its files.
 async fn conformance<S: Store, G, F: AsyncFn() -> (S, G)>(open: F) {
     users(&open().await.0).await;
     sessions(&open().await.0).await;
@@ -177,7 +177,7 @@ async fn sessions<S: Store>(store: &S) {
     assert_eq!(store.live_sessions(&alice(), at(6)).await.unwrap(), [second.clone(), first.clone()]);
     assert_eq!(store.count_live_sessions(&alice(), at(6)).await.unwrap(), 2);
 
-    // The token of the first expires at 900, that of the second at 905.
+    // The first session's token expires at 900, the second's at 905.
     assert_eq!(store.live_sessions(&alice(), at(900)).await.unwrap(), std::slice::from_ref(&second));
     store.revoke(Target::Session { id: id(2), ends: None }, None, at(10)).await.unwrap();
     assert_eq!(store.live_sessions(&alice(), at(10)).await.unwrap(), [first]);
@@ -189,7 +189,7 @@ async fn a_log_in_is_checked_again_when_it_is_inserted<S: Store>(store: &S) {
     let with = |n, version| SessionRecord { password_version: version, ..record(n, &alice(), at(100)) };
     store.insert(with(1, Some(0)), None, at(100)).await.unwrap();
 
-    // The password was checked, then changed, and only then comes the session.
+    // The password is changed after the check and before the session is inserted.
     store.set_password(&alice(), "$2".to_owned(), at(50)).await.unwrap();
     let late = SessionRecord { started: at(101), auth_time: at(101), ..with(2, Some(0)) };
     assert!(matches!(store.insert(late, None, at(101)).await, Err(StoreError::UserChanged)));
@@ -199,7 +199,8 @@ async fn a_log_in_is_checked_again_when_it_is_inserted<S: Store>(store: &S) {
     store.disable_user(&alice(), at(102)).await.unwrap();
     let disabled = SessionRecord { started: at(103), ..with(4, Some(1)) };
     assert!(matches!(store.insert(disabled, None, at(103)).await, Err(StoreError::UserChanged)));
-    // Nobody the store knows, by another credential: fine; by password: not.
+    // An unknown user may start a session with another credential, but not with a
+    // password.
     store.insert(record(5, &bob(), at(0)), None, at(0)).await.unwrap();
     let unknown = SessionRecord { password_version: Some(0), ..record(6, &bob(), at(0)) };
     assert!(matches!(store.insert(unknown, None, at(0)).await, Err(StoreError::UserChanged)));
@@ -227,7 +228,7 @@ async fn children<S: Store>(store: &S) {
     }
     assert!(matches!(store.insert(child_of(4, 1, at(50)), None, at(50)).await, Err(StoreError::ParentOver)));
 
-    // From below: what one log-in led to, and no other.
+    // Starting from a child: ends the sessions of one log-in, and no others.
     for (n, parent) in [(10, None), (11, Some(10)), (12, Some(11)), (13, Some(10)), (14, None)] {
         let member = SessionRecord { parent: parent.map(id), ..record(n, &alice(), at(60)) };
         store.insert(member, None, at(60)).await.unwrap();
@@ -251,7 +252,7 @@ async fn renewal<S: Store>(store: &S) {
     assert!(matches!(renew(0, 0, 449).await.unwrap(), Outcome::Keep(_)), "not due");
     let Outcome::Successor(first) = renew(0, 0, 450).await.unwrap() else { panic!("due") };
     assert_eq!((first.generation, first.issued, first.expires), (1, at(450), at(1350)));
-    // Asked again, minutes later: the same.
+    // A repeated request minutes later gets the same answer.
     assert_eq!(renew(0, 0, 800).await.unwrap(), Outcome::Successor(first));
     assert_eq!(store.find_session(id(1)).await.unwrap().unwrap().row, first);
     assert!(matches!(renew(1, 450, 800).await.unwrap(), Outcome::Keep(_)));
@@ -283,7 +284,7 @@ async fn revocation_of_each_kind<S: Store>(store: &S) {
         let session = store.find_session(id(n)).await.unwrap().unwrap();
         store.renew(request(&session, 0, session.started, at(20))).await.unwrap()
     };
-    // Once before, so that any cache has them.
+    // Renew once first, so that any cache holds them.
     for n in 1..=3 {
         assert!(matches!(renew(n).await, Outcome::Keep(_)));
     }
@@ -344,8 +345,8 @@ async fn others<S: Store>(store: &S) {
     assert_eq!(store.revoke(target, None, at(11)).await.unwrap().added, 0);
 }
 
-/// What a reauthentication replaced is revoked when its time comes, and its
-/// children hang on the new session.
+/// A session that a reauthentication replaced is revoked at the given time. Its
+/// children move to the new session.
 async fn replaced<S: Store>(store: &S) {
     store.insert(record(1, &alice(), at(1)), None, at(1)).await.unwrap();
     let ends = at(HOUR);
@@ -363,7 +364,7 @@ async fn replaced<S: Store>(store: &S) {
     store.revoke(Target::Session { id: id(3), ends: None }, None, at(61)).await.unwrap();
     assert_eq!(live().await, []);
 
-    // Until then a log-out with either ends both, and what hangs on them.
+    // Until then, a log-out with either ends both and their children.
     for (old, shown) in [(10, 10), (20, 21)] {
         store.insert(record(old, &alice(), at(62)), None, at(62)).await.unwrap();
         let child = SessionRecord { parent: Some(id(old)), ends, ..record(old + 2, &alice(), at(62)) };
@@ -375,15 +376,14 @@ async fn replaced<S: Store>(store: &S) {
         store.revoke(Target::Family { id: id(shown), ends: None }, None, at(64)).await.unwrap();
         assert_eq!(live().await, []);
     }
-    // What was ended while the password was checked does not come back.
+    // A session that ended during the password check is not replaced.
     let again = SessionRecord { replaces: Some((id(10), at(600))), ..record(30, &alice(), at(65)) };
     let refused = store.insert(again, None, at(65)).await;
     assert!(matches!(refused, Err(StoreError::ParentOver)), "{refused:?}");
     assert_eq!(live().await, []);
 }
 
-/// Hops need no log-in, so they are bounded by themselves: a host has one
-/// cookie.
+/// Hops need no log-in, so they have their own bound: a host has one cookie.
 async fn children_of_one_audience<S: Store>(store: &S) {
     store.insert(record(1, &alice(), at(1)), None, at(1)).await.unwrap();
     for n in 2..12 {
@@ -404,7 +404,7 @@ async fn children_of_one_audience<S: Store>(store: &S) {
     assert_eq!(live, [id(1), id(8), id(9), id(10), id(11), id(100)]);
 }
 
-/// Revoke, log in, revoke, all in one second of the clock.
+/// Revoke, log in and revoke again, all in the same second.
 async fn same_second<S: Store>(store: &S) {
     let now = at(100);
     for (n, target) in
@@ -449,7 +449,7 @@ async fn the_feed<S: Store>(store: &S) {
     }
     assert_eq!(store.snapshot().await.unwrap().entries.len(), 5);
 
-    // A later entry on the same subject takes the place of the earlier.
+    // A later entry for the same subject replaces the earlier one.
     store.revoke(Target::Subject(alice()), None, at(1)).await.unwrap();
     store.revoke(Target::Subject(alice()), None, at(2)).await.unwrap();
     let changes = store.revocations_after(Position { sequence: 5, ..start }).await.unwrap();
@@ -499,7 +499,7 @@ async fn expiry<S: Store>(store: &S) {
         store.revoke(Target::Session { id: id(n), ends: None }, None, at(0)).await.unwrap();
     }
     store.insert(record(6, &alice(), at(0)), None, at(0)).await.unwrap();
-    // "kept ends + 60 s": at the very second it is still there.
+    // "kept ends + 60 s": in that second it is still there.
     assert_eq!(store.expire(long, 100, at(HOUR + 60)).await.unwrap(), Expired::default());
     let first = store.expire(long, 2, at(HOUR + 61)).await.unwrap();
     assert_eq!(first, Expired { sessions: 2, revocations: 2, audit: 0 });
@@ -520,7 +520,7 @@ async fn expiry<S: Store>(store: &S) {
     let audit = store.expire(Duration::from_hours(1), 3, at(HOUR + 61)).await.unwrap();
     assert_eq!(audit.audit, 3);
     assert_eq!(store.audit(None, 9).await.unwrap().len(), 2);
-    // What has ended needs no revocation.
+    // A session that has ended needs no revocation.
     let over = Target::Session { id: id(1), ends: Some(at(HOUR)) };
     assert_eq!(store.revoke(over, None, at(HOUR + 61)).await.unwrap().added, 0);
 }
@@ -548,8 +548,8 @@ async fn a_refused_operation_leaves_the_others_alone<S: Store>(store: S) {
     assert_eq!((changes.position.sequence, changes.entries.len()), (30, 30));
 }
 
-/// Whatever the order, what was revoked is renewed no more, and a renewal
-/// that came first gave a token that the entry meets.
+/// In either order: a revoked session is not renewed, and the entry covers the
+/// token of an earlier renewal.
 async fn a_renewal_racing_a_revocation<S: Store>(store: S) {
     let store = Arc::new(store);
     for round in 0..150_u8 {
@@ -579,7 +579,7 @@ async fn a_renewal_racing_a_revocation<S: Store>(store: S) {
                     | Outcome::Refused(RenewalRefusal::Revoked { .. })
             ));
         }
-        // Acknowledged: from here on nothing.
+        // The revocation is acknowledged: no renewal succeeds after it.
         revoked_by(renew(Arc::clone(&store), session.clone()).await);
         assert_eq!(store.count_live_sessions(&alice(), later).await.unwrap(), 0);
     }
@@ -609,7 +609,7 @@ async fn sqlite_keeps_what_it_acknowledged_and_reads_it_again() {
     assert_eq!(revoked_by(outcome), "session");
 }
 
-/// What the files hold at the moment of the answer is what a crash leaves.
+/// A crash leaves what the files hold when the answer arrives.
 #[tokio::test]
 async fn an_acknowledged_revocation_is_in_the_files() {
     let (store, dir) = sqlite().await;
@@ -634,19 +634,19 @@ async fn two_handles_on_one_file_see_each_other() {
     let two = SqliteStore::open(&dir.path().join("data")).await.unwrap();
     let session = record(1, &alice(), at(0));
     one.insert(session.clone(), None, at(0)).await.unwrap();
-    // Both have the row in their caches.
+    // Both handles have the row in their caches.
     let Outcome::Successor(row) = one.renew(request(&session, 0, at(0), at(500))).await.unwrap() else {
         panic!("due")
     };
     assert_eq!(two.renew(request(&session, 0, at(0), at(501))).await.unwrap(), Outcome::Successor(row));
-    // The other is told without asking.
+    // The other handle is notified.
     let mut watch = two.watch();
     watch.mark_unchanged();
     let revoked = one.revoke(Target::Subject(alice()), None, at(502)).await.unwrap();
     let seen =
         tokio::time::timeout(Duration::from_secs(60), watch.wait_for(|at| *at >= revoked.position)).await;
     assert_eq!(*seen.expect("told").unwrap(), revoked.position);
-    // And no cache answers for a revoked session, told or not.
+    // No cache answers for a revoked session, even before the notification.
     let session = record(2, &alice(), at(503));
     one.insert(session.clone(), None, at(503)).await.unwrap();
     assert!(matches!(two.renew(request(&session, 0, at(503), at(504))).await.unwrap(), Outcome::Keep(_)));
@@ -718,7 +718,7 @@ async fn a_directory_of_a_newer_version_and_a_file_that_is_no_database_are_refus
     assert!(error.contains("damaged or none"), "{error}");
 }
 
-/// Another process in the middle of a long write.
+/// Another process holds the lock during a long write.
 #[tokio::test]
 async fn a_locked_database_is_busy_and_nothing_worse() {
     let (first, dir) = sqlite().await;

@@ -1,5 +1,4 @@
-//! The directory of key files: which key signs, who may read, what is left
-//! after a crash.
+//! The key directory: which key signs, who may read it, and what a crash leaves.
 
 use std::fs;
 use std::path::Path;
@@ -92,10 +91,10 @@ fn private_keys_are_their_owners_alone() {
     assert!(KeyDir::open(keys.path()).is_ok());
 }
 
-/// CVE-2025-47278: signed with the oldest key.
+/// CVE-2025-47278: tokens were signed with the oldest key.
 #[test]
 fn the_newest_active_key_signs_whatever_the_order() {
-    // Ids are as good as random, so that every order comes up.
+    // Ids are effectively random, so repeating tests different orders.
     for _ in 0..8 {
         let (_dir, mut keys) = new_dir();
         let second = add(&mut keys, KeyUse::Session, 100);
@@ -133,13 +132,14 @@ fn rotation_publishes_five_minutes_ahead() {
     assert_eq!(signs(&keys, KeyUse::Session, 1000 + 299), Some(old));
     assert_eq!(signs(&keys, KeyUse::Session, 1000 + 300), Some(new));
     assert_eq!(state(&keys, old, 1300), KeyState::Superseded);
-    // Published at once, and of the same algorithm; the old one stays.
+    // The new key is published at once, with the old key's algorithm. The old key
+    // stays.
     let published = keys.key_set(KeyUse::Session, at(1000)).unwrap();
     assert_eq!(published.get(new, at(1000)).unwrap().algorithm(), Algorithm::Ed25519);
     assert!(published.get(old, at(1000)).is_some());
     let at_once = keys.rotate(KeyUse::Session, at(2000), Activation::Immediate).unwrap();
     assert_eq!(signs(&keys, KeyUse::Session, 2000), Some(at_once));
-    // There is nothing to succeed.
+    // There is no feed key to replace.
     assert!(
         matches!(keys.rotate(KeyUse::Feed, at(2000), Activation::Immediate), Err(ConfigError::Key(why)) if why.contains("hallpass key new"))
     );
@@ -149,7 +149,7 @@ fn rotation_publishes_five_minutes_ahead() {
 fn a_retired_key_is_gone_from_its_second_on() {
     let (_dir, mut keys) = new_dir();
     let old = add(&mut keys, KeyUse::Session, 0);
-    // The only key that signs, or would, is not retired by mistake.
+    // The only signing key can't be retired.
     assert!(matches!(keys.retire(old, at(100)), Err(ConfigError::Key(why)) if why.contains("rotate --now")));
     add(&mut keys, KeyUse::Feed, 0);
     assert!(keys.retire(old, at(100)).is_err(), "a feed key signs no tokens");
@@ -161,7 +161,7 @@ fn a_retired_key_is_gone_from_its_second_on() {
         assert_eq!(state(keys, old, 200), KeyState::Retired);
         assert_eq!(signs(keys, KeyUse::Session, 199), Some(old));
         assert_eq!(signs(keys, KeyUse::Session, 200), Some(new));
-        // A set made before knows of it too.
+        // A key set made earlier includes the retirement.
         let set = keys.key_set(KeyUse::Session, at(199)).unwrap();
         assert!(set.get(old, at(199)).is_some() && set.get(old, at(200)).is_none());
         assert_eq!(keys.key_set(KeyUse::Session, at(200)).unwrap().iter().len(), 1);
@@ -202,7 +202,7 @@ fn a_directory_that_is_wrong_says_what_to_do() {
 fn a_renamed_or_replaced_key_file_is_refused() {
     let (_dir, mut keys) = new_dir();
     let (a, b) = (add(&mut keys, KeyUse::Session, 0), add(&mut keys, KeyUse::Feed, 0));
-    // The feed's key in the session key's place would make one key do both.
+    // A feed key copied over the session key would have both uses.
     fs::copy(pem(&keys, b), pem(&keys, a)).unwrap();
     assert!(why(KeyDir::open(keys.path())).contains(&format!("must be named {b}.pem")));
     fs::remove_file(pem(&keys, a)).unwrap();
@@ -231,8 +231,8 @@ fn files_that_are_no_keys_are_refused() {
     assert!(KeyDir::open(keys.path()).is_err());
 }
 
-/// What a crash in the middle of `add` can leave: a sidecar without a key, or
-/// a temporary file. Neither is a key.
+/// A crash during `add` can leave a sidecar without a key, or a temporary file.
+/// Neither is a key.
 #[test]
 fn what_a_crash_leaves_is_no_key() {
     let (_dir, mut keys) = new_dir();
@@ -247,8 +247,8 @@ fn what_a_crash_leaves_is_no_key() {
     assert_eq!(again.entries().map(|entry| entry.key.id()).collect::<Vec<_>>(), [id]);
 }
 
-/// A file is replaced whole: who reads meanwhile sees the old or the new, and
-/// nothing temporary is left.
+/// Files are replaced atomically: a reader sees the old or the new one, and no
+/// temporary file is left.
 #[test]
 fn readers_never_see_half_a_file() {
     let (_dir, mut keys) = new_dir();

@@ -1,4 +1,4 @@
-//! Key sets as files, and what must never get into one.
+//! Key sets as files, and the input that they must refuse.
 
 use ciborium::Value;
 use hallpass::{Algorithm, ConfigError, KeyId, KeySet, UnixTime, VerifyingKey};
@@ -30,7 +30,7 @@ fn a_kid_is_the_beginning_of_the_thumbprint() {
     for n in 0..50 {
         let key = public(n, Algorithm::EdDsa);
         assert_eq!(key.id().as_bytes()[..], thumbprint(key.as_bytes())[..8]);
-        // The algorithm is not part of it: RFC 9679 §4.1 takes kty, crv and x.
+        // The algorithm is not part of the id: RFC 9679 §4.1 uses kty, crv and x.
         assert_eq!(key.id(), public(n, Algorithm::Ed25519).id());
     }
 }
@@ -64,8 +64,8 @@ fn duplicates_in_files_are_refused() {
     assert!(matches!(read(&raw::array(&[cose.clone(), cose])), Err(ConfigError::DuplicateKey(_))));
 }
 
-/// A COSE_Key of the test key, with changes: label and value, or nothing to
-/// leave the label out.
+/// A COSE_Key of the test key, with changes: a label and its value, or `None` to
+/// omit it.
 fn cose_key(changes: &[(i64, Option<Vec<u8>>)]) -> Vec<u8> {
     let mut pairs = raw::Pairs(Vec::new())
         .with(1, raw::int(1))
@@ -90,7 +90,7 @@ fn cose_set(changes: &[(i64, Option<Vec<u8>>)]) -> Vec<u8> {
 fn a_cose_key_set_says_what_it_must() {
     let expected = read(json!({ "keys": [TestKey::Session.jwk()] }).to_string().as_bytes()).unwrap();
     assert_eq!(read(&cose_set(&[])).unwrap(), expected);
-    // alg and kid may be left out: -8 is the default, the kid is computed.
+    // alg and kid are optional: the default is -8, and the kid is computed.
     assert_eq!(read(&cose_set(&[(3, None), (2, None)])).unwrap(), expected);
     assert_eq!(read(&cose_set(&[(4, Some(raw::array(&[raw::int(2)])))])).unwrap(), expected);
     let ed25519 = read(&cose_set(&[(3, Some(raw::int(-19)))])).unwrap();
@@ -135,7 +135,7 @@ fn a_jwks_says_what_it_must() {
         read(json!({ "keys": [jwk] }).to_string().as_bytes())
     };
     assert!(set(&|_| {}).is_ok());
-    // RFC 7517 §4: members we don't know are passed over.
+    // RFC 7517 §4: unknown members are ignored.
     assert!(set(&|jwk| jwk["x5t"] = json!("abc")).is_ok());
     for optional in ["alg", "kid", "use"] {
         assert!(set(&|jwk| drop(jwk.as_object_mut().unwrap().remove(optional))).is_ok(), "{optional}");
@@ -168,7 +168,7 @@ fn a_jwks_says_what_it_must() {
         assert!(read(text.as_bytes()).is_err(), "{text}");
     }
     assert!(matches!(read(br#"  {"keys":[]}"#), Err(ConfigError::NoKeys)));
-    // A member twice: which one counts would be chance.
+    // A duplicate member is ambiguous.
     let x = good["x"].as_str().unwrap();
     let twice = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}","x":"{x}"}}]}}"#);
     assert!(read(twice.as_bytes()).is_err());
@@ -192,7 +192,8 @@ fn what_is_no_key_set_says_so() {
     assert!(why(read(b" \n")).contains("empty"));
     assert!(why(read(b"-----BEGIN PRIVATE KEY-----")).contains("hallpass key export"));
     assert!(why(read(&vec![b'{'; 65 * 1024])).contains("at most"));
-    // Announced lengths allocate nothing, nesting doesn't exhaust the stack.
+    // A declared length allocates nothing, and nesting does not exhaust the
+    // stack.
     assert!(read(&raw::head(4, u64::MAX)).is_err());
     assert!(read(&[raw::head(4, 1), raw::head(2, 1 << 40)].concat()).is_err());
     assert!(read(&vec![0x81; 60_000]).is_err());
@@ -201,7 +202,7 @@ fn what_is_no_key_set_says_so() {
     assert!(read("{\"keys\":".repeat(7_000).as_bytes()).is_err());
 }
 
-/// Members of either format survive the other.
+/// A key set is the same after a round trip through either format.
 #[test]
 fn the_two_formats_say_the_same() {
     let keys = (0..20).map(|n| public(n, if n % 2 == 0 { Algorithm::EdDsa } else { Algorithm::Ed25519 }));
@@ -238,8 +239,9 @@ proptest! {
             bytes[at] = *to;
         }
         if let Ok(read_back) = read(&bytes) {
-            // With a kid beside each key no other key comes of one change; two
-            // can take the kid away and then change the key.
+            // Each key has a kid, so one change to the JSON can't yield another
+            // key. Two changes can: one removes the kid, the other changes the
+            // key.
             for key in read_back.iter() {
                 prop_assert!(set.get(key.id(), now()).is_some() || !json || changes.len() > 1);
             }

@@ -1,5 +1,5 @@
-//! `keys/test/` is made of the phrases in [`TestKey`] and nothing else.
-//! `HALLPASS_REGENERATE=1` writes it again.
+//! `keys/test/` is derived only from the phrases in [`TestKey`].
+//! `HALLPASS_REGENERATE=1` rewrites it.
 
 use std::path::PathBuf;
 
@@ -57,8 +57,8 @@ fn they_are_known_as_published() {
     assert!(!other.id().is_published_test_key());
 }
 
-/// A checkout is readable by others, so that the keys can't be used from where
-/// they are; copied and closed, they are a key directory like any other.
+/// Others can read a checkout, so the keys can't be used in place. A copy that is
+/// closed to others is a normal key directory.
 #[cfg(unix)]
 #[test]
 fn they_are_a_key_directory_once_closed_to_others() {

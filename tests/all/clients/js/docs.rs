@@ -13,8 +13,8 @@ use super::{Server, Site, deno, deno_command, issuer, output, root, workerd};
 use crate::support::browser::Browser;
 use crate::support::{Home, Running, bearer, client, needs, ok};
 
-/// The page's programs, each in the file that its first line names, with the
-/// client and the keys of an issuer beside them.
+/// The page's programs, each in the file that its first line names, next to the
+/// client and an issuer's keys.
 struct Folder {
     folder: TempDir,
     home: Home,
@@ -54,7 +54,8 @@ impl Folder {
         Server::start(command.current_dir(self.path()).env("ISSUER", &self.serve.url).env("PORT", "0"))
     }
 
-    /// Bearer and cookie are told whose they are until they are logged out.
+    /// Checks that bearer and cookie requests are told their user until the
+    /// log-out.
     async fn guards(&self, server: &Server) {
         let ask = async |name: &str, value: &str| {
             let answer = client().get(server.url()).header(name, value).send().await.unwrap();
@@ -127,7 +128,7 @@ async fn browser() {
         input.send_keys(token).await.unwrap();
         for _ in 0..1200 {
             let text = browser.client.find(Locator::Css("#verdict")).await.unwrap().text().await.unwrap();
-            // One verdict for each key stroke: the last is of the whole.
+            // Each key stroke gives a verdict; the last is for the whole token.
             if let Ok(verdict) = serde_json::from_str::<Value>(&text)
                 && verdict["reason"] != "malformed"
             {
@@ -165,7 +166,8 @@ async fn python() {
     assert_eq!(said["subject"], "alice");
     assert_eq!(said["claims"], serde_json::json!({ "roles": ["admin"] }));
     let another = issuer();
-    // Another signature for certain: the last characters could be any already.
+    // Change a character well inside the signature, so that the signature is sure
+    // to differ.
     let at = token.len() - 40;
     let other = if &token[at..=at] == "A" { "B" } else { "A" };
     let forged = format!("{}{other}{}", &token[..at], &token[at + 1..]);

@@ -1,4 +1,4 @@
-//! The service behind the proxy: tells what reached it.
+//! The service behind the proxy, which reports what reached it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl App {
         Self { address, reached, _runtime: runtime }
     }
 
-    /// How many requests have got here.
+    /// Returns the number of requests that reached the service.
     pub(super) fn reached(&self) -> usize {
         self.reached.load(Ordering::SeqCst)
     }
@@ -62,11 +62,11 @@ async fn echo(State(reached): Reached, request: Request) -> Response {
     .into_response()
 }
 
-/// To some caches these say more than Cache-Control does (RFC 9213).
+/// For some caches, these override Cache-Control (RFC 9213).
 pub(super) const TARGETED: [&str; 3] =
     ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
 
-/// What a CDN would keep and give to everybody.
+/// A response that a CDN would store and share.
 async fn cacheable(State(reached): Reached) -> Response {
     reached.fetch_add(1, Ordering::SeqCst);
     let public = "public, max-age=3600";

@@ -1,4 +1,4 @@
-//! What holds behind every proxy.
+//! The cases that every proxy must pass.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::support::exchange::{Answer, exchange};
 use crate::support::proof_client::Client;
 use crate::support::{PASSWORD, ok};
 
-/// The identity, in the spelling of the page.
+/// The identity headers, spelled as on the page.
 const IDENTITY: [&str; 6] = [
     "x-hallpass-subject",
     "x-hallpass-session",
@@ -24,7 +24,7 @@ const IDENTITY: [&str; 6] = [
 ];
 
 pub(super) fn all(site: &Site, proxy: Proxy) {
-    // Due for renewal soon after all else has been tried.
+    // This token is due for renewal soon after the other cases.
     let (mut token, since) = (site.log_in(), Instant::now());
     without_a_session(site, proxy);
     with_a_session(site);
@@ -38,19 +38,19 @@ pub(super) fn all(site: &Site, proxy: Proxy) {
     the_services_own_headers(site, proxy);
     revoked(site, proxy);
     println!("{proxy:?}: all but the renewal took {:?}", since.elapsed());
-    // On a busy machine it may be over by now, or in the middle of it.
+    // On a busy machine the token may expire before or during the renewal case.
     while !renewed(site, &token) {
         token = site.log_in();
     }
 }
 
-/// Whether this token, which may be slow to be used, has expired.
+/// Returns whether this token has expired.
 fn is_over(token: &str) -> bool {
     let expires = inside(token)["session"]["expires_at"].as_str().and_then(UnixTime::parse_rfc3339);
     SystemClock.now() >= expires.unwrap()
 }
 
-/// The service's view of a request that reached it.
+/// A request as the service received it.
 struct Seen(Value);
 
 impl Seen {
@@ -64,7 +64,7 @@ impl Seen {
         headers.iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect()
     }
 
-    /// The one value of an identity header.
+    /// Returns the only value of an identity header.
     fn identity(&self, name: &str) -> &str {
         let all: Vec<_> = self.headers().into_iter().filter(|(other, _)| *other == name).collect();
         assert_eq!(all.len(), 1, "{name}: {:?}", self.headers());
@@ -82,7 +82,7 @@ fn without_a_session(site: &Site, proxy: Proxy) {
     assert_eq!(program.status, 401, "{program:?}\n{}", site.log());
     assert_eq!(program.header("www-authenticate"), Some("Bearer"));
 
-    // A person is led to the log-in page, which leads back.
+    // A browser is sent to the log-in page, which leads back.
     let page = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")];
     let answer = site.ask("GET", "/page?a=b&c=%20", &page);
     let log_in = "/.hallpass/?return_to=%2Fpage%3Fa%3Db%26c%3D%2520";
@@ -101,7 +101,7 @@ fn without_a_session(site: &Site, proxy: Proxy) {
     assert_eq!(form.status, 200, "{form:?}");
     assert!(form.body.contains("value=\"/page?a=b&#38;c=%20\""), "{form:?}");
 
-    // Not to another host, however the path is spelled.
+    // A path that starts with `//` does not lead to another host.
     let answer = site.ask("GET", "//evil.example/", &page);
     assert!(!format!("{answer:?}").contains("return_to=%2F%2F"), "{answer:?}");
     assert_eq!(site.app.reached(), before, "the service was reached without a session");
@@ -121,7 +121,7 @@ fn with_a_session(site: &Site) {
     let claims: Value = serde_json::from_str(seen.identity("x-hallpass-claims")).unwrap();
     assert_eq!(claims, json!({ "roles": ["admin"] }));
 
-    // The service verifies it again, with the public key alone.
+    // The service can verify the token again with only the public key.
     let shown = seen.identity("x-hallpass-token");
     assert_eq!(shown, token);
     let keys = ok(&["key", "export", "--dir", &site.home.path("keys")], b"");
@@ -135,7 +135,7 @@ fn with_a_session(site: &Site) {
     let bearer = format!("Bearer {token}");
     let answer = site.ask("GET", "/api", &[("Authorization", &bearer)]);
     assert_eq!(Seen::of(&answer).identity("x-hallpass-subject"), "alice");
-    // One whose header says it once too often.
+    // A client that sends the session cookie twice.
     let both = [("Cookie", format!("__Host-session={token}; __Host-session={token}"))];
     let both: Vec<_> = both.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(site.ask("GET", "/api", &both).status, 401);
@@ -175,12 +175,12 @@ fn expired_and_made_up(site: &Site) {
     assert_eq!(site.app.reached(), before);
     let good = make("shop", now);
     assert_eq!(Seen::of(&site.ask_as(&good, "GET", "/", &[])).identity("x-hallpass-subject"), "alice");
-    // What the claims have is not there, and says so or is left out.
+    // A client's own claims header does not reach the service.
     let seen = Seen::of(&site.ask_as(&good, "GET", "/", &[("X-Hallpass-Claims", "{\"roles\":[\"root\"]}")]));
     assert!(!seen.0.to_string().contains("root"), "{:?}", seen.0);
 }
 
-/// Every way of writing an identity header that some server reads as the same.
+/// Returns the spellings of an identity header that some servers treat as equal.
 fn spellings(name: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     for part in name.split('-') {
@@ -201,7 +201,7 @@ fn spoofed_identity(site: &Site) {
     let before = site.app.reached();
     let all: Vec<String> = IDENTITY.iter().flat_map(|name| spellings(name)).collect();
     let spoofed: Vec<_> = all.iter().map(|name| (name.as_str(), "mallory")).collect();
-    // All at once, and each alone: a proxy may refuse such a request.
+    // All at once, then each alone. A proxy may answer 400 to such a request.
     let each = spoofed.iter().map(std::slice::from_ref);
     for headers in std::iter::once(&*spoofed).chain(each) {
         assert!(site.ask("GET", "/", headers).status >= 400);
@@ -216,14 +216,14 @@ fn spoofed_identity(site: &Site) {
             seen.identity(name);
         }
     }
-    // Twice, around the proxy's own.
+    // The same header twice, in two spellings.
     let twice = [("X-Hallpass-Subject", "mallory"), ("x-hallpass-subject", "mallory")];
     assert!(!Seen::of(&site.ask_as(&token, "GET", "/", &twice)).0.to_string().contains("mallory"));
     let reached = site.app.reached() - before;
     assert!(reached <= spoofed.len() + 2, "one without a session was let through");
 }
 
-/// What a client says of its own request changes nothing.
+/// Headers that describe the request have no effect if the client sends them.
 fn spoofed_request(site: &Site) {
     let token = site.log_in();
     let before = site.app.reached();
@@ -248,14 +248,14 @@ fn spoofed_request(site: &Site) {
         let answer = site.ask("GET", "/pay", &[lie]);
         assert!([401, 403].contains(&answer.status), "{lie:?} {answer:?}");
     }
-    // The foreign page's own host as the one that was asked.
+    // The foreign page's host, given as the requested host.
     let evil = ("Origin", "https://evil.example");
     for lie in ["X-Forwarded-Host", "X-Original-Host", "X-Host"] {
         let answer = site.ask_as(&token, "POST", "/pay", &[evil, (lie, "evil.example")]);
         assert_eq!(answer.status, 403, "{lie} {answer:?}");
     }
     assert_eq!(site.app.reached(), before, "{}", site.log());
-    // Nor does it get in the way of an honest request.
+    // They do not break an honest request either.
     let origin = format!("http://{}", site.host);
     for lie in lies {
         let answer = site.ask_as(&token, "POST", "/pay", &[("Origin", &origin), lie]);
@@ -264,7 +264,7 @@ fn spoofed_request(site: &Site) {
     let honest = [("Origin", origin.as_str()), ("X-Forwarded-Host", "evil.example")];
     let seen = Seen::of(&site.ask_as(&token, "POST", "/pay", &honest));
     assert!(!seen.0.to_string().contains("evil.example"), "{:?}", seen.headers());
-    // Where a browser is sent is its own path, whatever else it says.
+    // A browser is sent back to its own path, whatever headers it sends.
     let lies = [
         ("Accept", "text/html"),
         ("X-Forwarded-Uri", "//evil.example/"),
@@ -275,8 +275,8 @@ fn spoofed_request(site: &Site) {
     assert!(!format!("{answer:?}").contains("evil.example"), "{answer:?}");
 }
 
-/// The issuer's routes too are described by the proxy and not by the client: a
-/// proof of the proxy's own origin is good, whatever the client adds.
+/// For the issuer's routes too, the proxy describes the request, not the client:
+/// a proof for the proxy's origin is valid, whatever headers the client adds.
 fn spoofed_origin(site: &Site, proxy: Proxy) {
     let key = Client::p256(3);
     let target = "/.hallpass/login";
@@ -325,7 +325,8 @@ fn unsafe_methods(site: &Site) {
         }
     }
     assert_eq!(site.app.reached(), before);
-    // A link from elsewhere is no forgery, and a bearer token no cookie.
+    // A link from another site is not a forgery, and a bearer token is not a
+    // cookie.
     let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")];
     assert_eq!(site.ask_as(&token, "GET", "/", &link).status, 200);
     let bearer = format!("Bearer {token}");
@@ -362,9 +363,9 @@ fn websocket(site: &Site) {
     };
     refused(None, Some(&origin), 401);
     refused(Some("nonsense"), Some(&origin), 401);
-    // A page of another site opens one with its visitor's cookie.
+    // A page of another site can't open one with its visitor's cookie.
     refused(Some(&token), Some("https://evil.example"), 403);
-    // Over HTTP/2 there is no key (RFC 8441 §5).
+    // Over HTTP/2 a WebSocket has no key (RFC 8441 §5).
     let keyless = [("Origin", "https://evil.example"), ("Sec-WebSocket-Version", "13")];
     assert_eq!(site.ask_as(&token, "GET", "/ws", &keyless).status, 403);
 }
@@ -426,7 +427,7 @@ fn the_services_own_headers(site: &Site, proxy: Proxy) {
     let answer = site.ask_as(&token, "GET", "/cacheable", &[]);
     assert_eq!(answer.status, 200);
     assert!(answer.all("vary").iter().any(|vary| vary.eq_ignore_ascii_case("cookie")), "{answer:?}");
-    // Traefik can't tell one answer from another, as the page says.
+    // Traefik treats all responses alike, as the page says.
     let kept = if proxy == Proxy::Traefik { "no-store" } else { "public, max-age=3600" };
     assert_eq!(answer.header("cache-control"), Some(kept));
     for name in TARGETED {
@@ -453,7 +454,7 @@ fn revoked(site: &Site, proxy: Proxy) {
     assert_eq!(site.ask_as(&bystander, "GET", "/", &[]).status, 200);
 }
 
-/// False if the token expired before all of this was done.
+/// Returns false if the token expired before this was done.
 fn renewed(site: &Site, old: &str) -> bool {
     let before = renewals(site);
     let mut answer = None;
@@ -471,7 +472,7 @@ fn renewed(site: &Site, old: &str) -> bool {
         answer.is_some()
     });
     let Some(answer) = answer else { return false };
-    // No cache between may keep it, whatever the service says.
+    // No cache may store it, whatever headers the service sends.
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
     for name in TARGETED {
         assert!(answer.all(name).iter().all(|line| *line == "no-store"), "{name} {answer:?}");
@@ -486,7 +487,7 @@ fn renewed(site: &Site, old: &str) -> bool {
     assert_ne!(new, old);
     assert_eq!(inside(&new)["session"]["generation"], 1);
 
-    // All tabs get the same one, whatever they were loading.
+    // All tabs get the same new token, whatever they load.
     let answers: Vec<_> = std::thread::scope(|scope| {
         let asked: Vec<_> = (0..16)
             .map(|n| {
@@ -499,7 +500,7 @@ fn renewed(site: &Site, old: &str) -> bool {
             .collect();
         asked.into_iter().map(|asked| asked.join().unwrap()).collect()
     });
-    // Whoever holds a bearer token renews it.
+    // A bearer token is renewed by its holder, not by the edge.
     let bearer = format!("Bearer {old}");
     let by_bearer = site.ask("GET", "/", &[("Authorization", &bearer)]);
     let after = site.ask_as(&new, "GET", "/", &[]);
@@ -512,7 +513,7 @@ fn renewed(site: &Site, old: &str) -> bool {
         if n % 3 == 2 {
             assert_eq!(answer.cookie("basket").as_deref(), Some("7"), "{answer:?}");
         } else {
-            // The service gets the newest.
+            // The service gets the new token.
             assert_eq!(Seen::of(answer).identity("x-hallpass-token"), new);
         }
     }
@@ -520,7 +521,7 @@ fn renewed(site: &Site, old: &str) -> bool {
     assert_eq!(Seen::of(&by_bearer).identity("x-hallpass-token"), old);
     assert_eq!(after.cookie("__Host-session"), None);
     assert_eq!(Seen::of(&after).identity("x-hallpass-token"), new);
-    // The issuer was asked once, however many waited.
+    // The issuer was asked once, whatever the number of requests.
     assert_eq!(renewals(site), before + 1);
     true
 }

@@ -1,5 +1,5 @@
-//! Chromium in front of a real proxy: sent to the log-in and back, and given
-//! the renewed cookie. One proxy that redirects, and one that can't.
+//! Chromium in front of a real proxy: it is sent to the log-in and back, and gets
+//! the renewed cookie. One proxy redirects, the other can't.
 
 use fantoccini::Locator;
 
@@ -12,7 +12,7 @@ fn goes_there_and_back(proxy: Proxy) {
         return;
     }
     let Some(site) = Site::start(proxy) else { return };
-    // The site has a runtime of its own, which ends outside of this one.
+    // The site has its own runtime, which must be dropped outside this one.
     tokio::runtime::Runtime::new().unwrap().block_on(with_a_browser(&site));
 }
 
@@ -20,7 +20,7 @@ async fn with_a_browser(site: &Site) {
     let browser = Browser::start(false, 800).await;
     let page = format!("http://{}/orders?of=today&page=%2F2", site.host);
     browser.client.goto(&page).await.unwrap();
-    // The edge's own page follows its link by itself.
+    // The edge's own page follows its link automatically.
     browser.counts("#password", 1).await;
     browser.log_in("alice", PASSWORD).await;
     let shows_the_service = async |browser: &Browser| {
@@ -51,7 +51,7 @@ async fn with_a_browser(site: &Site) {
     }
     assert!(renewed, "the browser has the token that it had");
 
-    // Without the cookie, to the log-in again.
+    // Without the cookie, the browser is sent to the log-in again.
     browser.client.delete_all_cookies().await.unwrap();
     browser.client.goto(&page).await.unwrap();
     browser.counts("#password", 1).await;

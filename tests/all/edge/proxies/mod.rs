@@ -1,5 +1,5 @@
-//! Real proxies, with the very configurations that docs/proxies.md prints, and
-//! one list of cases for all of them.
+//! Real proxies with the configurations of docs/proxies.md, and one list of cases
+//! for all of them.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod app;
@@ -10,7 +10,7 @@ mod site;
 
 use self::site::{Proxy, Site};
 
-/// Starts a site behind this proxy and goes through all cases.
+/// Starts a site behind this proxy and runs all cases.
 fn passes(proxy: Proxy) {
     let Some(site) = Site::start(proxy) else { return };
     cases::all(&site, proxy);

@@ -1,8 +1,8 @@
-//! The configurations as docs/proxies.md prints them.
+//! The configurations from docs/proxies.md.
 
 use std::path::Path;
 
-/// A file that the page prints: the block that starts with a comment of its
+/// Returns a file of the page: the code block that starts with a comment with its
 /// name.
 pub(super) fn file(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxies.md");
@@ -17,8 +17,8 @@ pub(super) fn file(name: &str) -> String {
     found.unwrap_or_else(|| panic!("docs/proxies.md prints no {name}"))
 }
 
-/// The text with other ports: each number that stands alone in it is replaced
-/// if it is one of these.
+/// Returns the text with other ports: replaces each whole number that is in
+/// `ports`.
 pub(super) fn with_ports(text: &str, ports: &[(&str, u16)]) -> String {
     let (mut out, mut digits) = (String::new(), String::new());
     for c in text.chars().chain(['\n']) {

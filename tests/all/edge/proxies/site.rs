@@ -1,4 +1,4 @@
-//! A whole site: issuer, edge, the service behind, and a proxy in front.
+//! A whole site: issuer, edge, service, and a proxy in front.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use super::page;
 use crate::support::exchange::{Answer, exchange, try_exchange};
 use crate::support::{Home, PASSWORD, Running, needs, ok};
 
-/// How long a process may take to start, and anything else that is waited for.
+/// The timeout for process starts and all other waits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tokens are due for renewal after ten seconds, and good for ten more: a test
-/// logs in first and looks for the renewal last.
+/// Tokens are due for renewal after ten seconds and valid for ten more: a test
+/// logs in first and checks the renewal last.
 const CONFIG: &str = r#"
 base_path = "/.hallpass"
 trusted_proxies = ["127.0.0.1"]
@@ -26,7 +26,7 @@ audience = "shop"
 idle_timeout = "20s"
 "#;
 
-/// One of the five.
+/// One of the five proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proxy {
     Nginx,
@@ -45,12 +45,12 @@ impl Proxy {
             Self::Traefik => "traefik",
             Self::Envoy => "envoy",
         };
-        // tests/peers/setup-proxies.sh puts three of them here.
+        // tests/peers/setup-proxies.sh installs three of them here.
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/proxies/bin").join(name);
         if own.is_file() { Some(own) } else { needs(name).then(|| name.into()) }
     }
 
-    /// The files that the page prints for it.
+    /// The page's files for this proxy.
     fn files(self) -> &'static [&'static str] {
         match self {
             Self::Nginx => &["nginx.conf"],
@@ -61,8 +61,8 @@ impl Proxy {
         }
     }
 
-    /// The printed file, but for where a second instance on one machine must
-    /// keep out of the first one's way.
+    /// Returns the file with changes that let several instances run on one
+    /// machine.
     fn apart(self, text: &str, folder: &Path) -> String {
         match self {
             Self::Nginx => {
@@ -108,7 +108,7 @@ struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // nginx ends its workers at SIGTERM, and would leave them at SIGKILL.
+        // nginx stops its workers on SIGTERM. SIGKILL would leave them running.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
@@ -127,9 +127,9 @@ pub(super) struct Site {
     _issuer: Running,
     pub(super) edge: Running,
     pub(super) app: App,
-    /// `HOST:PORT` of the proxy, by which it is asked.
+    /// The proxy's `HOST:PORT`, to connect to.
     pub(super) address: String,
-    /// The same as the browser knows it.
+    /// The proxy's `HOST:PORT` as the browser sees it.
     pub(super) host: String,
     log: PathBuf,
     _proxy: Process,
@@ -190,7 +190,7 @@ impl Site {
         Some(site)
     }
 
-    /// Waits until this holds.
+    /// Waits until `holds` returns true.
     pub(super) fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let until = Instant::now() + PATIENCE;
         while !holds() {
@@ -203,14 +203,14 @@ impl Site {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// One request of a browser, or of what pretends to be one.
+    /// Sends a request through the proxy.
     pub(super) fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         let mut all = vec![("Host", self.host.as_str())];
         all.extend(headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")));
         exchange(&self.address, method, target, &all, if method == "POST" { "a=b" } else { "" })
     }
 
-    /// The same with the session cookie.
+    /// Sends a request with the session cookie.
     pub(super) fn ask_as(&self, token: &str, method: &str, target: &str, more: &[(&str, &str)]) -> Answer {
         let cookie = format!("theme=dark; __Host-session={token}");
         let mut headers = vec![("Cookie", cookie.as_str())];
@@ -218,7 +218,7 @@ impl Site {
         self.ask(method, target, &headers)
     }
 
-    /// Logs alice in through the proxy, as the form does; her token.
+    /// Logs alice in through the proxy, like the form. Returns her token.
     pub(super) fn log_in(&self) -> String {
         let form = format!("username=alice&password={}&return_to=/", PASSWORD.replace(' ', "+"));
         let origin = format!("http://{}", self.host);
@@ -235,8 +235,8 @@ impl Site {
     }
 }
 
-/// The proxy on a port of its own. A port that was free a moment ago may be
-/// somebody else's now: then the proxy ends, and is started on another.
+/// Starts the proxy on its own port. If another process has taken the port since
+/// it was found free, the proxy exits and is started on another.
 fn started(proxy: Proxy, program: &Path, home: &Home, log: &Path, behind: &[(&str, u16)]) -> (Process, u16) {
     let folder = home.folder();
     for _ in 0..10 {
@@ -277,7 +277,7 @@ fn port_of(address: &str) -> u16 {
     address.rsplit(':').next().unwrap().parse().unwrap()
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
