@@ -26,7 +26,7 @@ use hallpass::{
 };
 
 const NOW: UnixTime = UnixTime::saturating_from_secs(1_790_000_000);
-/// Different tokens, so that no branch predictor learns one by heart.
+/// Different tokens, so that the branch predictor can't learn one.
 const TOKENS: usize = 64;
 const RUN: u32 = 8;
 

@@ -106,7 +106,7 @@ fn time_is_asked_on_every_hit() {
         verdict(&verifier, &token, NOW.saturating_sub(Duration::from_secs(6))),
         Err(Reason::NotYetValid)
     );
-    // A clock that steps back is no reason to forget.
+    // A clock that steps back does not evict the token.
     assert_eq!(counts(&verifier), (3, 1, 1));
     assert_eq!(verdict(&verifier, &token, after(last + 1)), Err(Reason::Expired));
     assert_eq!(counts(&verifier), (4, 1, 0), "an expired token is dropped");

@@ -422,7 +422,7 @@ impl Model {
         self.position = Some(position);
     }
 
-    /// Does it, and says whether it was allowed.
+    /// Applies the step and returns whether it was allowed.
     fn step(&mut self, step: &Step) -> bool {
         match step.clone() {
             Step::Snapshot { position, as_of, entries } => {
@@ -493,7 +493,7 @@ struct Probe {
     started: u64,
 }
 
-// Few of everything, so that things meet.
+// Small ranges, so that values collide.
 fn some_time() -> impl Strategy<Value = UnixTime> {
     (0_u64..200).prop_map(at)
 }

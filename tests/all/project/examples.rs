@@ -83,7 +83,7 @@ async fn the_smallest_login_service_and_the_smallest_edge() {
     let cookie = format!("__Host-session={token}");
     assert_eq!(client().get(&edge.url).header("cookie", &cookie).send().await.unwrap().status(), 200);
 
-    // Why a request is refused is not for its sender.
+    // The answer does not say why a request was refused.
     let mut bodies = Vec::new();
     for bearer in ["", "x", &token[..token.len() - 4], &format!("{token}A"), &"A".repeat(5000)] {
         let answer = client().get(&edge.url).bearer_auth(bearer).send().await.unwrap();

@@ -133,7 +133,7 @@ action = "revoke"
     assert_eq!(session(&serve, &other, "192.0.2.1").await, 200, "the user's other session goes on");
 }
 
-/// Where it is never shown but to be renewed, and is not due.
+/// A token that is only sent to `/renew`, and is not due.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_renewed_from_many_networks_is_seen() {
     let home = Home::new();
@@ -250,7 +250,7 @@ async fn a_webhook_is_signed_and_delivered_again_after_a_failure() {
     assert!(!serve.log().contains(SECRET));
 }
 
-/// A receiver that takes connections and says nothing holds nobody up.
+/// A receiver that accepts connections and never answers delays nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_hangs_keeps_nobody_waiting() {
     let home = Home::new();
@@ -299,7 +299,7 @@ async fn an_edge_reports_its_anomalies_and_a_stranger_is_not_believed() {
     assert_eq!(found.address.as_deref(), Some("192.0.2.9"));
     assert_eq!(found.detail.unwrap()["edge"], "shop-1");
 
-    // The same from somebody without the credential, and one with nonsense.
+    // The same without the credential, and a malformed report.
     let report = |anomaly: Value, credential: &'static str| {
         let body = json!({ "edge": "shop-2", "anomalies": [anomaly] });
         client().post(serve.at("/edges/report")).bearer_auth(credential).json(&body).send()
@@ -317,11 +317,11 @@ async fn an_edge_reports_its_anomalies_and_a_stranger_is_not_believed() {
     let mut good = replay;
     good["network"] = json!("192.0.2.8");
     assert_eq!(report(good, EDGE_TOKEN).await.unwrap().status(), 204);
-    // Heard after the others, which therefore were not taken.
+    // This arrives after the others, so those were refused.
     assert_eq!(audited(&home, "anomaly_replay").await.event.address.as_deref(), Some("192.0.2.8"));
 }
 
-/// `hallpass edge` has a detector of its own, and its issuer hears of it.
+/// `hallpass edge` has its own detector, which reports to the issuer.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_edge_service_sees_reaches_the_issuer() {
     let home = Home::new();
@@ -347,7 +347,7 @@ async fn what_the_edge_service_sees_reaches_the_issuer() {
     assert!(found.session.is_some());
     assert_eq!(found.detail.unwrap()["edge"], "shop-1");
 
-    // The edge says so itself too.
+    // The edge logs it too.
     let line = edge.log().lines().find(|line| line.contains("token_guessing")).unwrap().to_owned();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["level"], &line["fields"]["network"]), (&json!("WARN"), &json!("192.0.2.9")));

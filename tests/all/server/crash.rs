@@ -109,7 +109,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         total.ended.extend(lost.ended);
         total.live.extend(lost.live);
     }
-    // The earliest are as well known as the last.
+    // The oldest revocations are still in effect.
     for token in total.ended.iter().step_by(7) {
         assert_eq!(status(&running, token).await, 401);
     }

@@ -198,7 +198,7 @@ async fn a_ticket_opens_nothing_else() {
     let good = ticket(&serve, &cookie).await;
     let token = cookie.split_once('=').unwrap().1;
     let (child, _) = child(&serve, &cookie).await;
-    // Of another audience, of none, and what is no ticket.
+    // Another audience, no audience, and values that are not tickets.
     for (ticket, audience) in
         [(&*good, "c"), (&*good, "a"), (&*good, ""), (token, "b"), (&*child, "b"), ("", "b")]
     {
@@ -210,7 +210,7 @@ async fn a_ticket_opens_nothing_else() {
     assert!(!lives(&serve, &good).await);
     assert!(!cookie_lives(&serve, &format!("__Host-session={good}")).await);
     assert_eq!(bearer(&serve, Method::POST, "/renew", &good).await, 401);
-    // None of that has used it up.
+    // None of these attempts used the ticket up.
     assert_eq!(redeem(&serve, &good, "b").await.0, 200);
     assert_eq!(redeem(&serve, &good, "b").await.0, 401);
 

@@ -61,7 +61,7 @@ async fn without_an_operators_credential_nothing_is_shown() {
     let home = home();
     let serve = serve(&home);
     let alice = bearer(&serve.url).await;
-    // Neither nobody, nor a user's session, nor a guess.
+    // No cookie, a user's session and a guess are all refused.
     for cookie in ["", &format!("__Host-session={alice}"), &format!("__Host-ops={alice}"), "__Host-ops=x"] {
         let page = get(&serve, "/ops?find=alice", cookie).await;
         assert_eq!(page.status(), 303, "{cookie}");
@@ -157,7 +157,7 @@ async fn sessions_are_ended_by_post_from_this_page_alone() {
     assert!(page.contains("operator olga, revoked session"), "{page}");
     assert!(page.contains("operator operator credential, revoked subject"), "{page}");
 
-    // Logged out is logged out.
+    // After the log-out the session is refused.
     let post = client().post(at(&serve, "/ops/logout")).header("cookie", &cookie);
     let answer = post.header("sec-fetch-site", "same-origin").send().await.unwrap();
     assert_eq!(answer.status(), 303);
@@ -278,7 +278,6 @@ async fn an_operator_sees_what_happens_as_it_happens() {
         browser.counts("#anomalies li", 2).await;
         browser.screenshot(&format!("ops-ended-{name}.png")).await;
 
-        // Nothing was stopped by the policy, and no script failed.
         let wide = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth";
         assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), json!(true), "no sideways scrolling");
         // By the keyboard alone: from the top to what was found.

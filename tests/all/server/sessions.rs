@@ -295,7 +295,7 @@ async fn operators_and_services_have_credentials_of_their_own() {
     assert!(lives(&serve, &carol).await);
     assert_eq!(remotely(&SECRET.to_uppercase()).status.code(), Some(0));
     assert!(!lives(&serve, &carol).await);
-    // The operators' routes are not where everybody is.
+    // The operators' routes are not on the public address.
     let (status, _) = call(Method::POST, serve.at("/admin/revoke"), SECRET, None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 
@@ -486,7 +486,7 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
         }
     }
 
-    // What is not to be understood gets an answer all the same.
+    // Malformed queries get a 400.
     for query in ["?after=x", "?after=-1", "?after=99999999999999999999"] {
         let answer = client().get(serve.at(&format!("/revocations{query}"))).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST);

@@ -121,7 +121,7 @@ async fn a_session_ends_at_its_absolute_lifetime() {
     panic!("still logged in after the session's end");
 }
 
-/// No mouse, and nothing that a screen reader would have no name for.
+/// Uses no mouse; every element has a name for screen readers.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_work_by_keyboard_alone_and_have_names_for_everything() {
     if no_browser() {

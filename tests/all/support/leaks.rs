@@ -21,7 +21,7 @@ static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Makes a secret known to every later look, in the spellings that it may have.
 pub(crate) fn secret(text: &str) {
-    // What is short is found by accident.
+    // Short texts would match by accident.
     if text.len() < 8 {
         return;
     }

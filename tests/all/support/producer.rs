@@ -18,7 +18,7 @@ use hallpass::{Algorithm, Clock, KeyUse, SigningKey, SystemClock, UnixTime};
 use http::{HeaderMap, StatusCode, header};
 use tokio::sync::watch;
 
-/// What is sent in place of good parts.
+/// Makes the answer that replaces the good parts.
 type Mischief = dyn Fn(&Book, &Request) -> Response + Send + Sync;
 
 /// What the issuer knows.

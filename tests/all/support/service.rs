@@ -34,7 +34,7 @@ pub(crate) fn run(args: &[&str], stdin: &[u8]) -> Output {
     output
 }
 
-/// Runs the program and expects it to say yes.
+/// Runs the program and expects success.
 pub(crate) fn ok(args: &[&str], stdin: &[u8]) -> Vec<u8> {
     let output = run(args, stdin);
     assert!(output.status.success(), "{args:?}: {output:?}");
@@ -105,7 +105,7 @@ impl Home {
 /// A process that serves until it is dropped.
 pub(crate) struct Running {
     child: Child,
-    /// What it said it listens on.
+    /// The address it reports.
     pub(crate) url: String,
     /// The operators' address.
     pub(crate) admin: Option<String>,
