@@ -52,7 +52,7 @@ fn counts(verifier: &Verifier) -> (u64, u64, usize) {
     (counts.hits, counts.misses, counts.tokens)
 }
 
-/// A verifier that has seen `token` already.
+/// A verifier that has `token` in its cache.
 fn warm(builder: VerifierBuilder, token: &str) -> Verifier {
     let verifier = builder.build().unwrap();
     assert_eq!(verdict(&verifier, token, NOW), Ok(()));

@@ -1,4 +1,4 @@
-//! What things take from the heap, counted by the allocator. One test in this
+//! Heap use, counted by the allocator. One test in this
 //! binary: another thread's allocations would be counted too.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, in its helpers too")]
@@ -54,7 +54,7 @@ fn a_million_revoked_sessions_fit_in_40_bytes_each() {
     let kept = ALLOCATOR.current_usage() - before;
     assert!(kept <= 40 * MILLION, "{kept} bytes are kept after the second");
 
-    // A delta takes what it adds, and copies a small part while it is applied.
+    // A delta allocates what it adds, and copies a small part while it is applied.
     ALLOCATOR.reset_peak_usage();
     let delta = [Entry::Session { sid: sid(7), ends: now }];
     list.apply_delta(2, position(3), now, delta).unwrap();

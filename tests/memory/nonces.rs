@@ -1,4 +1,4 @@
-//! What a full nonce cache takes, counted by the allocator. One test in this
+//! Heap use of a full nonce cache, counted by the allocator. One test in this
 //! binary: another thread's allocations would be counted too.
 
 use std::time::Duration;

@@ -45,7 +45,7 @@ impl Example {
         Self { child, log, url: url.trim().to_owned() }
     }
 
-    /// Its process, which is still there.
+    /// Its process id; fails if the process has ended.
     pub(crate) fn process(&mut self) -> u32 {
         assert!(self.child.try_wait().unwrap().is_none(), "{} is gone", self.url);
         self.child.id()

@@ -667,7 +667,7 @@ proptest! {
         prop_assert!(world.check(&proofs(), &[&text], 20).is_err());
     }
 
-    /// Any one character of a good proof changed: refused.
+    /// Changing any one character of a good proof makes it invalid.
     #[test]
     fn every_byte_of_a_proof_is_signed(place in any::<prop::sample::Index>(), to in "[A-Za-z0-9_.-]", p256 in any::<bool>()) {
         let world = World::new(if p256 { Client::p256(1) } else { Client::ed25519(1) });

@@ -232,7 +232,6 @@ async fn nothing_is_asked_of_a_young_token_nor_of_one_that_ends_with_its_session
         let next = renewed(stand.request(&client, &token).await);
         assert_eq!(next.session().generation(), session.generation() + 1);
         token = next.as_str().to_owned();
-        // Its first use.
         assert!(matches!(stand.request(&client, &token).await, Successor::NotDue));
         settled(&client).await;
     }

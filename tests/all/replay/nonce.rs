@@ -37,7 +37,7 @@ fn admit(cache: &NonceCache, purpose: Purpose, used: &SingleUse, now: u64) -> Re
     cache.admit(purpose, used, LEEWAY, at(now)).map_err(|rejection| rejection.reason())
 }
 
-/// The same rules, as slow and plain as can be.
+/// The same rules in their simplest form.
 struct Model {
     started: UnixTime,
     latest: UnixTime,

@@ -49,7 +49,7 @@ async fn session(serve: &Running, token: &str, from: &str) -> u16 {
 /// Waits until the audit trail has an event of this kind.
 async fn audited(home: &Home, kind: &str) -> AuditRecord {
     let store = SqliteStore::open(&home.folder().join("data")).await.unwrap();
-    // Far more than it takes; without it a failure would be a hang.
+    // A generous limit, so that a failure does not hang.
     for _ in 0..3000 {
         let trail = store.audit(None, 100).await.unwrap();
         if let Some(found) = trail.into_iter().find(|record| record.event.kind == kind) {
@@ -338,7 +338,7 @@ async fn what_the_edge_service_sees_reaches_the_issuer() {
     assert_eq!(found.address.as_deref(), Some("192.0.2.9"));
     assert_eq!(found.detail.unwrap()["edge"], "shop-1");
 
-    // A good token, from four networks: each use is seen.
+    // A good token from four networks: each use is counted.
     let token = bearer(&serve.url).await;
     for n in 1..=4 {
         assert_eq!(ask(&token, &format!("198.51.100.{n}")), 200);
@@ -389,7 +389,7 @@ async fn an_edge_reports_a_bounded_number() {
     for n in 0..100_000_u32 {
         let mut anomaly = Anomaly::new(AnomalyKind::Replay, SystemClock.now(), 3, Duration::from_secs(60));
         anomaly.network = Some(address(n));
-        // Nothing takes them yet.
+        // The client is not running yet.
         handle.report(anomaly);
     }
     tokio::spawn(reporting.run());

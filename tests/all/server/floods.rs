@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::support::{Home, PASSWORD, Running};
 
 const SMALL: Size = Size { time: Duration::from_secs(2), clients: 16, connections: 2_000 };
-/// Far less than any of these could take without a bound, in KiB.
+/// In KiB; without bounds each flood could take far more.
 const MOST_MEMORY: u64 = 150 * 1024;
 
 fn home() -> Home {
@@ -121,7 +121,7 @@ async fn hanging_up_does_not_multiply_password_work() {
             open.push(stream);
         }
         sleep(Duration::from_millis(300)).await;
-        // In the order in which they are served: always those at work.
+        // In the order of service, so those being checked close first.
         for stream in open {
             drop(stream);
             sleep(Duration::from_millis(10)).await;

@@ -84,7 +84,7 @@ async fn a_hop_makes_a_child_of_the_session() {
     assert_ne!(session["session_id"], parent["session_id"]);
     assert!(session["ends_at"].as_str() <= parent["ends_at"].as_str(), "{session} {parent}");
 
-    // The edge's own look at it, with the published keys.
+    // The edge verifies it with the published keys.
     let keys = client().get(serve.at("/.well-known/hallpass/keys")).send().await.unwrap();
     let keys = KeySet::from_bytes(&keys.bytes().await.unwrap()).unwrap();
     let edge = Verifier::builder(keys).audience("b").without_revocations().build().unwrap();
@@ -123,7 +123,7 @@ async fn a_hop_makes_a_child_of_the_session() {
     assert_eq!(answer["session"]["session_id"], session["session_id"]);
 }
 
-/// A stolen key would be outlived by what a hop makes of its forgeries.
+/// A hop must not turn a forgery into a session that outlives the stolen key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_forged_with_a_stolen_key_takes_nobody_elsewhere() {
     let home = Home::new();

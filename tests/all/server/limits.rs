@@ -15,7 +15,7 @@ use crate::support::{Home, PASSWORD, Running, bearer, client, ok};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Waits so long that no test sees their end.
+/// Waits that outlast every test.
 const SLOW: &str = "[limits]\nfailures_before_wait = 3\nfirst_wait = \"60s\"\n";
 
 fn serve(home: &Home, config: &str) -> Running {
@@ -73,7 +73,7 @@ async fn a_password_is_not_looked_at_before_the_wait_is_over() {
     assert_eq!(log.matches("password accepted").count(), 0);
     assert_eq!(status(&client(), &running, "bob", PASSWORD).await, 200);
 
-    // A person is told how long, and nothing else that a program is not.
+    // The page shows the wait, and no more than the API returns.
     let page = client()
         .post(running.at("/login"))
         .header("accept", "text/html")
@@ -127,7 +127,7 @@ async fn guesses_at_once_get_no_more_tries() {
     }
     said.sort_unstable();
     assert_eq!(said.iter().filter(|code| **code == 401).count(), 3, "{said:?}");
-    // Too soon; or one address has as many at once as it may have.
+    // Too soon, or too many at once from one address.
     assert!(said[3..].iter().all(|code| [429, 503].contains(code)), "{said:?}");
     // The log may be a moment behind.
     for _ in 0..100 {
@@ -358,7 +358,6 @@ async fn no_session_starts_when_there_are_too_many_and_none_may_end() {
     let body = json!({ "password": PASSWORD });
     let answer = client().post(serve.at("/reauthenticate")).bearer_auth(&first).json(&body).send();
     assert_eq!(answer.await.unwrap().status(), 200);
-    // Where they may not end, the address refuses too.
     for (subject, code) in [("carol", 200), ("dora", 429)] {
         let body = json!({ "subject": subject, "address": "127.0.0.1" });
         assert_eq!(start(&serve, body).await.status().as_u16(), code, "{subject}");

@@ -58,14 +58,14 @@ async fn a_request_has_an_id_in_its_answer_and_on_its_lines() {
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{given:?}: {id}");
     }
     until("the proxy's id is logged", || !lines_of(&behind_proxy.log(), "4bf92f3577b34da6:1").is_empty());
-    // Whatever the answer is, and on the operators' address too.
+    // For every answer, and on the operators' address too.
     for url in [direct.at("/nothing"), format!("{}/metrics", direct.admin.as_ref().unwrap())] {
         let answer = client().get(url).send().await.unwrap();
         assert_eq!(answer.headers()["x-request-id"].len(), 32);
     }
 }
 
-/// A cookie's value, made known.
+/// Returns a cookie's value and registers it as a secret.
 fn cookie(answer: &reqwest::Response) -> String {
     let line = answer.headers()["set-cookie"].to_str().unwrap();
     let pair = line.split(';').next().unwrap();

@@ -142,11 +142,11 @@ async fn what_happens_is_counted() {
     );
     assert!(value(&text, "hallpass_edges_feed_age_seconds{edge=\"shop-1\"}") < 600.0);
     assert!(value(&text, "hallpass_key_age_seconds{use=\"feed\"}") < 600.0);
-    // Nowhere but on the operators' address.
+    // Only on the operators' address.
     assert_eq!(client().get(serve.at("/metrics")).send().await.unwrap().status(), 404);
 }
 
-/// Nothing that a client writes becomes a label.
+/// No client input becomes a label.
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_are_from_lists_of_ours() {
     let home = Home::new();

@@ -106,7 +106,7 @@ async fn only_a_user_of_the_role_gets_in_and_the_session_is_good_for_nothing_els
         assert!(page.contains(shown), "{shown}");
     }
 
-    // Elsewhere the token is for somebody else.
+    // On the public routes the token has the wrong audience.
     let token = cookie.split_once('=').unwrap().1;
     for request in [client().get(serve.at("/session")), client().post(serve.at("/renew"))] {
         assert_eq!(request.bearer_auth(token).send().await.unwrap().status(), 401);
@@ -165,7 +165,7 @@ async fn sessions_are_ended_by_post_from_this_page_alone() {
     assert_eq!(get(&serve, "/ops", &cookie).await.status(), 303);
 }
 
-/// What people write is shown as they wrote it, and is no part of the page.
+/// User input is shown as text and never interpreted as HTML.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clients_write_is_text() {
     let home = home();
@@ -198,7 +198,7 @@ async fn an_open_page_ends_with_the_operators_session() {
     let mut stream = String::new();
     stream.push_str(core::str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap());
     ok(&["revoke", "subject", "olga", "--data", &home.path("data")], b"");
-    // Far more than it takes; without it a failure would be a hang.
+    // A generous limit, so that a failure does not hang.
     let rest = async {
         while let Some(chunk) = events.chunk().await.unwrap() {
             stream.push_str(&String::from_utf8_lossy(&chunk));
@@ -280,7 +280,7 @@ async fn an_operator_sees_what_happens_as_it_happens() {
 
         let wide = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth";
         assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), json!(true), "no sideways scrolling");
-        // By the keyboard alone: from the top to what was found.
+        // By keyboard only, from the search field to the result.
         let focused = "document.getElementById('find-what').focus(); return document.activeElement.id";
         assert_eq!(browser.client.execute(focused, vec![]).await.unwrap(), json!("find-what"));
         browser.is_labelled().await;

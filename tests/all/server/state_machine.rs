@@ -31,11 +31,11 @@ const IDLE: u64 = 120;
 const RENEW_AFTER: u64 = 60;
 const GRACE: u64 = 20;
 const ABSOLUTE: u64 = 600;
-/// The issuer's.
+/// The issuer's leeway.
 const LEEWAY: u64 = 5;
 /// How long a feed may be received.
 const IN_TRANSIT: u64 = 150;
-/// What an edge forgives a feed's signer.
+/// An edge's leeway for the feed signer's clock.
 const FEED_LEEWAY: u64 = 5;
 /// The clock never is further back than this from where it once was. Together
 /// with skew and leeway less than the minute for which revocations outlive what
@@ -52,7 +52,7 @@ enum Op {
     Start {
         subject: usize,
     },
-    /// By the session's newest token, or an older one.
+    /// Renews with the session's newest token or an older one.
     Renew {
         session: usize,
         back: usize,
@@ -82,11 +82,11 @@ enum Op {
         edge: usize,
         back: usize,
     },
-    /// What usually happens: the next feed, at once.
+    /// Delivers the next feed at once.
     Sync(usize),
     Cut(usize),
     Mend(usize),
-    /// What has ended is forgotten by the store and the lists.
+    /// The store and the lists forget what has ended.
     Forget,
     RestartIssuer,
 }
@@ -95,7 +95,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let n = prop_oneof![6 => Just(0_usize), 3 => Just(1), 2 => 2..6_usize, 1 => 0..40_usize];
     let edge = 0..EDGES.len();
     let back = prop_oneof![5 => Just(0_usize), 4 => Just(1), 1 => Just(2), 1 => 3..5_usize];
-    // What is interesting happens at the very second of a limit.
+    // Prefers times at the exact second of a limit.
     let seconds = prop_oneof![
         9 => 0..4_u64,
         5 => GRACE - 1..=GRACE + 1,
@@ -143,10 +143,10 @@ struct Session {
     subject: usize,
     /// The log-in that it came of, by the first session of it.
     log_in: usize,
-    /// When it is to end, since another took its place.
+    /// When it ends, if another session replaced it.
     replaced: Option<u64>,
     ends: u64,
-    /// Its tokens, in the order of their making.
+    /// Its tokens, oldest first.
     tokens: Vec<usize>,
     /// When the newest first came back.
     seen: Option<u64>,
@@ -168,9 +168,9 @@ struct Sent {
 
 #[derive(Default)]
 struct Known {
-    /// How many revocations it has heard of; `None` before the first feed.
+    /// The number of revocations it knows; `None` before the first feed.
     sequence: Option<u64>,
-    /// When that was known to be all.
+    /// The time as of which that is complete.
     as_of: u64,
     keys: usize,
     cut: bool,
@@ -188,7 +188,7 @@ impl Known {
     }
 }
 
-/// What a renewal has to come to.
+/// The expected outcome of a renewal.
 #[derive(Debug, PartialEq)]
 enum Due {
     Refused(Reason),
@@ -200,7 +200,7 @@ enum Due {
     Either,
     /// The newest, byte for byte.
     Again,
-    /// Nobody can use the newest: one more of its generation.
+    /// The newest is unusable: another of its generation is made.
     Remade,
 }
 
@@ -220,7 +220,7 @@ impl Model {
         (0..self.keys.len()).rfind(|&key| self.keys[key].is_none()).unwrap()
     }
 
-    /// The newest keys first, without the revoked.
+    /// The keys that are not revoked, newest first.
     fn usable_keys(&self) -> Vec<usize> {
         (0..self.keys.len()).rev().filter(|&key| self.keys[key].is_none()).collect()
     }
@@ -229,7 +229,7 @@ impl Model {
         self.now.checked_add_signed(EDGES[edge].0).unwrap()
     }
 
-    /// What an edge has to say to a token.
+    /// The expected verdict of an edge on a token.
     fn verdict(&self, edge: usize, token: &Token) -> Result<(), Reason> {
         let (_, leeway, bound) = EDGES[edge];
         let (known, now) = (&self.edges[edge], self.edge_now(edge));
@@ -246,7 +246,7 @@ impl Model {
         refused.into_iter().find(|(is_so, _)| *is_so).map_or(Ok(()), |(_, reason)| Err(reason))
     }
 
-    /// What the issuer has to make of a token.
+    /// The expected outcome at the issuer.
     fn due(&self, token: &Token) -> Due {
         let (now, session) = (self.now, &self.sessions[token.session]);
         let newest = &self.tokens[*session.tokens.last().unwrap()];
@@ -330,7 +330,7 @@ struct World {
     public: Option<KeySet>,
     edges: [Edge; EDGES.len()],
     feeds: Vec<Vec<u8>>,
-    /// As far as the clock ever was.
+    /// The latest time the clock has shown.
     furthest: u64,
     model: Model,
     steps: usize,
@@ -340,7 +340,7 @@ fn at(seconds: u64) -> UnixTime {
     UnixTime::from_secs(seconds).unwrap()
 }
 
-/// What a disk does is not in question here, and it would take most of the time.
+/// Disk behaviour is not tested here, and it would take most of the time.
 fn in_memory_if_possible() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -365,7 +365,7 @@ fn lifetimes() -> Lifetimes {
     .unwrap()
 }
 
-/// How often what happened: a model that is never put to the test passes too.
+/// Counts the cases that occurred, to show that the model was exercised.
 type Tally = BTreeMap<String, u64>;
 
 fn count(tally: &mut Tally, what: impl std::fmt::Debug) {
@@ -445,7 +445,7 @@ impl World {
         });
     }
 
-    /// As the login service does; in the place of another session for a step-up.
+    /// Starts a session as the login service does; a step-up replaces another one.
     fn start(&mut self, who: usize, replaces: Option<usize>, tally: &mut Tally) {
         let (now, subject) = (self.now(), subject(who));
         let started = self.runtime.block_on(self.store().earliest_start(&subject, now)).unwrap();
@@ -584,7 +584,7 @@ impl World {
         }
     }
 
-    /// What was replaced ends after the grace, and nothing else does.
+    /// Replaced sessions end after the grace, and no others do.
     fn end_replaced(&mut self) {
         let ended = self.runtime.block_on(self.store().end_replaced(self.now())).unwrap();
         let (now, sequence) = (self.model.now, self.sequence());

@@ -155,7 +155,7 @@ async fn who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     let is_closed = Cell::new(false);
     let reading = async {
         let mut buffer = vec![0; 256 * 1024];
-        // Goes on for longer than the stalled one was let wait.
+        // Reads on for longer than the stalled client was allowed to wait.
         let mut more = 80;
         while more > 0 {
             let read = timeout(PATIENCE, slow.read(&mut buffer)).await.expect("more to read");
@@ -180,7 +180,7 @@ async fn who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     assert!(timeout(PATIENCE, idle.read(&mut buffer)).await.expect("an event").unwrap() > 0);
 }
 
-/// By flow control alone: nothing waits at the socket.
+/// Stalls by flow control alone: the socket itself is not full.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_reader_that_takes_one_byte_is_closed() {
     let home = Home::new();

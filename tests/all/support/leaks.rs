@@ -86,7 +86,7 @@ fn form(line: &str) -> Option<&'static str> {
 /// Fails the test if there are any.
 pub(crate) fn none_in(what: &str, log: &str) {
     let found = found(log);
-    // A second panic would abort the test run, and the first says more.
+    // A second panic would abort the test run and hide the first.
     if !thread::panicking() {
         assert!(found.is_empty(), "{what} logged secrets:\n{}", found.join("\n"));
     }

@@ -26,7 +26,6 @@ pub struct Book {
     pub feed_key: SigningKey,
     pub session_keys: Vec<SessionKey>,
     pub position: Position,
-    /// Each with its sequence.
     pub log: Vec<(u64, Entry)>,
     pub mischief: Option<Arc<Mischief>>,
     /// Answers `Accept: text/event-stream` with one feed.

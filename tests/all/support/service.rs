@@ -11,7 +11,6 @@ use crate::support::leaks::{self, Log};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// The program.
 pub(crate) fn hallpass() -> Command {
     Command::new(env!("CARGO_BIN_EXE_hallpass"))
 }
@@ -41,7 +40,7 @@ pub(crate) fn ok(args: &[&str], stdin: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Expects exit code 2 and a message on stderr that has `hint` in it.
+/// Expects exit code 2 and a message on stderr that contains `hint`.
 pub(crate) fn misused(args: &[&str], hint: &str) {
     let output = run(args, b"");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -88,7 +87,7 @@ impl Home {
         self.serve_with(more, &[])
     }
 
-    /// `serve` that logs no more than what is wrong.
+    /// Runs `serve` at log level `error`.
     pub(crate) fn serve_quietly(&self, more: &[&str]) -> Running {
         self.serve_with(more, &[("HALLPASS_LOG", "error")])
     }
