@@ -287,7 +287,7 @@ fn a_change_is_announced_until_the_subscription_is_dropped() {
     assert_eq!(heard.load(SeqCst), 2);
     list.apply_delta(1, pos(1, 2), at(1), [session(2)]).unwrap();
     assert_eq!(heard.load(SeqCst), 3);
-    // Feeds that revoke nothing new are not announced.
+    // Changes that revoke nothing new are not announced.
     list.apply_snapshot(pos(1, 2), at(2), [session(1)]).unwrap();
     list.apply_delta(2, pos(1, 3), at(3), []).unwrap();
     list.apply_delta(0, pos(1, 4), at(3), [session(4)]).unwrap_err();

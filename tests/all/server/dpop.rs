@@ -210,8 +210,8 @@ async fn a_proof_names_the_service_as_its_clients_see_it() {
     assert_eq!(fetch(&serve.at("/session"), "DPoP", token, &good).await.status(), 200);
 }
 
-/// The token of a session that a step-up replaced ends the new one too, when its
-/// own is over already.
+/// A log-out with the token of a session that a step-up replaced ends the new
+/// session too, even when the old one has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_log_out_by_a_replaced_token_ends_the_log_in() {
     let home = Home::new();
@@ -236,8 +236,8 @@ async fn a_bound_log_out_by_a_replaced_token_ends_the_log_in() {
     assert_eq!(new.ask(Method::GET, "/session", None).await.status(), 401);
 }
 
-/// A service that the client trusts with a request hands token and proof on, and
-/// chooses what the request says of its host.
+/// A service that received a request passes token and proof on, with host headers
+/// of its choice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_for_another_site_is_refused_whoever_relays_it() {
     const SPOOFS: [&[(&str, &str)]; 3] = [

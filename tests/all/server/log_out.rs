@@ -1,5 +1,5 @@
-//! "Logged out" is never a lie: 204 only if no live session is behind the
-//! request, at the issuer and at an edge that knows less than it.
+//! Log-out answers 204 only if no live session is behind the request, at the
+//! issuer and at an edge that knows less.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::path::Path;

@@ -65,7 +65,7 @@ async fn a_request_has_an_id_in_its_answer_and_on_its_lines() {
     }
 }
 
-/// Returns a cookie's value and registers it as a secret.
+/// Returns the cookie's `NAME=VALUE` and registers the value as a secret.
 fn cookie(answer: &reqwest::Response) -> String {
     let line = answer.headers()["set-cookie"].to_str().unwrap();
     let pair = line.split(';').next().unwrap();
@@ -73,9 +73,8 @@ fn cookie(answer: &reqwest::Response) -> String {
     pair.to_owned()
 }
 
-/// Everything that a service is shown or shows, in every place where it could
-/// get into a line, at the level that shows most. The look itself is at the
-/// end of every process in every test.
+/// Sends every kind of secret in every place from which it could be logged, at
+/// the most verbose level. The check itself runs at the end of every process.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_logged_at_the_level_that_shows_most() {
     let home = Home::new();
@@ -163,7 +162,7 @@ async fn no_secret_is_logged_at_the_level_that_shows_most() {
         if let Some(token) = start.send().await.unwrap().json::<Value>().await.unwrap()["token"].as_str() {
             secret(token);
         }
-        // Whom the credential admits is named by its own name, which is no secret.
+        // Its caller is logged by name, which is not secret.
         let name = if credential == EDGE { "shop" } else { credential };
         let report = json!({ "edge": name, "epoch": 1, "sequence": 1, "as_of": 1 });
         post("/edges/report").bearer_auth(credential).json(&report).send().await.unwrap();

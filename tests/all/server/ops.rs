@@ -292,8 +292,8 @@ async fn an_operator_sees_what_happens_as_it_happens() {
     }
 }
 
-/// A page of another site whose name leads here (DNS rebinding) is of no site of
-/// ours, whatever it asks for.
+/// A page whose host name resolves to this address (DNS rebinding) is refused on
+/// every route.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_address_answers_to_its_own_names_alone() {
     const ROUTES: [(&str, &str); 12] = [

@@ -53,8 +53,7 @@ fn session_id(token: &str) -> String {
     inside["session"]["session_id"].as_str().unwrap().to_owned()
 }
 
-/// A token that is due is what this waits for: three seconds are more than the
-/// two after which it is.
+/// Waits three seconds; a token is due after two.
 async fn until_due() {
     sleep(Duration::from_secs(3)).await;
 }
@@ -245,8 +244,8 @@ pub(crate) fn as_admin(home: &Home, token: &str) -> String {
     crate::support::raw::base64url(&[frame, b"\x58\x40", &stolen.sign(&message).to_bytes()].concat())
 }
 
-/// Whoever has a session key can sign anything, but not have it renewed into
-/// what the next key signs: a renewal carries over what was issued, no more.
+/// A stolen session key can sign anything, but a forgery can't be renewed into
+/// a token of the next key: a renewal carries over only what was issued.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_forged_with_a_stolen_key_is_not_renewed() {
     let home = Home::new();

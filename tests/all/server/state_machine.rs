@@ -1,9 +1,9 @@
 //! Issuer, edges and clock against a simple model of them: random operations,
 //! and after each the real verdicts compared with the model's.
 //!
-//! The model knows nothing of rows, cut-offs or tables. A session is revoked if
-//! it was there when something that covers it was revoked, and an edge knows of
-//! that once it has heard of as many revocations.
+//! The model has no rows, cut-offs or tables. A session is revoked if it existed
+//! when something that covers it was revoked. An edge knows of that once it has
+//! received as many revocations.
 //!
 //! `HALLPASS_STATE_CASES` says how many histories to try.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]

@@ -149,8 +149,8 @@ async fn the_pages_work_by_keyboard_alone_and_have_names_for_everything() {
     browser.stop().await;
 }
 
-/// Renewal is nobody's business but the edge's: three tabs load at once, again
-/// and again, past the expiry of many tokens.
+/// The edge renews unnoticed: three tabs load at once, repeatedly, past the
+/// expiry of many tokens.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_tabs_that_reload_at_once_stay_logged_in_across_renewals() {
     if no_browser() {

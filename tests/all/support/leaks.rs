@@ -1,10 +1,9 @@
 //! No secret in any log: every line that a process under test writes to
 //! its stderr is looked at when the process ends, in every test.
 //!
-//! Found are secrets by their form, which needs nobody to tell of them: tokens
-//! and tickets, password hashes, private keys, JWTs. And those without a form
-//! that tests make known: passwords, shared credentials, private keys' bytes,
-//! cookies.
+//! Finds secrets by their form: tokens and tickets, password hashes, private
+//! keys, JWTs. Also finds those that tests register: passwords, shared
+//! credentials, private keys' bytes, cookies.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
