@@ -67,7 +67,7 @@ fn verifier(keys: &[SigningKey]) -> VerifierBuilder {
         .audience("store")
 }
 
-/// What everything is relative to.
+/// The baseline of all ratios.
 fn strict() -> Task<'static> {
     let stock = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
     // As long as what a token's signature covers.

@@ -1,4 +1,4 @@
-//! The cache of verified tokens saves work and changes no verdict.
+//! The cache of verified tokens changes no verdict.
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -288,7 +288,7 @@ fn the_bytes_are_those_of_the_tokens_that_are_kept() {
     assert_eq!(size(), (0, 0));
 }
 
-/// By the hash: two cores seldom want the same shard.
+/// Shards are chosen by hash, so two cores seldom share one.
 #[test]
 fn tokens_are_spread_over_the_shards() {
     let key = signing_key();

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::client;
 use crate::support::leaks::Log;
 
-/// Where the examples are, of the sources as they are. `cargo test` builds them
+/// The folder of the examples, built from the current sources. `cargo test` builds them
 /// too, but not with `--test` or `--examples`: what is there may be old.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();

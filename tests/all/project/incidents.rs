@@ -1,4 +1,4 @@
-//! What went wrong elsewhere and is about no single part of the program;
+//! Incidents in other projects that concern no single part of the program;
 //! `docs/security-requirements.md` has the whole list.
 
 use std::time::Duration;

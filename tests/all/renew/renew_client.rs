@@ -399,7 +399,7 @@ async fn a_successor_that_is_none_is_not_handed_on() {
         for _ in 0..3 {
             assert!(matches!(stand.request(&client, &token).await, Successor::Unavailable));
         }
-        // Others are still asked about.
+        // Other tokens are still renewed.
         stand.fail(0);
         renewed(stand.request(&client, &stand.due()).await);
         assert_eq!((client.counts().asked, client.counts().failed), (2, 1));

@@ -45,7 +45,7 @@ impl Edge {
         status.last_error.unwrap().1
     }
 
-    /// All that it knows.
+    /// The edge's whole state.
     fn state(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let snapshot = self.list.snapshot();
         let mut entries: Vec<_> = snapshot.entries().collect();
@@ -320,7 +320,7 @@ const BAD_FEEDS: &[(&str, Bad, Expected)] = &[
     ),
 ];
 
-/// What only a body that ends can show.
+/// Faults that only a complete body can show.
 const BAD_BODIES: &[(&str, Bad, Expected)] = &[
     (
         "a part missing",
@@ -581,7 +581,7 @@ async fn an_unknown_kid_asks_once_however_many_tokens_name_it() {
         let verifier = verifier(&edge);
         edge.reaches(Position { epoch: 1, sequence: 0 }).await;
         let requests = || producer.book(|book| book.requests.len());
-        // Until it waits for news.
+        // Waits until the client polls for changes.
         while requests() < 2 {
             tokio::task::yield_now().await;
         }

@@ -129,7 +129,7 @@ async fn guesses_at_once_get_no_more_tries() {
     assert_eq!(said.iter().filter(|code| **code == 401).count(), 3, "{said:?}");
     // Too soon, or too many at once from one address.
     assert!(said[3..].iter().all(|code| [429, 503].contains(code)), "{said:?}");
-    // The log may be a moment behind.
+    // The log may lag.
     for _ in 0..100 {
         if serve.log().matches("password refused").count() >= 3 {
             break;

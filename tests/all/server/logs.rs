@@ -170,14 +170,14 @@ async fn no_secret_is_logged_at_the_level_that_shows_most() {
         revoke.bearer_auth(credential).json(&json!({ "subject": "bob" })).send().await.unwrap();
     }
 
-    // Commands beside it.
+    // Commands that run beside the service.
     home.add_user("bob", &[]);
     ok(&["user", "passwd", "bob", "--data", &home.path("data")], b"another password\n");
     ok(&["revoke", "subject", "alice", "--data", &home.path("data")], b"");
     ok(&["key", "rotate", "--now", "--dir", &home.path("keys")], b"");
     assert_eq!(post("/logout").bearer_auth(&next).send().await.unwrap().status(), 204);
     let log = serve.log();
-    // Nothing in a service logs at trace but clients of others: the demo has one.
+    // Only third-party clients log at trace; the demo has one.
     assert!(log.contains("\"level\":\"DEBUG\""), "not at a level that shows much");
 }
 

@@ -41,7 +41,7 @@ fn reporter(home: &Home, serve: &Running, name: &str, credential: &str) -> FeedC
     client.report_as(EdgeName::new(name).unwrap(), credential).build().unwrap()
 }
 
-/// A service to which everything has happened that metrics tell of, and its
+/// A service that has had every event that metrics count, and its
 /// metrics.
 async fn eventful(home: &Home) -> (Running, String) {
     let serve = home.serve_with(ADMIN, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)]);

@@ -115,7 +115,7 @@ async fn only_a_user_of_the_role_gets_in_and_the_session_is_good_for_nothing_els
         let session = client().get(serve.at("/session")).header("cookie", &cookie);
         assert_eq!(session.send().await.unwrap().status(), 401);
     }
-    // What disables the user, or ends the session, ends it here as well.
+    // Disabling the user ends the operator's session too.
     ok(&["user", "disable", "olga", "--data", &home.path("data")], b"");
     while get(&serve, "/ops", &cookie).await.status() != 303 {
         tokio::time::sleep(Duration::from_millis(20)).await;

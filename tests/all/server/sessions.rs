@@ -17,7 +17,7 @@ use crate::support::{Home, PASSWORD, Running, bearer, client, hallpass, is_due, 
 
 /// As in the configuration.
 const RENEW_AFTER: Duration = Duration::from_secs(2);
-/// Sessions quick enough to be watched.
+/// Lifetimes short enough for tests.
 const QUICK: &str = "[lifetimes]\nidle_timeout = \"1m\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\nabsolute_lifetime = \"1h\"\nleeway = \"0s\"\n";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -62,7 +62,7 @@ async fn until_due() {
 async fn a_token_is_renewed_when_due_and_lost_answers_are_given_again() {
     let home = Home::new();
     let serve = quick(&home);
-    // A busy machine may come too late to see a token that is not due.
+    // On a busy machine the token may already be due.
     let (first, early) = loop {
         let first = bearer(&serve.url).await;
         let (status, early) = renew(&serve, &first).await;
@@ -129,7 +129,7 @@ async fn a_token_used_after_its_successor_ends_the_session() {
     let stolen = bearer(&serve.url).await;
     until_due().await;
     let owners = renew(&serve, &stolen).await.1["token"].as_str().unwrap().to_owned();
-    // Seen in use; then more than the grace of a second.
+    // Marks it as used, then waits longer than the grace of a second.
     assert_eq!(renew(&serve, &owners).await.0, StatusCode::OK);
     sleep(Duration::from_millis(2500)).await;
     assert_eq!(renew(&serve, &stolen).await.0, StatusCode::UNAUTHORIZED);
@@ -150,7 +150,7 @@ async fn a_log_out_holds_here_at_once_and_in_another_process_soon() {
     gone(&two, &token).await;
 }
 
-/// Waits until a process refuses the token; a minute is far too long.
+/// Waits until a process refuses the token, for at most a minute or so.
 async fn gone(serve: &Running, token: &str) {
     for _ in 0..600 {
         if !lives(serve, token).await {

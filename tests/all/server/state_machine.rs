@@ -76,7 +76,7 @@ enum Op {
     Publish {
         follows: Option<usize>,
     },
-    /// Any feed that was ever published gets to an edge, however late and
+    /// Delivers any published feed to an edge, however late and
     /// however often.
     Deliver {
         edge: usize,
@@ -177,7 +177,7 @@ struct Known {
 }
 
 impl Known {
-    /// Whether a feed is one to apply, by the edge's clock.
+    /// Returns whether the edge applies a feed, by its own clock.
     fn takes(&self, feed: Sent, now: u64) -> bool {
         let in_time = feed.issued <= now + FEED_LEEWAY && now < feed.issued + IN_TRANSIT + FEED_LEEWAY;
         let forward = self.sequence.is_none_or(|known| {

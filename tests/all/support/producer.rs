@@ -127,7 +127,7 @@ impl Producer {
         self.kick();
     }
 
-    /// Comes back at the same address.
+    /// Restarts at the same address.
     pub async fn restart(&mut self) {
         self.task = listen(Arc::clone(&self.shared), self.address).await.1;
     }

@@ -122,7 +122,7 @@ fn at(seconds: u64) -> UnixTime {
     UnixTime::from_secs(seconds).unwrap()
 }
 
-/// What this implementation says.
+/// The verdict of this implementation.
 fn judge(feed_keys: &FeedKeys, vector: &Vector) -> Vector {
     let (list, keys) = (RevocationList::new(), LiveKeys::awaiting());
     let apply = |feed: &str| {
