@@ -48,7 +48,7 @@ fn main() {
     measured(path, times, &verifier, text, now);
 }
 
-/// What is counted.
+/// The code whose instructions are counted.
 #[inline(never)]
 fn measured(path: &str, times: usize, verifier: &Verifier, text: &[u8], now: UnixTime) {
     for _ in 0..times {

@@ -26,7 +26,7 @@ use hallpass::{
 };
 
 const NOW: UnixTime = UnixTime::saturating_from_secs(1_790_000_000);
-/// Different tokens, so that no branch predictor learns one by heart.
+/// Different tokens, so that the branch predictor can't learn one.
 const TOKENS: usize = 64;
 const RUN: u32 = 8;
 
@@ -67,7 +67,7 @@ fn verifier(keys: &[SigningKey]) -> VerifierBuilder {
         .audience("store")
 }
 
-/// What everything is relative to.
+/// The baseline of all ratios.
 fn strict() -> Task<'static> {
     let stock = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
     // As long as what a token's signature covers.

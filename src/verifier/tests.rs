@@ -1,4 +1,4 @@
-//! The cache of verified tokens saves work and changes no verdict.
+//! The cache of verified tokens changes no verdict.
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -52,7 +52,7 @@ fn counts(verifier: &Verifier) -> (u64, u64, usize) {
     (counts.hits, counts.misses, counts.tokens)
 }
 
-/// A verifier that has seen `token` already.
+/// A verifier that has `token` in its cache.
 fn warm(builder: VerifierBuilder, token: &str) -> Verifier {
     let verifier = builder.build().unwrap();
     assert_eq!(verdict(&verifier, token, NOW), Ok(()));
@@ -106,7 +106,7 @@ fn time_is_asked_on_every_hit() {
         verdict(&verifier, &token, NOW.saturating_sub(Duration::from_secs(6))),
         Err(Reason::NotYetValid)
     );
-    // A clock that steps back is no reason to forget.
+    // A clock that steps back does not evict the token.
     assert_eq!(counts(&verifier), (3, 1, 1));
     assert_eq!(verdict(&verifier, &token, after(last + 1)), Err(Reason::Expired));
     assert_eq!(counts(&verifier), (4, 1, 0), "an expired token is dropped");
@@ -288,7 +288,7 @@ fn the_bytes_are_those_of_the_tokens_that_are_kept() {
     assert_eq!(size(), (0, 0));
 }
 
-/// By the hash: two cores seldom want the same shard.
+/// Shards are chosen by hash, so two cores seldom share one.
 #[test]
 fn tokens_are_spread_over_the_shards() {
     let key = signing_key();

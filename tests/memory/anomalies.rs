@@ -1,4 +1,4 @@
-//! What the detectors of anomalies keep in mind, whoever sends what.
+//! Bounds the memory of the anomaly detectors for any input.
 
 use std::net::Ipv4Addr;
 

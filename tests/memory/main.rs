@@ -1,4 +1,4 @@
-//! What things take from the heap, counted by the allocator. One test in this
+//! Heap use, counted by the allocator. One test in this
 //! binary: another thread's allocations would be counted too.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, in its helpers too")]
@@ -49,19 +49,19 @@ fn a_million_revoked_sessions_fit_in_40_bytes_each() {
     let estimate = list.snapshot().heap_bytes();
     assert!(estimate.abs_diff(kept) < MILLION, "{estimate} estimated, {kept} taken");
 
-    // A list that was replaced is freed at once, if nobody holds it.
+    // A replaced list is freed at once if nothing holds it.
     list.apply_snapshot(position(2), now, entries(MILLION)).unwrap();
     let kept = ALLOCATOR.current_usage() - before;
     assert!(kept <= 40 * MILLION, "{kept} bytes are kept after the second");
 
-    // A delta takes what it adds, and copies a small part while it is applied.
+    // A delta allocates what it adds, and copies a small part while it is applied.
     ALLOCATOR.reset_peak_usage();
     let delta = [Entry::Session { sid: sid(7), ends: now }];
     list.apply_delta(2, position(3), now, delta).unwrap();
     let more = ALLOCATOR.peak_usage() - before - kept;
     assert!(more <= MILLION / 4, "a delta took {more} bytes more");
 
-    // A look-up takes nothing.
+    // A look-up allocates nothing.
     let held = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let revoked = (0..1000).filter(|i| list.check(&sid(*i), "alice", kid, now).is_some()).count();

@@ -1,4 +1,4 @@
-//! What a full nonce cache takes, counted by the allocator. One test in this
+//! Heap use of a full nonce cache, counted by the allocator. One test in this
 //! binary: another thread's allocations would be counted too.
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn a_full_cache_takes_at_most_what_is_stated() {
                 NonceCache::with_settings(NonceSettings { tickets: capacity, proofs: 1 }, start).unwrap();
             let empty = ALLOCATOR.current_usage() - before;
             assert!(empty <= 16 * 1024, "{empty} bytes for an empty cache");
-            // Over and over: what is over makes room for what is new, and the
+            // Repeatedly: expired entries make room for new ones, and the
             // memory does not grow with the number ever seen.
             for (round, start) in [0, 100].into_iter().enumerate() {
                 for n in 0..capacity {

@@ -1,4 +1,4 @@
-//! What a verification takes from the heap.
+//! Heap use of a verification.
 
 use hallpass::{
     Algorithm, KeySet, KeyUse, Lifetimes, Minter, NewSession, RevocationList, SigningKey, Subject, UnixTime,

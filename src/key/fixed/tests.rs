@@ -246,7 +246,7 @@ fn many_agrees_with_one() {
             .iter()
             .map(|(key, _, m, s)| key.stock.verify_strict(m, &Signature::from_bytes(s)).is_ok())
             .collect();
-        // What was there before does not matter, nor does a verdict too many or too few.
+        // Earlier contents of the slice, and its length, do not matter.
         let mut verdicts = vec![true; count + 2];
         verify_many(&items, &mut verdicts);
         assert_eq!(verdicts[..count], stock[..]);
@@ -277,7 +277,7 @@ fn expected_point_is_exact() {
             Some(edge) => (*edge, edges[dice.below(edges.len())]),
             None => (dice.scalar(), dice.scalar()),
         };
-        // Whatever R is, its bytes are hashed as they are.
+        // R's bytes are hashed unchanged.
         let r = if n % 3 == 0 { keys[0].bytes } else { dice.scalar().to_bytes() };
         let message = dice.message();
         let hash = Sha512::new().chain_update(r).chain_update(key.bytes).chain_update(&message);

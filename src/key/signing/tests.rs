@@ -61,7 +61,7 @@ fn other_files_are_refused() {
     }
 }
 
-/// Neither a key nor an error about one shows it.
+/// Neither a key nor an error about one prints the private half.
 #[test]
 fn the_private_half_is_not_shown() {
     let key = SigningKey::from_seed(&[0xab; 32], KeyUse::Feed, Algorithm::Ed25519).unwrap();

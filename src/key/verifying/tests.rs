@@ -114,7 +114,7 @@ fn keys_of_small_order_are_refused() {
                 assert_eq!(id, key_id(bytes));
                 weak += 1;
             }
-            // Some of these spellings are no points, by RFC 8032 or at all.
+            // Some of these encodings are not points, by RFC 8032 or at all.
             Err(ConfigError::Key(_)) => {
                 assert!(!y_is_reduced(bytes) || CompressedEdwardsY(*bytes).decompress().is_none());
             }

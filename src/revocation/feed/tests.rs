@@ -419,7 +419,7 @@ fn what_every_edge_would_refuse_is_not_signed() {
     assert!(matches!(refused(&NewFeed { session_keys: &many, ..new }, &feed_key()), ConfigError::Builder(_)));
 }
 
-/// All that an edge knows.
+/// The edge's whole state.
 fn state(list: &RevocationList, keys: &LiveKeys) -> impl PartialEq + core::fmt::Debug {
     let snapshot = list.snapshot();
     let mut entries: Vec<_> = snapshot.entries().collect();

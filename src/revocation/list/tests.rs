@@ -287,7 +287,7 @@ fn a_change_is_announced_until_the_subscription_is_dropped() {
     assert_eq!(heard.load(SeqCst), 2);
     list.apply_delta(1, pos(1, 2), at(1), [session(2)]).unwrap();
     assert_eq!(heard.load(SeqCst), 3);
-    // What can't have revoked anything is not announced.
+    // Changes that revoke nothing new are not announced.
     list.apply_snapshot(pos(1, 2), at(2), [session(1)]).unwrap();
     list.apply_delta(2, pos(1, 3), at(3), []).unwrap();
     list.apply_delta(0, pos(1, 4), at(3), [session(4)]).unwrap_err();
@@ -368,7 +368,7 @@ fn debug_output_names_no_session() {
     assert!(text.contains("len: 1") && !text.contains("deadbeef"), "{text}");
 }
 
-/// What the list ought to do, in the simplest way: a `Vec` searched from end
+/// The expected behaviour in its simplest form: a `Vec` searched from end
 /// to end.
 #[derive(Default)]
 struct Model {
@@ -422,7 +422,7 @@ impl Model {
         self.position = Some(position);
     }
 
-    /// Does it, and says whether it was allowed.
+    /// Applies the step and returns whether it was allowed.
     fn step(&mut self, step: &Step) -> bool {
         match step.clone() {
             Step::Snapshot { position, as_of, entries } => {
@@ -493,7 +493,7 @@ struct Probe {
     started: u64,
 }
 
-// Few of everything, so that things meet.
+// Small ranges, so that values collide.
 fn some_time() -> impl Strategy<Value = UnixTime> {
     (0_u64..200).prop_map(at)
 }

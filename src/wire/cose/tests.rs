@@ -1,4 +1,4 @@
-//! The quick way to read a frame says nothing that the strict one doesn't.
+//! The fast frame reader accepts nothing that the strict one refuses.
 
 use super::*;
 

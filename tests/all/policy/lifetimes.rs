@@ -23,7 +23,7 @@ fn verifier(leeway: u64) -> Verifier {
     Verifier::builder(TestKey::key_set()).leeway(secs(leeway)).without_revocations().build().unwrap()
 }
 
-/// A rightly signed token with these times.
+/// A correctly signed token with these times.
 fn timed(started: u64, issued: u64, expires: u64, ends: u64) -> String {
     let part = Part { started: uint(started), ends: uint(ends), auth_time: uint(started), ..Part::default() };
     token(
@@ -251,7 +251,7 @@ fn due_is_half_way_and_never_in_the_last_token() {
     assert_eq!(lifetimes.expiry(at(NOW + 43_000), ends), ends);
 }
 
-/// Set-up: what must be said is asked for, what is too much is refused.
+/// Set-up: required settings must be given, excessive ones are refused.
 #[test]
 fn a_verifier_must_be_told_where_revocations_come_from() {
     let keys: KeySet = TestKey::key_set();

@@ -1,4 +1,4 @@
-//! What others hold in their own types goes to other threads.
+//! The public types can be sent to other threads.
 
 use hallpass::replay::NonceSettings;
 use hallpass::revocation::Entry;

@@ -58,7 +58,7 @@ fn with_free_ports(script: &str) -> String {
 fn run(script: &str, path: &str) -> (Output, TempDir) {
     for attempts_left in (0..5).rev() {
         let folder = TempDir::new().unwrap();
-        // Whatever a page leaves running ends with it.
+        // Stops whatever a page leaves running.
         let script = with_free_ports(script);
         let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nset -euo pipefail\n{script}");
         let output = Command::new("bash")

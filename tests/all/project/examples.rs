@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::client;
 use crate::support::leaks::Log;
 
-/// Where the examples are, of the sources as they are. `cargo test` builds them
+/// The folder of the examples, built from the current sources. `cargo test` builds them
 /// too, but not with `--test` or `--examples`: what is there may be old.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -45,7 +45,7 @@ impl Example {
         Self { child, log, url: url.trim().to_owned() }
     }
 
-    /// Its process, which is still there.
+    /// Its process id; fails if the process has ended.
     pub(crate) fn process(&mut self) -> u32 {
         assert!(self.child.try_wait().unwrap().is_none(), "{} is gone", self.url);
         self.child.id()
@@ -83,7 +83,7 @@ async fn the_smallest_login_service_and_the_smallest_edge() {
     let cookie = format!("__Host-session={token}");
     assert_eq!(client().get(&edge.url).header("cookie", &cookie).send().await.unwrap().status(), 200);
 
-    // Why a request is refused is not for its sender.
+    // The answer does not say why a request was refused.
     let mut bodies = Vec::new();
     for bearer in ["", "x", &token[..token.len() - 4], &format!("{token}A"), &"A".repeat(5000)] {
         let answer = client().get(&edge.url).bearer_auth(bearer).send().await.unwrap();

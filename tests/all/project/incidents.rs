@@ -1,4 +1,4 @@
-//! What went wrong elsewhere and is about no single part of the program;
+//! Incidents in other projects that concern no single part of the program;
 //! `docs/security-requirements.md` has the whole list.
 
 use std::time::Duration;
@@ -89,7 +89,7 @@ fn a_respelled_or_renewed_token_of_a_revoked_session_stays_revoked() {
     for spelling in spellings {
         assert!(verifier.verify::<()>(&spelling, START).is_err(), "{spelling}");
     }
-    // Other bytes, signed by the right key, of the same session.
+    // Other bytes of the same session, signed by the right key.
     let issuer =
         Issuer::with(SigningKeys::new(world.key.clone(), []).unwrap(), world.minter.clone()).unwrap();
     let first = issuer.start(Subject::new("alice").unwrap(), (), START).unwrap();
@@ -163,7 +163,7 @@ fn no_signed_artefact_is_taken_for_another() {
         let bytes = feed::part_from_text(text).unwrap_or_default();
         assert_eq!(feeds.verify_part(&bytes, START).is_ok(), is_feed, "{name} as a feed");
     }
-    // It is not for want of the key that they are refused.
+    // They are refused for their type, not for an unknown key.
     assert_eq!(refusal(verifier.verify::<()>(ticket.as_str(), START)), Some(Reason::WrongType));
     assert_eq!(refusal(tickets.redeem::<()>(token.as_str(), "/", START)), Some(Reason::WrongType));
     assert_eq!(refusal(verifier.verify::<()>(&part_text, START)), Some(Reason::WrongType));

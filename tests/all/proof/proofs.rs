@@ -195,7 +195,7 @@ fn check_3_every_claim() {
             assert_eq!(world.verdict(&header, &with(&claims, "jti", jti)), Err(ProofError::ClaimType));
         }
         assert_eq!(world.verdict(&header, &with(&claims, "jti", "j".repeat(256))), Ok(()));
-        // What we don't know we pass over; parts of a second are dropped.
+        // Unknown claims are ignored; fractions of a second are dropped.
         assert_eq!(world.verdict(&header, &with(&claims, "x", json!({ "y": 1 }))), Ok(()));
         assert_eq!(world.verdict(&header, &with(&claims, "iat", json!(1_800_000_020.9))), Ok(()));
     }
@@ -377,7 +377,7 @@ fn check_9_the_uri() {
         ] {
             assert_eq!(verdict(other), Err(ProofError::Uri), "{other}");
         }
-        // Two URIs that are none are not the same one.
+        // Two invalid URIs are not equal.
         let proof = world
             .client
             .sign(&world.client.header().to_string(), &with(&world.claims(20), "htu", "x").to_string());
@@ -474,7 +474,7 @@ fn check_12_the_token_and_its_key() {
             let refused = world.verdict(&world.client.header(), &with(&world.claims(20), "ath", ath));
             assert_eq!(refused, Err(ProofError::TokenHash));
         }
-        // A thief with a key of his own, and all else in order.
+        // A thief with another key; everything else is valid.
         for thief in [Client::p256(9), Client::ed25519(9)] {
             let proof = thief.sign(&thief.header().to_string(), &world.claims(20).to_string());
             assert_eq!(world.check(&proofs(), &[&proof], 20), Err(ProofError::WrongKey));
@@ -504,7 +504,7 @@ fn a_bound_token_without_its_proof_is_refused_everywhere() {
         assert_eq!(bound(&[b"x"], 20).unwrap_err(), Rejection::ProofRequired { detail: ProofError::NotJwt });
         assert_eq!(bound(&[proof.as_bytes()], 20).unwrap().subject(), "alice");
         assert_eq!(bound(&[proof.as_bytes()], 20).unwrap_err(), Rejection::Replayed);
-        // The token is judged first.
+        // The token is checked first.
         assert_eq!(bound(&[], 100_000).unwrap_err().reason(), Reason::SessionEnded);
     }
 }
@@ -592,7 +592,7 @@ fn a_log_in_is_bound_to_the_key_of_its_proof() {
             let request = ProofRequest { dpop: &[proof.as_bytes()], method: "POST", uri };
             proofs.check_log_in(&request, at(20))
         };
-        // A failed log-in uses nothing up.
+        // A failed log-in does not use the proof up.
         let _ = log_in(&claims).unwrap();
         let binding = log_in(&claims).unwrap();
         let again = log_in(&claims).unwrap();
@@ -667,7 +667,7 @@ proptest! {
         prop_assert!(world.check(&proofs(), &[&text], 20).is_err());
     }
 
-    /// Any one character of a good proof changed: refused.
+    /// Changing any one character of a good proof makes it invalid.
     #[test]
     fn every_byte_of_a_proof_is_signed(place in any::<prop::sample::Index>(), to in "[A-Za-z0-9_.-]", p256 in any::<bool>()) {
         let world = World::new(if p256 { Client::p256(1) } else { Client::ed25519(1) });

@@ -20,10 +20,10 @@ use tokio::sync::{Barrier, watch};
 
 use crate::support::{Home, bearer};
 
-/// Long enough that no answer over loopback is later; nothing waits so long.
+/// Longer than any answer over loopback takes.
 const AGES: Duration = Duration::from_secs(60);
 
-/// A clock that is set.
+/// A clock that tests set.
 #[derive(Clone)]
 pub(crate) struct SetClock(Arc<AtomicU64>);
 
@@ -123,7 +123,7 @@ impl Stand {
         self.open.send_replace(open);
     }
 
-    /// From now on this status; 0 to answer again.
+    /// Answers with this status from now on; 0 restores normal answers.
     pub(crate) fn fail(&self, status: usize) {
         self.fails.store(status, SeqCst);
     }
@@ -206,7 +206,7 @@ async fn however_many_wait_the_issuer_is_asked_once() {
         tokens.insert(request.await.unwrap());
     }
     assert_eq!((tokens.len(), stand.asked()), (1, 1));
-    // And who comes later with the old one gets it without asking.
+    // Later requests with the old token get the successor from memory.
     assert!(tokens.contains(renewed(stand.request(&client, &token).await).as_str()));
     assert_eq!(stand.asked(), 1);
 }
@@ -232,7 +232,6 @@ async fn nothing_is_asked_of_a_young_token_nor_of_one_that_ends_with_its_session
         let next = renewed(stand.request(&client, &token).await);
         assert_eq!(next.session().generation(), session.generation() + 1);
         token = next.as_str().to_owned();
-        // Its first use.
         assert!(matches!(stand.request(&client, &token).await, Successor::NotDue));
         settled(&client).await;
     }
@@ -296,7 +295,7 @@ async fn a_renewed_tokens_first_use_is_told_once_and_makes_the_old_one_evidence(
     // At once the old one is still answered, from memory: tabs race.
     assert_eq!(renewed(stand.request(&client, &old).await).as_str(), new);
     assert_eq!(stand.asked(), 3);
-    // A grace later it is a thief's, here as at the issuer.
+    // After the grace period the old token counts as stolen, as at the issuer.
     stand.clock.advance(61);
     assert!(matches!(stand.request(&client, &old).await, Successor::Refused));
     let error = stand.issuer.renew(&new, stand.clock.now()).unwrap_err();
@@ -312,7 +311,7 @@ async fn a_refusal_is_remembered_and_serves_the_request() {
         assert!(matches!(stand.request(&client, &token).await, Successor::Refused));
     }
     assert_eq!(stand.asked(), 1);
-    // It is one token's matter: others are asked about.
+    // Only this token is affected; others are still renewed.
     renewed(stand.request(&client, &stand.due()).await);
 }
 
@@ -359,7 +358,7 @@ async fn an_issuer_that_fails_is_left_alone_for_a_while() {
             }
         }
     }
-    // Nobody there at all.
+    // No issuer at this address.
     let nowhere = RenewClient::builder("http://127.0.0.1:9", stand.verifier()).clock(stand.clock.clone());
     let (nowhere, token) = (nowhere.patience(AGES).build().unwrap(), stand.due());
     assert!(matches!(stand.request(&nowhere, &token).await, Successor::Unavailable));
@@ -400,7 +399,7 @@ async fn a_successor_that_is_none_is_not_handed_on() {
         for _ in 0..3 {
             assert!(matches!(stand.request(&client, &token).await, Successor::Unavailable));
         }
-        // Others are still asked about.
+        // Other tokens are still renewed.
         stand.fail(0);
         renewed(stand.request(&client, &stand.due()).await);
         assert_eq!((client.counts().asked, client.counts().failed), (2, 1));

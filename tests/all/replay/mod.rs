@@ -1,3 +1,3 @@
-//! What may be used once.
+//! Single-use values.
 
 pub mod nonce;

@@ -37,7 +37,7 @@ fn admit(cache: &NonceCache, purpose: Purpose, used: &SingleUse, now: u64) -> Re
     cache.admit(purpose, used, LEEWAY, at(now)).map_err(|rejection| rejection.reason())
 }
 
-/// The same rules, as slow and plain as can be.
+/// The same rules in their simplest form.
 struct Model {
     started: UnixTime,
     latest: UnixTime,
@@ -248,8 +248,8 @@ fn of_many_uses_at_once_one_is_accepted() {
     }
 }
 
-/// Threads whose clocks disagree, some ahead and dropping what is over, some
-/// behind and presenting it again.
+/// Threads whose clocks disagree: some are ahead and drop what has expired, some
+/// are behind and present it again.
 #[test]
 fn clocks_that_disagree_accept_nothing_twice() {
     let cache = cache(1 << 16, 64);

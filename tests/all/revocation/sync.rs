@@ -45,7 +45,7 @@ impl Edge {
         status.last_error.unwrap().1
     }
 
-    /// All that it knows.
+    /// The edge's whole state.
     fn state(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let snapshot = self.list.snapshot();
         let mut entries: Vec<_> = snapshot.entries().collect();
@@ -320,7 +320,7 @@ const BAD_FEEDS: &[(&str, Bad, Expected)] = &[
     ),
 ];
 
-/// What only a body that ends can show.
+/// Faults that only a complete body can show.
 const BAD_BODIES: &[(&str, Bad, Expected)] = &[
     (
         "a part missing",
@@ -581,7 +581,7 @@ async fn an_unknown_kid_asks_once_however_many_tokens_name_it() {
         let verifier = verifier(&edge);
         edge.reaches(Position { epoch: 1, sequence: 0 }).await;
         let requests = || producer.book(|book| book.requests.len());
-        // Until it waits for news.
+        // Waits until the client polls for changes.
         while requests() < 2 {
             tokio::task::yield_now().await;
         }
@@ -694,7 +694,7 @@ async fn feed_keys_can_be_trusted_on_first_use_and_then_stay() {
     let first = Edge::start(on_first_use());
     first.reaches(producer.revoke([entry(1)])).await;
     drop(first);
-    // Somebody else in the issuer's place.
+    // Another server in the issuer's place.
     producer.book(|book| book.feed_key = key(66, KeyUse::Feed));
     std::fs::remove_file(dir.path().join("feed-snapshot.cborseq")).ok();
     let second = Edge::start(on_first_use());
@@ -739,7 +739,7 @@ fn what_can_not_work_is_said_when_it_is_built() {
     }
     assert!(refused(FeedClient::builder("http://login.example").trust_on_first_use()), "anybody's keys");
     assert!(FeedClient::builder("http://[::1]:1").trust_on_first_use().build().is_ok());
-    // No key does both.
+    // No key may sign both tokens and feeds.
     let shared = hallpass::KeySet::new([key(1, KeyUse::Session).verifying_key().clone()]).unwrap();
     let existing = FeedClient::builder("https://login.example")
         .trust(keys())

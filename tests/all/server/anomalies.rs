@@ -49,7 +49,7 @@ async fn session(serve: &Running, token: &str, from: &str) -> u16 {
 /// Waits until the audit trail has an event of this kind.
 async fn audited(home: &Home, kind: &str) -> AuditRecord {
     let store = SqliteStore::open(&home.folder().join("data")).await.unwrap();
-    // Far more than it takes; without it a failure would be a hang.
+    // A generous limit, so that a failure does not hang.
     for _ in 0..3000 {
         let trail = store.audit(None, 100).await.unwrap();
         if let Some(found) = trail.into_iter().find(|record| record.event.kind == kind) {
@@ -133,7 +133,7 @@ action = "revoke"
     assert_eq!(session(&serve, &other, "192.0.2.1").await, 200, "the user's other session goes on");
 }
 
-/// Where it is never shown but to be renewed, and is not due.
+/// A token that is only sent to `/renew`, and is not due.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_renewed_from_many_networks_is_seen() {
     let home = Home::new();
@@ -250,7 +250,7 @@ async fn a_webhook_is_signed_and_delivered_again_after_a_failure() {
     assert!(!serve.log().contains(SECRET));
 }
 
-/// A receiver that takes connections and says nothing holds nobody up.
+/// A receiver that accepts connections and never answers delays nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_hangs_keeps_nobody_waiting() {
     let home = Home::new();
@@ -299,7 +299,7 @@ async fn an_edge_reports_its_anomalies_and_a_stranger_is_not_believed() {
     assert_eq!(found.address.as_deref(), Some("192.0.2.9"));
     assert_eq!(found.detail.unwrap()["edge"], "shop-1");
 
-    // The same from somebody without the credential, and one with nonsense.
+    // The same without the credential, and a malformed report.
     let report = |anomaly: Value, credential: &'static str| {
         let body = json!({ "edge": "shop-2", "anomalies": [anomaly] });
         client().post(serve.at("/edges/report")).bearer_auth(credential).json(&body).send()
@@ -317,11 +317,11 @@ async fn an_edge_reports_its_anomalies_and_a_stranger_is_not_believed() {
     let mut good = replay;
     good["network"] = json!("192.0.2.8");
     assert_eq!(report(good, EDGE_TOKEN).await.unwrap().status(), 204);
-    // Heard after the others, which therefore were not taken.
+    // This arrives after the others, so those were refused.
     assert_eq!(audited(&home, "anomaly_replay").await.event.address.as_deref(), Some("192.0.2.8"));
 }
 
-/// `hallpass edge` has a detector of its own, and its issuer hears of it.
+/// `hallpass edge` has its own detector, which reports to the issuer.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_edge_service_sees_reaches_the_issuer() {
     let home = Home::new();
@@ -338,7 +338,7 @@ async fn what_the_edge_service_sees_reaches_the_issuer() {
     assert_eq!(found.address.as_deref(), Some("192.0.2.9"));
     assert_eq!(found.detail.unwrap()["edge"], "shop-1");
 
-    // A good token, from four networks: each use is seen.
+    // A good token from four networks: each use is counted.
     let token = bearer(&serve.url).await;
     for n in 1..=4 {
         assert_eq!(ask(&token, &format!("198.51.100.{n}")), 200);
@@ -347,7 +347,7 @@ async fn what_the_edge_service_sees_reaches_the_issuer() {
     assert!(found.session.is_some());
     assert_eq!(found.detail.unwrap()["edge"], "shop-1");
 
-    // The edge says so itself too.
+    // The edge logs it too.
     let line = edge.log().lines().find(|line| line.contains("token_guessing")).unwrap().to_owned();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["level"], &line["fields"]["network"]), (&json!("WARN"), &json!("192.0.2.9")));
@@ -389,7 +389,7 @@ async fn an_edge_reports_a_bounded_number() {
     for n in 0..100_000_u32 {
         let mut anomaly = Anomaly::new(AnomalyKind::Replay, SystemClock.now(), 3, Duration::from_secs(60));
         anomaly.network = Some(address(n));
-        // Nothing takes them yet.
+        // The client is not running yet.
         handle.report(anomaly);
     }
     tokio::spawn(reporting.run());

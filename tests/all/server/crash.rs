@@ -73,7 +73,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         for _ in 0..4 {
             clients.spawn(load(running.url.clone(), Arc::clone(&done)));
         }
-        // At some moment under load, and not before there was any.
+        // Kills it at some moment, but only once it is under load.
         while done.load(Ordering::Relaxed) < 8 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -100,7 +100,7 @@ async fn what_was_acknowledged_survives_kill_9() {
             lost.renewed.iter().filter(|(_, successor)| !ended.contains(&successor)).take(3)
         {
             let answer = client().post(running.at("/renew")).bearer_auth(token).send().await.unwrap();
-            // A log-out that was never answered may have counted.
+            // A log-out that was never answered may have taken effect.
             if answer.status() == 200 {
                 let again: Value = answer.json().await.unwrap();
                 assert_eq!(again["token"], json!(successor), "round {round}: a renewal was forgotten");
@@ -109,7 +109,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         total.ended.extend(lost.ended);
         total.live.extend(lost.live);
     }
-    // The earliest are as well known as the last.
+    // The oldest revocations are still in effect.
     for token in total.ended.iter().step_by(7) {
         assert_eq!(status(&running, token).await, 401);
     }

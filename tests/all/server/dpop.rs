@@ -186,7 +186,7 @@ async fn a_log_in_is_bound_or_refused() {
         let answer = log_in(&serve, &bad, &credentials()).await;
         assert!(challenge(&answer).starts_with("DPoP error=\"invalid_dpop_proof\""), "{bad}");
     }
-    // Without a proof nobody hears of any of this.
+    // Requests without a proof get no nonce.
     let answer = client().post(url).json(&credentials()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.headers().get("dpop-nonce").is_none());
@@ -210,8 +210,8 @@ async fn a_proof_names_the_service_as_its_clients_see_it() {
     assert_eq!(fetch(&serve.at("/session"), "DPoP", token, &good).await.status(), 200);
 }
 
-/// The token of a session that a step-up replaced ends the new one too, when its
-/// own is over already.
+/// A log-out with the token of a session that a step-up replaced ends the new
+/// session too, even when the old one has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_log_out_by_a_replaced_token_ends_the_log_in() {
     let home = Home::new();
@@ -236,8 +236,8 @@ async fn a_bound_log_out_by_a_replaced_token_ends_the_log_in() {
     assert_eq!(new.ask(Method::GET, "/session", None).await.status(), 401);
 }
 
-/// A service that the client trusts with a request hands token and proof on, and
-/// chooses what the request says of its host.
+/// A service that received a request passes token and proof on, with host headers
+/// of its choice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_for_another_site_is_refused_whoever_relays_it() {
     const SPOOFS: [&[(&str, &str)]; 3] = [
@@ -426,13 +426,13 @@ async fn an_edge_asks_for_proofs_of_its_own() {
         challenge(&fetch(&there, "DPoP", token, &prove(&there, &nonce)).await).contains("use_dpop_nonce")
     );
 
-    // Where a session is optional a proof is not.
+    // Where the session is optional, the proof is still required.
     let maybe = format!("{one}/maybe");
     let answer = fetch(&maybe, "DPoP", token, &prove(&maybe, &nonce)).await;
     assert_eq!(answer.text().await.unwrap(), "true");
     assert_eq!(fetch(&maybe, "DPoP", token, &prove(&hello, &nonce)).await.text().await.unwrap(), "false");
 
-    // An edge that checks none takes none, and no other token in that dress.
+    // An edge that checks no proofs refuses the DPoP scheme, for any token.
     let blind = format!("{}/hello", edge(&serve, false).await);
     assert_eq!(fetch(&blind, "DPoP", token, &prove(&blind, &nonce)).await.status(), 401);
     let unbound = bearer(&serve.url).await;

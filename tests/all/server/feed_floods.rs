@@ -113,7 +113,7 @@ async fn one_network_asks_for_so_many_feeds_and_no_more() {
         let asked = Instant::now();
         let refused = client().get(&url).send().await.unwrap();
         assert_eq!(refused.status(), 429);
-        // Who asks again at once is held up.
+        // A client that asks again at once is delayed.
         let waited = asked.elapsed() >= Duration::from_millis(250);
         assert!(waited || limit == "feed_snapshots_per_address", "refused at once");
         let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::support::{Home, PASSWORD, Running};
 
 const SMALL: Size = Size { time: Duration::from_secs(2), clients: 16, connections: 2_000 };
-/// Far less than any of these could take without a bound, in KiB.
+/// In KiB; without bounds each flood could take far more.
 const MOST_MEMORY: u64 = 150 * 1024;
 
 fn home() -> Home {
@@ -88,16 +88,15 @@ async fn a_flood_of_requests_for_the_feed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_slow_connections() {
     let outcome = survives(Flood::SlowConnections).await;
-    // How many there were is the machine's doing; how many stay, the service's:
-    // 256, and what has not been read yet of the closing of others, which on a
-    // busy machine has been 180.
+    // The machine decides how many open; the service keeps 256. More count as
+    // open until their closing is read: up to 180 on a busy machine.
     assert!(count(&outcome, "opened") > 300, "{:?}", outcome.flood);
     assert!(count(&outcome, "open at the end") <= 600, "{:?}", outcome.flood);
     assert!(count(&outcome, "closed by the service") > 0, "{:?}", outcome.flood);
 }
 
-/// Clients that hang up while their password is looked at must not have more
-/// memory at work than those that wait.
+/// Clients that hang up during a password check must not use more memory than
+/// those that wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn hanging_up_does_not_multiply_password_work() {
     let home = home();
@@ -121,7 +120,7 @@ async fn hanging_up_does_not_multiply_password_work() {
             open.push(stream);
         }
         sleep(Duration::from_millis(300)).await;
-        // In the order in which they are served: always those at work.
+        // In the order of service, so those being checked close first.
         for stream in open {
             drop(stream);
             sleep(Duration::from_millis(10)).await;

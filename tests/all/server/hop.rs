@@ -84,7 +84,7 @@ async fn a_hop_makes_a_child_of_the_session() {
     assert_ne!(session["session_id"], parent["session_id"]);
     assert!(session["ends_at"].as_str() <= parent["ends_at"].as_str(), "{session} {parent}");
 
-    // The edge's own look at it, with the published keys.
+    // The edge verifies it with the published keys.
     let keys = client().get(serve.at("/.well-known/hallpass/keys")).send().await.unwrap();
     let keys = KeySet::from_bytes(&keys.bytes().await.unwrap()).unwrap();
     let edge = Verifier::builder(keys).audience("b").without_revocations().build().unwrap();
@@ -123,7 +123,7 @@ async fn a_hop_makes_a_child_of_the_session() {
     assert_eq!(answer["session"]["session_id"], session["session_id"]);
 }
 
-/// A stolen key would be outlived by what a hop makes of its forgeries.
+/// A hop must not turn a forgery into a session that outlives the stolen key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_forged_with_a_stolen_key_takes_nobody_elsewhere() {
     let home = Home::new();
@@ -198,7 +198,7 @@ async fn a_ticket_opens_nothing_else() {
     let good = ticket(&serve, &cookie).await;
     let token = cookie.split_once('=').unwrap().1;
     let (child, _) = child(&serve, &cookie).await;
-    // Of another audience, of none, and what is no ticket.
+    // Another audience, no audience, and values that are not tickets.
     for (ticket, audience) in
         [(&*good, "c"), (&*good, "a"), (&*good, ""), (token, "b"), (&*child, "b"), ("", "b")]
     {
@@ -210,7 +210,7 @@ async fn a_ticket_opens_nothing_else() {
     assert!(!lives(&serve, &good).await);
     assert!(!cookie_lives(&serve, &format!("__Host-session={good}")).await);
     assert_eq!(bearer(&serve, Method::POST, "/renew", &good).await, 401);
-    // None of that has used it up.
+    // None of these attempts used the ticket up.
     assert_eq!(redeem(&serve, &good, "b").await.0, 200);
     assert_eq!(redeem(&serve, &good, "b").await.0, 401);
 

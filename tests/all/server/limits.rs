@@ -15,7 +15,7 @@ use crate::support::{Home, PASSWORD, Running, bearer, client, ok};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Waits so long that no test sees their end.
+/// Waits that outlast every test.
 const SLOW: &str = "[limits]\nfailures_before_wait = 3\nfirst_wait = \"60s\"\n";
 
 fn serve(home: &Home, config: &str) -> Running {
@@ -73,7 +73,7 @@ async fn a_password_is_not_looked_at_before_the_wait_is_over() {
     assert_eq!(log.matches("password accepted").count(), 0);
     assert_eq!(status(&client(), &running, "bob", PASSWORD).await, 200);
 
-    // A person is told how long, and nothing else that a program is not.
+    // The page shows the wait, and no more than the API returns.
     let page = client()
         .post(running.at("/login"))
         .header("accept", "text/html")
@@ -87,7 +87,7 @@ async fn a_password_is_not_looked_at_before_the_wait_is_over() {
     assert!(page.contains("Too many attempts to log in. Try again in "), "{page}");
     assert!(page.contains("In a browser in which you logged in before"), "{page}");
 
-    // A restart forgets nothing, and another process knows.
+    // The limits survive a restart and apply in other processes.
     let beside = serve(&home, SLOW);
     assert_eq!(status(&client(), &beside, "alice", PASSWORD).await, 429);
     running.signal("TERM");
@@ -95,7 +95,6 @@ async fn a_password_is_not_looked_at_before_the_wait_is_over() {
     let running = serve(&home, SLOW);
     assert_eq!(status(&client(), &running, "alice", PASSWORD).await, 429);
 
-    // The operator's way out, both of them.
     let data = home.path("data");
     ok(&["user", "unlock", "alice", "--data", &data], b"");
     assert_eq!(status(&client(), &running, "alice", PASSWORD).await, 200);
@@ -128,9 +127,9 @@ async fn guesses_at_once_get_no_more_tries() {
     }
     said.sort_unstable();
     assert_eq!(said.iter().filter(|code| **code == 401).count(), 3, "{said:?}");
-    // Too soon; or one address has as many at once as it may have.
+    // Too soon, or too many at once from one address.
     assert!(said[3..].iter().all(|code| [429, 503].contains(code)), "{said:?}");
-    // The log may be a moment behind.
+    // The log may lag.
     for _ in 0..100 {
         if serve.log().matches("password refused").count() >= 3 {
             break;
@@ -192,7 +191,7 @@ async fn strangers_do_not_lock_a_known_device_out() {
     }
     assert_eq!(browser(&serve, "alice", PASSWORD, &device).await.0, 429, "the same device");
 
-    // It is no session, and no session is one.
+    // The device cookie is not a session, and a session is not a device cookie.
     let value = device.split_once('=').unwrap().1;
     let session = pair(&set, SESSION_COOKIE);
     for cookies in [format!("{SESSION_COOKIE}={value}"), device.clone()] {
@@ -203,7 +202,7 @@ async fn strangers_do_not_lock_a_known_device_out() {
     let token = session.split_once('=').unwrap().1;
     let posing = format!("__Host-device={token}");
     assert_eq!(browser(&serve, "alice", PASSWORD, &posing).await.0, 429);
-    // Neither log nor database says the cookie.
+    // The log does not contain the cookie.
     assert!(!serve.log().contains(value));
 }
 
@@ -257,7 +256,7 @@ async fn an_address_has_its_own_rate_and_proxies_are_believed_if_trusted() {
 
     let proxied = serve(&home, &format!("trusted_proxies = [\"127.0.0.8/31\"]\n{limits}"));
     for n in 0..4 {
-        // What the client writes itself is on the left.
+        // The client's own values are on the left.
         assert_eq!(forwarded(&proxied, 9, &format!("192.0.2.{n}, 198.51.100.1")).await, 200);
     }
     for header in
@@ -271,7 +270,7 @@ async fn an_address_has_its_own_rate_and_proxies_are_believed_if_trusted() {
     }
     assert_eq!(forwarded(&proxied, 9, "2001:db8:1:1:ffff::5").await, 429, "the same /64");
     assert_eq!(forwarded(&proxied, 9, "2001:db8:1:2::5").await, 200);
-    // Not through the proxy: what it says of itself is nothing.
+    // Not through the proxy: its forwarded header is ignored.
     assert_eq!(forwarded(&proxied, 2, "198.51.100.1").await, 200);
 }
 
@@ -331,7 +330,7 @@ async fn the_oldest_session_ends_when_there_are_too_many() {
         alive.push(lives(&serve, token).await);
     }
     assert_eq!(alive, [false, false, true, true, true]);
-    // Edges hear of it.
+    // Edges learn of it.
     let (list, keys) = (RevocationList::new(), LiveKeys::awaiting());
     let body = client().get(serve.at("/revocations")).send().await.unwrap().bytes().await.unwrap();
     let now = SystemClock.now();
@@ -359,7 +358,6 @@ async fn no_session_starts_when_there_are_too_many_and_none_may_end() {
     let body = json!({ "password": PASSWORD });
     let answer = client().post(serve.at("/reauthenticate")).bearer_auth(&first).json(&body).send();
     assert_eq!(answer.await.unwrap().status(), 200);
-    // Where they may not end, the address refuses too.
     for (subject, code) in [("carol", 200), ("dora", 429)] {
         let body = json!({ "subject": subject, "address": "127.0.0.1" });
         assert_eq!(start(&serve, body).await.status().as_u16(), code, "{subject}");

@@ -1,5 +1,5 @@
-//! "Logged out" is never a lie: 204 only if no live session is behind the
-//! request, at the issuer and at an edge that knows less than it.
+//! Log-out answers 204 only if no live session is behind the request, at the
+//! issuer and at an edge that knows less.
 #![expect(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 use std::path::Path;
@@ -99,7 +99,7 @@ async fn whatever_is_genuine_ends_its_session() {
         assert_eq!((answer.status, answer.clears), (StatusCode::NO_CONTENT, true), "started {started}");
         assert!(is_revoked(&home, id).await, "started {started}");
     }
-    // Over for every clock: there is nothing to end.
+    // The session has ended by every clock.
     let (token, id) = token(&minter, &key, now().saturating_sub(3 * hour));
     let answer = log_out(&serve.url, &[&token]).await;
     assert_eq!((answer.status, answer.clears), (StatusCode::NO_CONTENT, true));

@@ -58,14 +58,14 @@ async fn a_request_has_an_id_in_its_answer_and_on_its_lines() {
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{given:?}: {id}");
     }
     until("the proxy's id is logged", || !lines_of(&behind_proxy.log(), "4bf92f3577b34da6:1").is_empty());
-    // Whatever the answer is, and on the operators' address too.
+    // For every answer, and on the operators' address too.
     for url in [direct.at("/nothing"), format!("{}/metrics", direct.admin.as_ref().unwrap())] {
         let answer = client().get(url).send().await.unwrap();
         assert_eq!(answer.headers()["x-request-id"].len(), 32);
     }
 }
 
-/// A cookie's value, made known.
+/// Returns the cookie's `NAME=VALUE` and registers the value as a secret.
 fn cookie(answer: &reqwest::Response) -> String {
     let line = answer.headers()["set-cookie"].to_str().unwrap();
     let pair = line.split(';').next().unwrap();
@@ -73,9 +73,8 @@ fn cookie(answer: &reqwest::Response) -> String {
     pair.to_owned()
 }
 
-/// Everything that a service is shown or shows, in every place where it could
-/// get into a line, at the level that shows most. The look itself is at the
-/// end of every process in every test.
+/// Sends every kind of secret in every place from which it could be logged, at
+/// the most verbose level. The check itself runs at the end of every process.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_logged_at_the_level_that_shows_most() {
     let home = Home::new();
@@ -163,7 +162,7 @@ async fn no_secret_is_logged_at_the_level_that_shows_most() {
         if let Some(token) = start.send().await.unwrap().json::<Value>().await.unwrap()["token"].as_str() {
             secret(token);
         }
-        // Whom the credential admits is named by its own name, which is no secret.
+        // Its caller is logged by name, which is not secret.
         let name = if credential == EDGE { "shop" } else { credential };
         let report = json!({ "edge": name, "epoch": 1, "sequence": 1, "as_of": 1 });
         post("/edges/report").bearer_auth(credential).json(&report).send().await.unwrap();
@@ -171,14 +170,14 @@ async fn no_secret_is_logged_at_the_level_that_shows_most() {
         revoke.bearer_auth(credential).json(&json!({ "subject": "bob" })).send().await.unwrap();
     }
 
-    // Commands beside it.
+    // Commands that run beside the service.
     home.add_user("bob", &[]);
     ok(&["user", "passwd", "bob", "--data", &home.path("data")], b"another password\n");
     ok(&["revoke", "subject", "alice", "--data", &home.path("data")], b"");
     ok(&["key", "rotate", "--now", "--dir", &home.path("keys")], b"");
     assert_eq!(post("/logout").bearer_auth(&next).send().await.unwrap().status(), 204);
     let log = serve.log();
-    // Nothing in a service logs at trace but clients of others: the demo has one.
+    // Only third-party clients log at trace; the demo has one.
     assert!(log.contains("\"level\":\"DEBUG\""), "not at a level that shows much");
 }
 

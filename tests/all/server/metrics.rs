@@ -41,7 +41,7 @@ fn reporter(home: &Home, serve: &Running, name: &str, credential: &str) -> FeedC
     client.report_as(EdgeName::new(name).unwrap(), credential).build().unwrap()
 }
 
-/// A service to which everything has happened that metrics tell of, and its
+/// A service that has had every event that metrics count, and its
 /// metrics.
 async fn eventful(home: &Home) -> (Running, String) {
     let serve = home.serve_with(ADMIN, &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)]);
@@ -142,11 +142,11 @@ async fn what_happens_is_counted() {
     );
     assert!(value(&text, "hallpass_edges_feed_age_seconds{edge=\"shop-1\"}") < 600.0);
     assert!(value(&text, "hallpass_key_age_seconds{use=\"feed\"}") < 600.0);
-    // Nowhere but on the operators' address.
+    // Only on the operators' address.
     assert_eq!(client().get(serve.at("/metrics")).send().await.unwrap().status(), 404);
 }
 
-/// Nothing that a client writes becomes a label.
+/// No client input becomes a label.
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_are_from_lists_of_ours() {
     let home = Home::new();
@@ -195,7 +195,7 @@ async fn the_token_cache_can_be_sized_and_turned_off() {
     }
 }
 
-/// `promtool check metrics` has nothing to say.
+/// `promtool check metrics` reports nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn promtool_finds_nothing_wrong_with_the_metrics() {
     if !needs("promtool") {
@@ -236,7 +236,7 @@ fn names(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("hallpass_") || word.starts_with("process_")).collect()
 }
 
-/// A panel or an alert on a metric that isn't shows nothing, for ever.
+/// A panel or alert on a missing metric would never show anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_dashboard_and_the_alerts_name_is_there() {
     let home = Home::new();
@@ -274,12 +274,12 @@ fn promtool_takes_the_alerts_and_the_dashboard() {
     promtool(&docs, &["test", "rules", "alerts_test.yml"]);
     let folder = tempfile::TempDir::new().unwrap();
     let rule = |(n, query): (usize, String)| {
-        // What Grafana puts in itself.
+        // Variables that Grafana substitutes.
         let query = query.replace("$__rate_interval", "1m").replace("$instance", ".*");
         json!({ "record": format!("query:{n}"), "expr": query })
     };
     let rules: Vec<_> = queries().into_iter().enumerate().map(rule).collect();
-    // JSON is YAML.
+    // JSON is valid YAML.
     let rules = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
     std::fs::write(folder.path().join("rules.yml"), rules.to_string()).unwrap();
     promtool(folder.path(), &["check", "rules", "rules.yml"]);

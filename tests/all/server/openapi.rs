@@ -78,7 +78,7 @@ fn the_walk_finds_routes() {
     assert_eq!(found, ["get /a", "delete /b/{id}", "post /b/{id}"]);
 }
 
-/// Whether a value is what a schema says, as far as the document's schemas go.
+/// Checks a value against a schema, for the features that the document uses.
 fn conforms(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     if let Some(to) = schema["$ref"].as_str() {
         return conforms(api, api.pointer(to.trim_start_matches('#')).ok_or(to)?, value);
@@ -128,7 +128,7 @@ fn conforms(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Sends a request and holds the answer against the document.
+/// Sends a request and checks the answer against the document.
 async fn check(api: &Value, template: &str, method: &str, status: u16, request: RequestBuilder) -> Value {
     let answer = request.send().await.unwrap();
     let at = format!("{method} {template} {status}");

@@ -61,7 +61,7 @@ async fn without_an_operators_credential_nothing_is_shown() {
     let home = home();
     let serve = serve(&home);
     let alice = bearer(&serve.url).await;
-    // Neither nobody, nor a user's session, nor a guess.
+    // No cookie, a user's session and a guess are all refused.
     for cookie in ["", &format!("__Host-session={alice}"), &format!("__Host-ops={alice}"), "__Host-ops=x"] {
         let page = get(&serve, "/ops?find=alice", cookie).await;
         assert_eq!(page.status(), 303, "{cookie}");
@@ -106,7 +106,7 @@ async fn only_a_user_of_the_role_gets_in_and_the_session_is_good_for_nothing_els
         assert!(page.contains(shown), "{shown}");
     }
 
-    // Elsewhere the token is for somebody else.
+    // On the public routes the token has the wrong audience.
     let token = cookie.split_once('=').unwrap().1;
     for request in [client().get(serve.at("/session")), client().post(serve.at("/renew"))] {
         assert_eq!(request.bearer_auth(token).send().await.unwrap().status(), 401);
@@ -115,7 +115,7 @@ async fn only_a_user_of_the_role_gets_in_and_the_session_is_good_for_nothing_els
         let session = client().get(serve.at("/session")).header("cookie", &cookie);
         assert_eq!(session.send().await.unwrap().status(), 401);
     }
-    // What disables the user, or ends the session, ends it here as well.
+    // Disabling the user ends the operator's session too.
     ok(&["user", "disable", "olga", "--data", &home.path("data")], b"");
     while get(&serve, "/ops", &cookie).await.status() != 303 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -157,7 +157,7 @@ async fn sessions_are_ended_by_post_from_this_page_alone() {
     assert!(page.contains("operator olga, revoked session"), "{page}");
     assert!(page.contains("operator operator credential, revoked subject"), "{page}");
 
-    // Logged out is logged out.
+    // After the log-out the session is refused.
     let post = client().post(at(&serve, "/ops/logout")).header("cookie", &cookie);
     let answer = post.header("sec-fetch-site", "same-origin").send().await.unwrap();
     assert_eq!(answer.status(), 303);
@@ -165,7 +165,7 @@ async fn sessions_are_ended_by_post_from_this_page_alone() {
     assert_eq!(get(&serve, "/ops", &cookie).await.status(), 303);
 }
 
-/// What people write is shown as they wrote it, and is no part of the page.
+/// User input is shown as text and never interpreted as HTML.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clients_write_is_text() {
     let home = home();
@@ -198,7 +198,7 @@ async fn an_open_page_ends_with_the_operators_session() {
     let mut stream = String::new();
     stream.push_str(core::str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap());
     ok(&["revoke", "subject", "olga", "--data", &home.path("data")], b"");
-    // Far more than it takes; without it a failure would be a hang.
+    // A generous limit, so that a failure does not hang.
     let rest = async {
         while let Some(chunk) = events.chunk().await.unwrap() {
             stream.push_str(&String::from_utf8_lossy(&chunk));
@@ -278,10 +278,9 @@ async fn an_operator_sees_what_happens_as_it_happens() {
         browser.counts("#anomalies li", 2).await;
         browser.screenshot(&format!("ops-ended-{name}.png")).await;
 
-        // Nothing was stopped by the policy, and no script failed.
         let wide = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth";
         assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), json!(true), "no sideways scrolling");
-        // By the keyboard alone: from the top to what was found.
+        // By keyboard only, from the search field to the result.
         let focused = "document.getElementById('find-what').focus(); return document.activeElement.id";
         assert_eq!(browser.client.execute(focused, vec![]).await.unwrap(), json!("find-what"));
         browser.is_labelled().await;
@@ -293,8 +292,8 @@ async fn an_operator_sees_what_happens_as_it_happens() {
     }
 }
 
-/// A page of another site whose name leads here (DNS rebinding) is of no site of
-/// ours, whatever it asks for.
+/// A page whose host name resolves to this address (DNS rebinding) is refused on
+/// every route.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_address_answers_to_its_own_names_alone() {
     const ROUTES: [(&str, &str); 12] = [

@@ -55,7 +55,7 @@ async fn a_request_is_a_span_without_secrets() {
             .unwrap();
         assert_eq!(answer.status(), 200);
         let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
-        // What has not been sent is sent at the end.
+        // Pending spans are sent at shutdown.
         serve.signal("TERM");
         assert_eq!(serve.wait(), Some(0));
         let received = received.0.lock().unwrap();
@@ -76,7 +76,7 @@ async fn a_request_is_a_span_without_secrets() {
     }
 }
 
-/// A collector that isn't there, or is none, keeps nobody from logging in.
+/// A missing or broken collector does not prevent log-ins.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_it_works_on() {
     let home = Home::new();

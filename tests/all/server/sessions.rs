@@ -17,7 +17,7 @@ use crate::support::{Home, PASSWORD, Running, bearer, client, hallpass, is_due, 
 
 /// As in the configuration.
 const RENEW_AFTER: Duration = Duration::from_secs(2);
-/// Sessions quick enough to be watched.
+/// Lifetimes short enough for tests.
 const QUICK: &str = "[lifetimes]\nidle_timeout = \"1m\"\nrenew_after = \"2s\"\nrenewal_grace = \"1s\"\nabsolute_lifetime = \"1h\"\nleeway = \"0s\"\n";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -53,8 +53,7 @@ fn session_id(token: &str) -> String {
     inside["session"]["session_id"].as_str().unwrap().to_owned()
 }
 
-/// A token that is due is what this waits for: three seconds are more than the
-/// two after which it is.
+/// Waits three seconds; a token is due after two.
 async fn until_due() {
     sleep(Duration::from_secs(3)).await;
 }
@@ -63,7 +62,7 @@ async fn until_due() {
 async fn a_token_is_renewed_when_due_and_lost_answers_are_given_again() {
     let home = Home::new();
     let serve = quick(&home);
-    // A busy machine may come too late to see a token that is not due.
+    // On a busy machine the token may already be due.
     let (first, early) = loop {
         let first = bearer(&serve.url).await;
         let (status, early) = renew(&serve, &first).await;
@@ -130,7 +129,7 @@ async fn a_token_used_after_its_successor_ends_the_session() {
     let stolen = bearer(&serve.url).await;
     until_due().await;
     let owners = renew(&serve, &stolen).await.1["token"].as_str().unwrap().to_owned();
-    // Seen in use; then more than the grace of a second.
+    // Marks it as used, then waits longer than the grace of a second.
     assert_eq!(renew(&serve, &owners).await.0, StatusCode::OK);
     sleep(Duration::from_millis(2500)).await;
     assert_eq!(renew(&serve, &stolen).await.0, StatusCode::UNAUTHORIZED);
@@ -151,7 +150,7 @@ async fn a_log_out_holds_here_at_once_and_in_another_process_soon() {
     gone(&two, &token).await;
 }
 
-/// Waits until a process refuses the token; a minute is far too long.
+/// Waits until a process refuses the token, for at most a minute or so.
 async fn gone(serve: &Running, token: &str) {
     for _ in 0..600 {
         if !lives(serve, token).await {
@@ -245,8 +244,8 @@ pub(crate) fn as_admin(home: &Home, token: &str) -> String {
     crate::support::raw::base64url(&[frame, b"\x58\x40", &stolen.sign(&message).to_bytes()].concat())
 }
 
-/// Whoever has a session key can sign anything, but not have it renewed into
-/// what the next key signs: a renewal carries over what was issued, no more.
+/// A stolen session key can sign anything, but a forgery can't be renewed into
+/// a token of the next key: a renewal carries over only what was issued.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_forged_with_a_stolen_key_is_not_renewed() {
     let home = Home::new();
@@ -295,7 +294,7 @@ async fn operators_and_services_have_credentials_of_their_own() {
     assert!(lives(&serve, &carol).await);
     assert_eq!(remotely(&SECRET.to_uppercase()).status.code(), Some(0));
     assert!(!lives(&serve, &carol).await);
-    // The operators' routes are not where everybody is.
+    // The operators' routes are not on the public address.
     let (status, _) = call(Method::POST, serve.at("/admin/revoke"), SECRET, None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 
@@ -486,7 +485,7 @@ async fn the_feed_carries_keys_and_revocations_to_an_edge() {
         }
     }
 
-    // What is not to be understood gets an answer all the same.
+    // Malformed queries get a 400.
     for query in ["?after=x", "?after=-1", "?after=99999999999999999999"] {
         let answer = client().get(serve.at(&format!("/revocations{query}"))).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST);

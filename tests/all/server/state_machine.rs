@@ -1,9 +1,9 @@
 //! Issuer, edges and clock against a simple model of them: random operations,
 //! and after each the real verdicts compared with the model's.
 //!
-//! The model knows nothing of rows, cut-offs or tables. A session is revoked if
-//! it was there when something that covers it was revoked, and an edge knows of
-//! that once it has heard of as many revocations.
+//! The model has no rows, cut-offs or tables. A session is revoked if it existed
+//! when something that covers it was revoked. An edge knows of that once it has
+//! received as many revocations.
 //!
 //! `HALLPASS_STATE_CASES` says how many histories to try.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "also in the helpers of tests")]
@@ -32,11 +32,11 @@ const IDLE: u64 = 250;
 const RENEW_AFTER: u64 = 60;
 const GRACE: u64 = 20;
 const ABSOLUTE: u64 = 600;
-/// The issuer's.
+/// The issuer's leeway.
 const LEEWAY: u64 = 5;
 /// How long a feed may be received.
 const IN_TRANSIT: u64 = 150;
-/// What an edge forgives a feed's signer.
+/// An edge's leeway for the feed signer's clock.
 const FEED_LEEWAY: u64 = 5;
 /// The clock never is further back than this from where it once was. Together
 /// with skew and leeway less than the minute for which revocations outlive what
@@ -53,7 +53,7 @@ enum Op {
     Start {
         subject: usize,
     },
-    /// By the session's newest token, or an older one.
+    /// Renews with the session's newest token or an older one.
     Renew {
         session: usize,
         back: usize,
@@ -77,17 +77,17 @@ enum Op {
     Publish {
         follows: Option<usize>,
     },
-    /// Any feed that was ever published gets to an edge, however late and
+    /// Delivers any published feed to an edge, however late and
     /// however often.
     Deliver {
         edge: usize,
         back: usize,
     },
-    /// What usually happens: the next feed, at once.
+    /// Delivers the next feed at once.
     Sync(usize),
     Cut(usize),
     Mend(usize),
-    /// What has ended is forgotten by the store and the lists.
+    /// The store and the lists forget what has ended.
     Forget,
     RestartIssuer,
 }
@@ -96,7 +96,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let n = prop_oneof![6 => Just(0_usize), 3 => Just(1), 2 => 2..6_usize, 1 => 0..40_usize];
     let edge = 0..EDGES.len();
     let back = prop_oneof![5 => Just(0_usize), 4 => Just(1), 1 => Just(2), 1 => 3..5_usize];
-    // What is interesting happens at the very second of a limit.
+    // Prefers times at the exact second of a limit.
     let seconds = prop_oneof![
         9 => 0..4_u64,
         5 => GRACE - 1..=GRACE + 1,
@@ -145,10 +145,10 @@ struct Session {
     subject: usize,
     /// The log-in that it came of, by the first session of it.
     log_in: usize,
-    /// When it is to end, since another took its place.
+    /// When it ends, if another session replaced it.
     replaced: Option<u64>,
     ends: u64,
-    /// Its tokens, in the order of their making.
+    /// Its tokens, oldest first.
     tokens: Vec<usize>,
     /// When the newest first came back.
     seen: Option<u64>,
@@ -170,16 +170,16 @@ struct Sent {
 
 #[derive(Default)]
 struct Known {
-    /// How many revocations it has heard of; `None` before the first feed.
+    /// The number of revocations it knows; `None` before the first feed.
     sequence: Option<u64>,
-    /// When that was known to be all.
+    /// The time as of which that is complete.
     as_of: u64,
     keys: usize,
     cut: bool,
 }
 
 impl Known {
-    /// Whether a feed is one to apply, by the edge's clock.
+    /// Returns whether the edge applies a feed, by its own clock.
     fn takes(&self, feed: Sent, now: u64) -> bool {
         let in_time = feed.issued <= now + FEED_LEEWAY && now < feed.issued + IN_TRANSIT + FEED_LEEWAY;
         let forward = self.sequence.is_none_or(|known| {
@@ -190,7 +190,7 @@ impl Known {
     }
 }
 
-/// What a renewal has to come to.
+/// The expected outcome of a renewal.
 #[derive(Debug, PartialEq)]
 enum Due {
     Refused(Reason),
@@ -199,7 +199,7 @@ enum Due {
     Successor,
     /// The newest, byte for byte.
     Again,
-    /// Nobody can use the newest: one more of its generation.
+    /// The newest is unusable: another of its generation is made.
     Remade,
 }
 
@@ -219,7 +219,7 @@ impl Model {
         (0..self.keys.len()).rfind(|&key| self.keys[key].is_none()).unwrap()
     }
 
-    /// The newest keys first, without the revoked.
+    /// The keys that are not revoked, newest first.
     fn usable_keys(&self) -> Vec<usize> {
         (0..self.keys.len()).rev().filter(|&key| self.keys[key].is_none()).collect()
     }
@@ -228,7 +228,7 @@ impl Model {
         self.now.checked_add_signed(EDGES[edge].0).unwrap()
     }
 
-    /// What an edge has to say to a token.
+    /// The expected verdict of an edge on a token.
     fn verdict(&self, edge: usize, token: &Token) -> Result<(), Reason> {
         let (_, leeway, bound) = EDGES[edge];
         let (known, now) = (&self.edges[edge], self.edge_now(edge));
@@ -245,7 +245,7 @@ impl Model {
         refused.into_iter().find(|(is_so, _)| *is_so).map_or(Ok(()), |(_, reason)| Err(reason))
     }
 
-    /// What the issuer has to make of a token.
+    /// The expected outcome at the issuer.
     fn due(&self, token: &Token) -> Due {
         let (now, session) = (self.now, &self.sessions[token.session]);
         let newest = &self.tokens[*session.tokens.last().unwrap()];
@@ -339,7 +339,7 @@ struct World {
     public: Option<KeySet>,
     edges: [Edge; EDGES.len()],
     feeds: Vec<Vec<u8>>,
-    /// As far as the clock ever was.
+    /// The latest time the clock has shown.
     furthest: u64,
     model: Model,
     steps: usize,
@@ -349,7 +349,7 @@ fn at(seconds: u64) -> UnixTime {
     UnixTime::from_secs(seconds).unwrap()
 }
 
-/// What a disk does is not in question here, and it would take most of the time.
+/// Disk behaviour is not tested here, and it would take most of the time.
 fn in_memory_if_possible() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -375,7 +375,7 @@ fn lifetimes() -> Lifetimes {
     .unwrap()
 }
 
-/// How often what happened: a model that is never put to the test passes too.
+/// Counts the cases that occurred, to show that the model was exercised.
 type Tally = BTreeMap<String, u64>;
 
 fn count(tally: &mut Tally, what: impl std::fmt::Debug) {
@@ -455,7 +455,7 @@ impl World {
         });
     }
 
-    /// As the login service does; in the place of another session for a step-up.
+    /// Starts a session as the login service does; a step-up replaces another one.
     fn start(&mut self, who: usize, replaces: Option<usize>, tally: &mut Tally) {
         let (now, subject) = (self.now(), subject(who));
         let started = self.runtime.block_on(self.store().earliest_start(&subject, now)).unwrap();
@@ -601,7 +601,7 @@ impl World {
         }
     }
 
-    /// What was replaced ends after the grace, and nothing else does.
+    /// Replaced sessions end after the grace, and no others do.
     fn end_replaced(&mut self) {
         let ended = self.runtime.block_on(self.store().end_replaced(self.now())).unwrap();
         let (now, sequence) = (self.model.now, self.sequence());

@@ -121,7 +121,7 @@ async fn a_session_ends_at_its_absolute_lifetime() {
     panic!("still logged in after the session's end");
 }
 
-/// No mouse, and nothing that a screen reader would have no name for.
+/// Uses no mouse; every element has a name for screen readers.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_work_by_keyboard_alone_and_have_names_for_everything() {
     if no_browser() {
@@ -149,8 +149,8 @@ async fn the_pages_work_by_keyboard_alone_and_have_names_for_everything() {
     browser.stop().await;
 }
 
-/// Renewal is nobody's business but the edge's: three tabs load at once, again
-/// and again, past the expiry of many tokens.
+/// The edge renews unnoticed: three tabs load at once, repeatedly, past the
+/// expiry of many tokens.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_tabs_that_reload_at_once_stay_logged_in_across_renewals() {
     if no_browser() {

@@ -222,7 +222,7 @@ async fn what_is_asked_for_is_bounded() {
     let nobody = client().post(serve.at("/tickets")).json(&json!({ "audience": "files" })).send().await;
     assert_eq!(nobody.unwrap().status(), 401);
 
-    // Another site's page can't have one made.
+    // A page of another site can't request a ticket.
     let by_cookie = |site: &'static str| {
         let asked = client().post(serve.at("/tickets")).header("cookie", format!("__Host-session={token}"));
         asked.header("sec-fetch-site", site).json(&json!({ "audience": "files" })).send()
@@ -283,7 +283,7 @@ async fn whoever_listens_hears_of_redeemed_and_refused_tickets() {
     let events = heard.0.lock().unwrap().clone();
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     let refused = EventKind::TokenRefused;
-    // Without a ticket there is nothing to tell.
+    // A request without a ticket raises no event.
     assert_eq!(kinds, [EventKind::TicketRedeemed, refused(Reason::Replayed), refused(Reason::Malformed)]);
     assert!(events.iter().all(|event| event.address == Some(address)), "{events:?}");
     assert_eq!(events[0].subject.as_ref().unwrap().as_str(), "alice");

@@ -45,7 +45,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     let works = async |client: &reqwest::Client| client.get(&url).send().await.is_ok();
     assert!(works(&old).await);
 
-    // What is broken, in every way, changes nothing and is said.
+    // A broken certificate or key changes nothing and is logged.
     let (new_cert, new_key, new) = certificate();
     let half = &new_cert[..new_cert.len() / 2];
     for (n, (cert, key)) in [(&*new_cert, &*key), ("nonsense", &new_key), (half, &new_key), (&new_cert, "")]
@@ -66,14 +66,14 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     }
     assert!(works(&old).await);
 
-    // A good one is taken up by itself.
+    // A good certificate is loaded automatically.
     home.write("cert.pem", &new_cert);
     home.write("key.pem", &new_key);
     while !works(&new).await {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(!works(&old).await);
-    // And at once when told.
+    // A signal loads it at once.
     let (cert, key, newest) = certificate();
     home.write("cert.pem", &cert);
     home.write("key.pem", &key);

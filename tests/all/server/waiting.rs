@@ -83,7 +83,7 @@ async fn one_client_behind_a_proxy_leaves_places_for_the_others() {
     assert_eq!(status(&head), "200", "{head}");
     assert_eq!(metric(&serve, "hallpass_waiting_refused_total{limit=\"address\"}").await, Some(21.0));
     assert!(serve.log().contains("a request may not wait for revocations"));
-    // A place that is given up is free.
+    // A released slot can be used again.
     held.clear();
     let freed = async {
         while status(&get(&serve, "203.0.113.7", "/revocations", EVENTS).await.1) != "200" {
@@ -139,7 +139,7 @@ async fn a_stream_ends_and_the_edge_stays_current() {
 async fn pending(serve: &Running) -> TcpStream {
     let mut stream = TcpStream::connect(serve.address()).await.unwrap();
     let request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    // What fits: the service stops reading when it can't write.
+    // The service stops reading when it can't write.
     let _ = timeout(Duration::from_secs(1), stream.write_all(&request.repeat(4000))).await;
     stream
 }
@@ -148,14 +148,14 @@ async fn pending(serve: &Running) -> TcpStream {
 async fn who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     let home = Home::new();
     let serve = serve(&home, "stalled_after = \"3s\"");
-    // Nothing to send is no stall.
+    // An idle stream is not a stalled one.
     let (mut idle, head) = get(&serve, "203.0.113.7", "/revocations", EVENTS).await;
     assert_eq!(status(&head), "200");
     let (stalled, mut slow) = tokio::join!(pending(&serve), pending(&serve));
     let is_closed = Cell::new(false);
     let reading = async {
         let mut buffer = vec![0; 256 * 1024];
-        // Goes on for longer than the stalled one was let wait.
+        // Reads on for longer than the stalled client was allowed to wait.
         let mut more = 80;
         while more > 0 {
             let read = timeout(PATIENCE, slow.read(&mut buffer)).await.expect("more to read");
@@ -180,7 +180,7 @@ async fn who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     assert!(timeout(PATIENCE, idle.read(&mut buffer)).await.expect("an event").unwrap() > 0);
 }
 
-/// By flow control alone: nothing waits at the socket.
+/// Stalls by flow control alone: the socket itself is not full.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_reader_that_takes_one_byte_is_closed() {
     let home = Home::new();

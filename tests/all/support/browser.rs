@@ -56,7 +56,7 @@ impl Browser {
         Self { driver, client, _profile: profile }
     }
 
-    /// What an element says; empty while a page is being replaced.
+    /// An element's text; empty while a page is being replaced.
     pub(crate) async fn text(&self, selector: &str) -> String {
         match self.client.find(Locator::Css(selector)).await {
             Ok(element) => element.text().await.unwrap_or_default(),
@@ -96,7 +96,7 @@ impl Browser {
         self.client.find(Locator::Css("button")).await.unwrap().click().await.unwrap();
     }
 
-    /// Everything that can be used has a name for those who don't see it, and
+    /// Checks that every control has an accessible name, and
     /// the page a language and a title.
     pub(crate) async fn is_labelled(&self) {
         let unlabelled = "return [...document.querySelectorAll('input:not([type=hidden]), button, a, svg, \
@@ -105,7 +105,7 @@ impl Browser {
         assert_eq!(self.client.execute(unlabelled, vec![]).await.unwrap(), json!(0), "all have a name");
     }
 
-    /// Types where the focus is.
+    /// Types into the focused element.
     pub(crate) async fn types(&self, text: &str) {
         self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
     }

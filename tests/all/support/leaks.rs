@@ -1,10 +1,9 @@
 //! No secret in any log: every line that a process under test writes to
 //! its stderr is looked at when the process ends, in every test.
 //!
-//! Found are secrets by their form, which needs nobody to tell of them: tokens
-//! and tickets, password hashes, private keys, JWTs. And those without a form
-//! that tests make known: passwords, shared credentials, private keys' bytes,
-//! cookies.
+//! Finds secrets by their form: tokens and tickets, password hashes, private
+//! keys, JWTs. Also finds those that tests register: passwords, shared
+//! credentials, private keys' bytes, cookies.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -21,7 +20,7 @@ static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Makes a secret known to every later look, in the spellings that it may have.
 pub(crate) fn secret(text: &str) {
-    // What is short is found by accident.
+    // Short texts would match by accident.
     if text.len() < 8 {
         return;
     }
@@ -86,7 +85,7 @@ fn form(line: &str) -> Option<&'static str> {
 /// Fails the test if there are any.
 pub(crate) fn none_in(what: &str, log: &str) {
     let found = found(log);
-    // A second panic would abort the test run, and the first says more.
+    // A second panic would abort the test run and hide the first.
     if !thread::panicking() {
         assert!(found.is_empty(), "{what} logged secrets:\n{}", found.join("\n"));
     }

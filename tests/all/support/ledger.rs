@@ -1,4 +1,4 @@
-//! What the two ledgers have in common, for tests that hold both to one rule.
+//! The interface that both ledgers share, so that tests check both by one rule.
 
 use std::future::Future;
 
@@ -45,7 +45,7 @@ pub trait Ledger: Send + Sync {
     /// same step.
     fn renew(&self, request: &RenewalRequest) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
 
-    /// Revokes a session that ends at `ends`. Whether that was news.
+    /// Revokes a session that ends at `ends`. Returns whether it was new.
     fn revoke_session(
         &self,
         id: SessionId,
@@ -53,17 +53,17 @@ pub trait Ledger: Send + Sync {
         now: UnixTime,
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Revokes every session of `subject` started so far. Whether that was news.
+    /// Revokes every session of `subject` started so far. Returns whether it was new.
     fn revoke_subject(
         &self,
         subject: &Subject,
         now: UnixTime,
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Revokes what a key signed. Whether that was news.
+    /// Revokes what a key signed. Returns whether it was new.
     fn revoke_key(&self, id: KeyId, now: UnixTime) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Revokes every session started so far. Whether that was news.
+    /// Revokes every session started so far. Returns whether it was new.
     fn revoke_all(&self, now: UnixTime) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
 

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers shared by the tests.
 
 #[cfg(feature = "server")]
 pub mod browser;

@@ -18,7 +18,7 @@ use hallpass::{Algorithm, Clock, KeyUse, SigningKey, SystemClock, UnixTime};
 use http::{HeaderMap, StatusCode, header};
 use tokio::sync::watch;
 
-/// What is sent in place of good parts.
+/// Makes the answer that replaces the good parts.
 type Mischief = dyn Fn(&Book, &Request) -> Response + Send + Sync;
 
 /// What the issuer knows.
@@ -26,7 +26,6 @@ pub struct Book {
     pub feed_key: SigningKey,
     pub session_keys: Vec<SessionKey>,
     pub position: Position,
-    /// Each with its sequence.
     pub log: Vec<(u64, Entry)>,
     pub mischief: Option<Arc<Mischief>>,
     /// Answers `Accept: text/event-stream` with one feed.
@@ -128,7 +127,7 @@ impl Producer {
         self.kick();
     }
 
-    /// Comes back at the same address.
+    /// Restarts at the same address.
     pub async fn restart(&mut self) {
         self.task = listen(Arc::clone(&self.shared), self.address).await.1;
     }

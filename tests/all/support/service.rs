@@ -11,7 +11,6 @@ use crate::support::leaks::{self, Log};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// The program.
 pub(crate) fn hallpass() -> Command {
     Command::new(env!("CARGO_BIN_EXE_hallpass"))
 }
@@ -34,14 +33,14 @@ pub(crate) fn run(args: &[&str], stdin: &[u8]) -> Output {
     output
 }
 
-/// Runs the program and expects it to say yes.
+/// Runs the program and expects success.
 pub(crate) fn ok(args: &[&str], stdin: &[u8]) -> Vec<u8> {
     let output = run(args, stdin);
     assert!(output.status.success(), "{args:?}: {output:?}");
     output.stdout
 }
 
-/// Expects exit code 2 and a message on stderr that has `hint` in it.
+/// Expects exit code 2 and a message on stderr that contains `hint`.
 pub(crate) fn misused(args: &[&str], hint: &str) {
     let output = run(args, b"");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -88,7 +87,7 @@ impl Home {
         self.serve_with(more, &[])
     }
 
-    /// `serve` that logs no more than what is wrong.
+    /// Runs `serve` at log level `error`.
     pub(crate) fn serve_quietly(&self, more: &[&str]) -> Running {
         self.serve_with(more, &[("HALLPASS_LOG", "error")])
     }
@@ -105,7 +104,7 @@ impl Home {
 /// A process that serves until it is dropped.
 pub(crate) struct Running {
     child: Child,
-    /// What it said it listens on.
+    /// The address it reports.
     pub(crate) url: String,
     /// The operators' address.
     pub(crate) admin: Option<String>,

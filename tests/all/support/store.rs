@@ -61,7 +61,7 @@ impl<S: Store> Ledger for StoreLedger<S> {
     }
 }
 
-/// What tests ask of a store again and again.
+/// Store calls that many tests use.
 pub(crate) trait StoreExt: Store {
     /// Enters a session without caps.
     fn insert(

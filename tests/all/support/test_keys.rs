@@ -3,7 +3,7 @@
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 
-/// Keys whose private halves everybody knows.
+/// Keys whose private halves are public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TestKey {
     /// Session tokens, `EdDSA` (-8).

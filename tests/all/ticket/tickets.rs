@@ -155,7 +155,7 @@ fn a_full_cache_refuses_new_tickets_and_knows_the_used() {
     assert_eq!(reason(redeem(&redeemer, &tickets[3], 21)), Some(Reason::Capacity));
     assert_eq!(reason(redeem(&redeemer, &tickets[0], 21)), Some(Reason::Replayed));
     assert_eq!(nonces.stats(Purpose::Ticket).full, 1);
-    // When the others are over there is room again.
+    // There is room again once the others have expired.
     let late = world.ticket(&world.log_in(10, None), 85);
     assert!(redeem(&redeemer, &late, 85).is_ok());
 }
@@ -192,13 +192,13 @@ fn another_audience_another_path_another_purpose() {
         let refused = redeemer.redeem::<()>(&ticket, path, at(21)).unwrap_err();
         assert_eq!(refused, Rejection::WrongAudience { expected: whole(path), found: whole("/ws") });
     }
-    // A session token is no ticket, and a ticket no session token: to anybody.
+    // A session token is not a ticket, and a ticket is not a session token.
     assert_eq!(reason(redeem(&redeemer, token.as_str(), 21)), Some(Reason::WrongType));
     for audience in ["shop", "downloads"] {
         let refused = world.verifier(audience).verify::<()>(&ticket, at(21)).unwrap_err();
         assert_eq!(refused, Rejection::WrongType { expected: "application/cwt" });
     }
-    // None of that used it up.
+    // None of these attempts used the ticket up.
     assert!(redeemer.redeem::<()>(&ticket, "/ws", at(21)).is_ok());
     assert_eq!(nonces.stats(Purpose::Ticket).entries, 1);
 }

@@ -112,7 +112,7 @@ fn module_of(file: &Path, src: &Path) -> Module {
 /// it hands on everything.
 fn target(path: &Module, files: &BTreeMap<Module, File>) -> Option<Module> {
     let mut path = path.clone();
-    // A re-export of a re-export is followed as well, but not for ever.
+    // Follows chains of re-exports, to a limit.
     for _ in 0..8 {
         let module = (1..=path.len()).rev().map(|n| &path[..n]).find(|module| files.contains_key(*module));
         let module = module.map(<[_]>::to_vec).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The claims, each of which the test keys have signed rightly.
+//! The claims, each signed correctly by the test keys.
 
 use serde_json::json;
 

@@ -122,7 +122,7 @@ fn at(seconds: u64) -> UnixTime {
     UnixTime::from_secs(seconds).unwrap()
 }
 
-/// What this implementation says.
+/// The verdict of this implementation.
 fn judge(feed_keys: &FeedKeys, vector: &Vector) -> Vector {
     let (list, keys) = (RevocationList::new(), LiveKeys::awaiting());
     let apply = |feed: &str| {
@@ -200,7 +200,7 @@ fn regenerating_gives_the_same_feeds() {
     assert!(text == committed, "run it with HALLPASS_REGENERATE=1");
 }
 
-/// A class without a vector would be one that an implementer never hears of.
+/// Every class of refusal needs a vector, or implementers would miss it.
 /// (The part of more than 2 MiB is tested where it needs no file.)
 #[test]
 fn every_class_of_refusal_has_a_feed_and_stands_in_the_specification() {

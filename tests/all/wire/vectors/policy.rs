@@ -1,4 +1,4 @@
-//! What an edge asks of a token that is rightly signed: issuer, audience and
+//! An edge's checks of a correctly signed token: issuer, audience and
 //! time, to the second.
 
 use serde_json::json;
