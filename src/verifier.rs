@@ -219,6 +219,16 @@ impl Verifier {
         }
     }
 
+    /// Checks everything but the expiry of a token, for a cookie that may still
+    /// be renewed. The result is good for nothing else.
+    #[cfg(feature = "sync")]
+    pub(crate) fn verify_expired(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, Rejection> {
+        let verified = self.signed(&UnverifiedToken::decode(token)?, now)?;
+        self.0.policy.admit_expired(verified.key_id(), verified.claims(), now)?;
+        not_bound(&verified)?;
+        Ok(verified)
+    }
+
     /// Checks a token for renewal: signature, issuer and audience. Times are not
     /// checked, since an expired token may be evidence of theft.
     #[cfg(feature = "server")]

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -17,7 +18,7 @@ use rand::TryRng;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::issuer::IssuerError;
+use super::issuer::{IssuerError, Redeemed};
 use super::pages::Page;
 use super::state::{CrossHost, Edge};
 use crate::http::problem::Problem;
@@ -113,25 +114,26 @@ async fn arrive(
     // parameter.
     let return_to = edge.return_targets.or(Some(&return_to), "/").to_owned();
     let client = edge.trusted_proxies.client(peer.ip(), headers);
-    let token = edge.issuer.redeem(&query.ticket, &hop.audience, client).await.map_err(|why| {
-        let refused = matches!(why, IssuerError::Refused(status) if status.is_client_error());
-        if !refused {
-            tracing::error!(%why, "a ticket could not be redeemed");
-        }
-        if refused {
-            Refused {
-                outcome: "ticket_refused",
-                status: StatusCode::FORBIDDEN,
-                message: "The log-in took too long on its way back, or this address was opened twice.",
+    let Redeemed { token, renewable_for } =
+        edge.issuer.redeem(&query.ticket, &hop.audience, client).await.map_err(|why| {
+            let refused = matches!(why, IssuerError::Refused(status) if status.is_client_error());
+            if !refused {
+                tracing::error!(%why, "a ticket could not be redeemed");
             }
-        } else {
-            Refused {
-                outcome: "issuer_unavailable",
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                message: "The login service does not answer. Try again in a moment.",
+            if refused {
+                Refused {
+                    outcome: "ticket_refused",
+                    status: StatusCode::FORBIDDEN,
+                    message: "The log-in took too long on its way back, or this address was opened twice.",
+                }
+            } else {
+                Refused {
+                    outcome: "issuer_unavailable",
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    message: "The login service does not answer. Try again in a moment.",
+                }
             }
-        }
-    })?;
+        })?;
     let now = edge.now();
     // A cookie that this edge itself refuses would cause a redirect loop.
     let session: crate::session::Session = edge.verifier.verify(&token, now).map_err(|rejection| {
@@ -143,7 +145,8 @@ async fn arrive(
         }
     })?;
     let mut response = private(Redirect::to(&return_to));
-    edge.cookie.set(response.headers_mut(), &token, session.expires_at().since(now));
+    let most = session.ends_at().since(now);
+    edge.cookie.set(response.headers_mut(), &token, Duration::from_secs(renewable_for).min(most));
     Ok(response)
 }
 

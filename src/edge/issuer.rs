@@ -48,8 +48,10 @@ pub(super) struct IssuerClient {
 }
 
 #[derive(Deserialize)]
-struct Redeemed {
-    token: String,
+pub(super) struct Redeemed {
+    pub(super) token: String,
+    /// For so many seconds its session can be renewed.
+    pub(super) renewable_for: u64,
 }
 
 impl IssuerClient {
@@ -80,7 +82,7 @@ impl IssuerClient {
         ticket: &str,
         audience: &str,
         client: IpAddr,
-    ) -> Result<String, IssuerError> {
+    ) -> Result<Redeemed, IssuerError> {
         let _place = self.redeeming.try_acquire().map_err(|_| IssuerError::Busy)?;
         let asked = json!({ "ticket": ticket, "audience": audience });
         let request = self.post("/tickets/redeem", client).json(&asked);
@@ -92,8 +94,7 @@ impl IssuerClient {
             BodyError::Broken(why) => unreachable(why),
             BodyError::TooLarge => IssuerError::Answer,
         })?;
-        let redeemed: Redeemed = serde_json::from_slice(&body).map_err(|_| IssuerError::Answer)?;
-        Ok(redeemed.token)
+        serde_json::from_slice(&body).map_err(|_| IssuerError::Answer)
     }
 
     /// Fetches the keys that the issuer publishes at `path`.

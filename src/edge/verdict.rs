@@ -15,6 +15,9 @@ pub(super) enum Verdict {
     UntrustedProxy,
     /// The proxy's description is ambiguous or unreadable.
     UnclearRequest,
+    /// The token has expired, its session may go on, and the issuer, which
+    /// could renew it, does not answer.
+    NotRenewed,
     Refused(Reason),
 }
 
@@ -29,6 +32,7 @@ impl Verdict {
             Self::CrossSite => "cross_site",
             Self::UntrustedProxy => "untrusted_proxy",
             Self::UnclearRequest => "unclear_request",
+            Self::NotRenewed => "not_renewed",
             Self::Refused(reason) => reason.as_str(),
         }
     }
@@ -42,6 +46,7 @@ impl Verdict {
             Self::CrossSite,
             Self::UntrustedProxy,
             Self::UnclearRequest,
+            Self::NotRenewed,
         ];
         own.into_iter().chain(Reason::ALL.iter().copied().map(Self::Refused))
     }
@@ -87,7 +92,7 @@ mod tests {
     #[test]
     fn every_verdict_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
-        assert_eq!(names.len(), 7 + Reason::ALL.len());
+        assert_eq!(names.len(), 8 + Reason::ALL.len());
     }
 
     /// Where this edge and the issuer may disagree, the browser is never

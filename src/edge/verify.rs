@@ -12,13 +12,15 @@ use super::identity;
 use super::pages::Page;
 use super::state::Edge;
 use super::verdict::{LogIn, Verdict};
+use crate::error::{Reason, Rejection};
 use crate::event::{Event, EventKind, EventSink};
 use crate::http::forwarded::{Original, Unclear};
 use crate::http::navigation::is_navigation;
-use crate::http::problem::Problem;
+use crate::http::problem::{self, Problem};
 use crate::http::{Credential, cookie, csrf};
-use crate::renew::Successor;
+use crate::renew::{Renewed, Successor};
 use crate::session::Session;
+use crate::time::UnixTime;
 
 /// Where the proxy sends a browser to log in. Not `Location`: some proxies drop
 /// it from a 401, and others rewrite it.
@@ -52,7 +54,18 @@ impl From<Verdict> for RefusedRequest {
 struct Passed {
     session: Session,
     token: String,
-    renewed: bool,
+    /// How long the cookie is to live, if the token is a new one.
+    renewable_until: Option<UnixTime>,
+}
+
+impl Passed {
+    fn renewed(next: &Renewed) -> Self {
+        Self {
+            session: next.session().clone(),
+            token: next.as_str().to_owned(),
+            renewable_until: Some(next.renewable_until()),
+        }
+    }
 }
 
 pub(super) async fn required(
@@ -138,16 +151,28 @@ async fn judge(
         return Err(refused(Verdict::CrossSite, original));
     }
     let (client, now) = (edge.trusted_proxies.client(peer.ip(), headers), edge.now());
+    let refuse = |reason: Reason, original| {
+        tracing::info!(event = "token_refused", %reason, address = %client, "token refused");
+        edge.watch.record(Event::new(EventKind::TokenRefused(reason), now).from(client));
+        refused(Verdict::Refused(reason), original)
+    };
     match edge.verifier.verify(credential.token(), now) {
         Ok(session) => {
             edge.watch.used(session.id(), client, now);
             Ok(edge.with_renewal(session, credential, client).await)
         }
-        Err(rejection) => {
-            tracing::info!(event = "token_refused", reason = %rejection.reason(), address = %client, "token refused");
-            edge.watch.record(Event::new(EventKind::TokenRefused(rejection.reason()), now).from(client));
-            Err(refused(Verdict::Refused(rejection.reason()), original))
+        Err(Rejection::Expired { .. }) if matches!(credential, Credential::Cookie(_)) => {
+            match edge.renewal.renew_expired(credential.token(), Some(client)).await {
+                Ok(Successor::Renewed(next)) => {
+                    edge.watch.used(next.session().id(), client, now);
+                    Ok(Passed::renewed(&next))
+                }
+                Ok(Successor::Refused) => Err(refuse(Reason::Expired, original)),
+                Ok(_) => Err(refused(Verdict::NotRenewed, original)),
+                Err(rejection) => Err(refuse(rejection.reason(), original)),
+            }
         }
+        Err(rejection) => Err(refuse(rejection.reason(), original)),
     }
 }
 
@@ -155,9 +180,29 @@ fn pass(edge: &Edge, passed: &Passed) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     identity::write(headers, Some((&passed.session, &passed.token)));
-    if passed.renewed {
-        edge.cookie.set(headers, &passed.token, passed.session.expires_at().since(edge.now()));
+    if let Some(until) = passed.renewable_until {
+        edge.cookie.set(headers, &passed.token, until.since(edge.now()));
     }
+    response
+}
+
+/// Asks the client to come again. The session is not over, so a log-in page
+/// would be wrong.
+fn not_renewed(edge: &Edge, refusal: &RefusedRequest, headers: &HeaderMap) -> Response {
+    let page = refusal.original.as_ref().filter(|original| is_navigation(&original.method, headers));
+    let mut response = match page {
+        Some(original) => Page {
+            base_path: &edge.base_path,
+            title: "One moment",
+            message: problem::NOT_RENEWED,
+            link: original.return_to(),
+            link_text: "Try again",
+            at_once: false,
+        }
+        .answer(StatusCode::SERVICE_UNAVAILABLE),
+        None => Problem::not_renewed().into_response(),
+    };
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(problem::RETRY_AFTER));
     response
 }
 
@@ -172,6 +217,9 @@ fn refuse(edge: &Edge, refusal: &RefusedRequest, headers: &HeaderMap) -> Respons
             .into_response();
         }
         _ => {}
+    }
+    if refusal.verdict == Verdict::NotRenewed {
+        return not_renewed(edge, refusal, headers);
     }
     let log_in = refusal.verdict.log_in();
     let Some(original) =
@@ -210,10 +258,9 @@ impl Edge {
         if matches!(credential, Credential::Cookie(_))
             && let Successor::Renewed(next) = self.renewal.successor(token, &session, Some(client)).await
         {
-            let (session, token) = (next.session().clone(), next.as_str().to_owned());
-            return Passed { session, token, renewed: true };
+            return Passed::renewed(&next);
         }
-        Passed { session, token: token.to_owned(), renewed: false }
+        Passed { session, token: token.to_owned(), renewable_until: None }
     }
 
     /// Returns where a user logs in to come back to `return_to`: on this host

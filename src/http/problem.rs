@@ -24,6 +24,11 @@ pub struct Problem {
     max_age: Option<u64>,
 }
 
+/// What a person reads of [`Problem::not_renewed`].
+pub(crate) const NOT_RENEWED: &str = "The login service does not answer. You are still logged in. Try again.";
+/// When to try again, in seconds.
+pub(crate) const RETRY_AFTER: &str = "2";
+
 impl Problem {
     /// Makes a problem of this status; `detail` tells a person what to do.
     #[must_use]
@@ -48,6 +53,13 @@ impl Problem {
     #[must_use]
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "This session may not do this.")
+    }
+
+    /// 503: the token has expired, its session may go on, and the issuer, which
+    /// could renew it, does not answer.
+    #[must_use]
+    pub fn not_renewed() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, NOT_RENEWED)
     }
 
     /// 401: the session's log-in is older than `max_age` seconds. `POST

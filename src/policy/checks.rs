@@ -67,6 +67,20 @@ impl Policy {
         self.not_revoked(key_id, claims, now)
     }
 
+    /// The same for a token that may have expired, in a session that has not
+    /// ended.
+    #[cfg(feature = "sync")]
+    pub(crate) fn admit_expired(
+        &self,
+        key_id: KeyId,
+        claims: &Claims,
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        self.for_us(claims)?;
+        self.in_session(claims, now)?;
+        self.not_revoked(key_id, claims, now)
+    }
+
     /// Checks issuer and audience.
     pub(crate) fn for_us(&self, claims: &Claims) -> Result<(), Rejection> {
         is_for(claims, self.issuer.as_deref(), self.audience.as_deref())
@@ -91,19 +105,24 @@ impl Policy {
     }
 
     fn in_time(&self, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
-        let (issued_at, expires_at) = (claims.issued, claims.expires);
-        let ends_at = claims.session.ends;
+        self.in_session(claims, now)?;
+        let expires_at = claims.expires;
         // The leeway applies to both ends. At the second of expiry plus leeway the
         // token is expired (RFC 8392 §3.1.4: "on or after which the CWT MUST NOT be
         // accepted").
+        if now >= expires_at.saturating_add(self.leeway) {
+            return Err(Rejection::Expired { expires_at, now });
+        }
+        Ok(())
+    }
+
+    fn in_session(&self, claims: &Claims, now: UnixTime) -> Result<(), Rejection> {
+        let (issued_at, ends_at) = (claims.issued, claims.session.ends);
         if issued_at > now.saturating_add(self.leeway) {
             return Err(Rejection::NotYetValid { issued_at, now });
         }
         if now >= ends_at.saturating_add(self.leeway) {
             return Err(Rejection::SessionEnded { ends_at, now });
-        }
-        if now >= expires_at.saturating_add(self.leeway) {
-            return Err(Rejection::Expired { expires_at, now });
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::memory::Known;
 use super::state::RenewalState;
-use super::successor::{Renewed, Successor};
+use super::successor::{Renewed, RenewedToken, Successor};
 use crate::outbound::{self, BodyError};
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -28,6 +28,8 @@ const AFTER_NOT_DUE: Duration = Duration::from_secs(2);
 #[derive(Deserialize)]
 struct Answer {
     token: String,
+    /// In seconds.
+    renewable_for: Option<u64>,
 }
 
 /// Why there is no successor.
@@ -67,7 +69,7 @@ impl Asking {
         if !matches!(answer, Err(Failure::Broken(_))) {
             shared.answered();
         }
-        let (counter, known, successor) = match answer.and_then(|token| self.next(token, now)) {
+        let (counter, known, successor) = match answer.and_then(|answer| self.next(answer, now)) {
             Ok(Some(next)) => {
                 let until = now.saturating_add(shared.remember);
                 let known = Known::Renewed { text: Arc::clone(&self.text), next: next.clone(), until };
@@ -101,8 +103,8 @@ impl Asking {
         self.sender.send_replace(Some(successor));
     }
 
-    /// Returns the issuer's token.
-    async fn ask(&self) -> Result<String, Failure> {
+    /// Returns the issuer's answer.
+    async fn ask(&self) -> Result<Answer, Failure> {
         let issuer = &self.shared.issuer;
         let mut request = issuer.client().post(issuer.at("/renew")).bearer_auth(&self.text);
         if let Some(client) = self.client {
@@ -119,14 +121,13 @@ impl Asking {
             BodyError::TooLarge => Failure::Broken(format!("more than {MAX_ANSWER} bytes")),
         })?;
         // The error would quote the answer, which has a token.
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|_| Failure::Broken("the answer is no renewal".to_owned()))?;
-        Ok(answer.token)
+        serde_json::from_slice(&body).map_err(|_| Failure::Broken("the answer is no renewal".to_owned()))
     }
 
     /// Returns the successor; `None` if the token itself came back. Refuses a
     /// token that this edge would not admit, and a token of another session.
-    fn next(&self, token: String, now: UnixTime) -> Result<Option<Renewed>, Failure> {
+    fn next(&self, answer: Answer, now: UnixTime) -> Result<Option<Renewed>, Failure> {
+        let Answer { token, renewable_for } = answer;
         if *token == *self.text {
             return Ok(None);
         }
@@ -137,11 +138,16 @@ impl Asking {
             .map_err(|rejection| Failure::Unusable(rejection.to_string()))?;
         let follows = session.id() == self.session.id()
             && session.subject() == self.session.subject()
-            && session.generation() > self.session.generation();
+            // Of the same generation, if that was made anew.
+            && (session.generation(), session.issued_at())
+                > (self.session.generation(), self.session.issued_at());
         if !follows {
             return Err(Failure::Unusable("it does not follow the one that was sent".to_owned()));
         }
-        Ok(Some(Renewed(Arc::new((token.into(), session)))))
+        let expires = session.expires_at();
+        let until = renewable_for.map_or(expires, |secs| now.saturating_add(Duration::from_secs(secs)));
+        let renewable_until = until.clamp(expires, session.ends_at());
+        Ok(Some(Renewed(Arc::new(RenewedToken { text: token.into(), session, renewable_until }))))
     }
 
     /// When to ask again about a token that was not due: when this edge takes

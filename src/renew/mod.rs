@@ -27,10 +27,10 @@ use self::ask::Asking;
 use self::memory::{Known, Memory};
 use self::state::{Counters, Pause, RenewalState};
 pub use self::successor::{Begun, Renewed, Successor, Waiting};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Rejection};
 use crate::outbound::{self};
 use crate::session::Session;
-use crate::time::Clock;
+use crate::time::{Clock, UnixTime};
 use crate::verifier::Verifier;
 
 /// Most requests to the issuer at a time. Further requests are served with the
@@ -115,6 +115,38 @@ impl RenewClient {
         self.begin_for(token, session, || client)
     }
 
+    /// Returns the successor of `token`, which has expired but may still be
+    /// renewed; waits for the client's patience at most. It is verified first:
+    /// everything but its expiry. Serve the request only with
+    /// [`Successor::Renewed`]. With [`Successor::Refused`] the session is over;
+    /// otherwise it may go on, so answer 503 and not with a log-in page.
+    ///
+    /// Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// The token's [`Rejection`].
+    pub async fn renew_expired(&self, token: &str, client: Option<IpAddr>) -> Result<Successor, Rejection> {
+        match self.begin_expired(token, client)? {
+            Begun::Known(successor) => Ok(successor),
+            Begun::Waiting(waiting) => Ok(waiting.wait().await),
+        }
+    }
+
+    pub(crate) fn begin_expired(&self, token: &str, client: Option<IpAddr>) -> Result<Begun, Rejection> {
+        let now = self.0.clock.now();
+        let session = Session::<()>::admitted(self.0.verifier.verify_expired(token, now)?);
+        if session.expires_at() >= session.ends_at() {
+            return Ok(Begun::Known(Successor::Refused));
+        }
+        let due_at = self.0.due_at(&session);
+        let begun = self.ask(token, &session, due_at, true, now, || client);
+        // The issuer's clock is behind. A log-in would not help.
+        Ok(match begun {
+            Begun::Known(Successor::NotDue) => Begun::Known(Successor::Unavailable),
+            begun => begun,
+        })
+    }
+
     /// `client` is called only if the issuer is asked.
     pub(crate) fn begin_for<C>(
         &self,
@@ -131,6 +163,19 @@ impl RenewClient {
         if session.bound_to().is_some() || (!due && session.generation() == 0) {
             return Begun::Known(Successor::NotDue);
         }
+        self.ask(token, session, due_at, due, now, client)
+    }
+
+    fn ask<C>(
+        &self,
+        token: &str,
+        session: &Session<C>,
+        due_at: Option<UnixTime>,
+        due: bool,
+        now: UnixTime,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Begun {
+        let shared = &self.0;
         let mut memory = shared.memory.of(session.token_id());
         if let Some(begun) = memory.get(token, due, now) {
             return begun;

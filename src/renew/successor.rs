@@ -7,22 +7,36 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::session::Session;
+use crate::time::UnixTime;
 
 /// A token that replaces another one. It was verified and admitted here.
 #[derive(Clone)]
-pub struct Renewed(pub(super) Arc<(Box<str>, Session)>);
+pub struct Renewed(pub(super) Arc<RenewedToken>);
+
+pub(super) struct RenewedToken {
+    pub(super) text: Box<str>,
+    pub(super) session: Session,
+    pub(super) renewable_until: UnixTime,
+}
 
 impl Renewed {
     /// The token's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0.0
+        &self.0.text
     }
 
     /// The session of the token.
     #[must_use]
     pub fn session(&self) -> &Session {
-        &self.0.1
+        &self.0.session
+    }
+
+    /// Until when the session can be renewed with it: how long the cookie is to
+    /// live.
+    #[must_use]
+    pub fn renewable_until(&self) -> UnixTime {
+        self.0.renewable_until
     }
 }
 
@@ -33,7 +47,7 @@ impl fmt::Debug for Renewed {
 }
 
 /// The result for a token. In every case but the first, the request is served
-/// with the token that it came with.
+/// with the token that it came with, unless that has expired.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Successor {

@@ -23,8 +23,10 @@ const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 pin_project! {
     /// The response of a [`SessionMiddleware`](super::SessionMiddleware).
-    #[derive(Debug)]
-    pub struct ResponseFuture<F> {
+    pub struct ResponseFuture<F>
+    where
+        F: Future,
+    {
         #[pin]
         kind: Kind<F>,
         // For clients that send proofs.
@@ -35,8 +37,10 @@ pin_project! {
 #[cfg(not(feature = "sync"))]
 pin_project! {
     #[project = KindProj]
-    #[derive(Debug)]
-    enum Kind<F> {
+    enum Kind<F>
+    where
+        F: Future,
+    {
         Inner { #[pin] future: F },
         Refused { response: Option<Response> },
     }
@@ -45,12 +49,26 @@ pin_project! {
 #[cfg(feature = "sync")]
 pin_project! {
     #[project = KindProj]
-    #[derive(Debug)]
-    enum Kind<F> {
+    enum Kind<F>
+    where
+        F: Future,
+    {
         Inner { #[pin] future: F },
+        /// An expired token is renewed first.
+        Expired { future: Boxed<F::Output> },
         /// The response, kept while waiting for the issuer.
         Renewing { #[pin] future: F, response: Option<Response>, renewal: Renewal },
         Refused { response: Option<Response> },
+    }
+}
+
+/// The type of a boxed future. Only requests with an expired token have one.
+#[cfg(feature = "sync")]
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<F: Future> core::fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
@@ -95,7 +113,7 @@ impl Renewal {
     }
 }
 
-impl<F> ResponseFuture<F> {
+impl<F: Future> ResponseFuture<F> {
     pub(super) const fn inner(future: F) -> Self {
         Self { kind: Kind::Inner { future }, nonce: None }
     }
@@ -107,6 +125,11 @@ impl<F> ResponseFuture<F> {
     /// The same with a `DPoP-Nonce`.
     pub(super) fn nonce(self, nonce: Option<HeaderValue>) -> Self {
         Self { nonce, ..self }
+    }
+
+    #[cfg(feature = "sync")]
+    pub(super) const fn expired(future: Boxed<F::Output>) -> Self {
+        Self { kind: Kind::Expired { future }, nonce: None }
     }
 
     #[cfg(feature = "sync")]
@@ -127,6 +150,8 @@ where
             KindProj::Inner { future } => Some(ready!(future.poll(cx))?),
             KindProj::Refused { response } => response.take(),
             #[cfg(feature = "sync")]
+            KindProj::Expired { future } => Some(ready!(future.as_mut().poll(cx))?),
+            #[cfg(feature = "sync")]
             KindProj::Renewing { future, response, renewal } => {
                 if response.is_none() {
                     *response = Some(ready!(future.poll(cx))?);
@@ -134,7 +159,7 @@ where
                 let renewed = ready!(renewal.poll(cx));
                 let mut done = response.take();
                 if let (Some(response), Some(renewed)) = (&mut done, renewed) {
-                    let max_age = renewed.session().expires_at().since(renewal.now);
+                    let max_age = renewed.renewable_until().since(renewal.now);
                     renewal.cookie.renew(response.headers_mut(), renewed.as_str(), max_age);
                 }
                 done

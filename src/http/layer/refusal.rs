@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, LOCATION};
+use http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Request, StatusCode, Uri};
 
 use crate::error::{ConfigError, Rejection};
@@ -13,7 +13,7 @@ use crate::event::{Event, EventKind, EventSink};
 use crate::http::client_address::TrustedProxies;
 use crate::http::credential::CredentialError;
 use crate::http::navigation::is_navigation;
-use crate::http::problem::Problem;
+use crate::http::problem::{self, Problem};
 use crate::session::Session;
 use crate::time::UnixTime;
 
@@ -33,6 +33,10 @@ pub enum Refusal {
     /// Its token was refused, or its log-in is too old for this route.
     #[error(transparent)]
     Rejected(Rejection),
+    /// Its token has expired, its session may go on, and the issuer, which
+    /// could renew it, does not answer: 503.
+    #[error("the token has expired, and the issuer does not answer")]
+    NotRenewed,
     /// Its session was admitted, but its claims do not allow this.
     #[error("the session's claims do not allow this")]
     Forbidden,
@@ -51,6 +55,7 @@ impl Refusal {
     fn problem(&self) -> Problem {
         match self {
             Self::CrossSite => Problem::cross_site(),
+            Self::NotRenewed => Problem::not_renewed(),
             Self::Forbidden => Problem::forbidden(),
             Self::Rejected(Rejection::ReauthenticationRequired { max_age_secs, .. }) => {
                 Problem::reauthentication_required(*max_age_secs)
@@ -74,7 +79,7 @@ impl Refusal {
                 _ => Some(LogIn::Within(0)),
             },
             // Two cookies: the planted one would stay.
-            Self::Ambiguous(_) | Self::CrossSite | Self::Forbidden => None,
+            Self::Ambiguous(_) | Self::CrossSite | Self::NotRenewed | Self::Forbidden => None,
         }
     }
 }
@@ -148,10 +153,14 @@ impl Answers {
 
     fn answer<B>(&self, refusal: Refusal, request: &Request<B>) -> Response {
         let page = self.log_in.as_deref().filter(|_| is_navigation(request.method(), request.headers()));
+        let not_renewed = refusal == Refusal::NotRenewed;
         let mut response = match (page, refusal.log_in()) {
             (Some(page), Some(log_in)) => redirect(page, log_in, request.uri()),
             _ => refusal.problem().into_response(),
         };
+        if not_renewed {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(problem::RETRY_AFTER));
+        }
         response.extensions_mut().insert(refusal);
         response
     }

@@ -31,6 +31,7 @@ mod own_hosts;
 mod pages;
 pub(crate) mod request;
 mod respond;
+mod resume;
 mod revocations;
 mod schema;
 mod sessions;
@@ -38,23 +39,26 @@ mod tickets;
 
 /// Every route, under the configured base path.
 pub(crate) fn router(app: &Arc<App>) -> Router {
+    let resume = || layers::from_fn_with_state(Arc::clone(app), resume::resume);
     let routes = Router::new()
         .route("/", get(pages::login))
         .route("/account", get(pages::account))
-        .route("/style.css", get(pages::style))
-        .route("/login", post(login::log_in))
-        .route("/renew", post(login::renew))
         .route("/reauthenticate", post(login::reauthenticate))
-        .route("/logout", post(login::log_out))
         .route("/hop", get(hop::hop))
         .route("/tickets", post(tickets::issue))
-        .route("/tickets/redeem", post(hop::redeem))
         .route("/session", get(sessions::show))
-        .route("/sessions", get(sessions::list).post(sessions::start))
+        .route("/sessions", get(sessions::list))
         .route("/sessions/{id}", delete(sessions::end))
         .route("/sessions/revoke-others", post(sessions::revoke_others))
         .route("/account/end", post(pages::end))
         .route("/account/end-others", post(pages::end_others))
+        .layer(resume())
+        .route("/sessions", post(sessions::start))
+        .route("/style.css", get(pages::style))
+        .route("/login", post(login::log_in))
+        .route("/renew", post(login::renew))
+        .route("/logout", post(login::log_out))
+        .route("/tickets/redeem", post(hop::redeem))
         .route("/revocations", get(revocations::feed))
         .route("/edges/report", post(edges::report))
         .route("/.well-known/hallpass/feed-keys", get(keys::feed))
@@ -76,8 +80,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     } else {
         // In a nested router, "/" matches only the base path without a slash.
         // All links use the one with a slash, so it needs a route of its own.
-        let front =
-            Router::new().route(&format!("{base_path}/"), get(pages::login)).with_state(Arc::clone(app));
+        let front = Router::new()
+            .route(&format!("{base_path}/"), get(pages::login))
+            .layer(resume())
+            .with_state(Arc::clone(app));
         front.nest(&base_path, routes)
     };
     watched(guarded(routes, hsts), app)

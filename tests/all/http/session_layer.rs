@@ -20,8 +20,8 @@ use hallpass::event::{Event, EventKind, EventSink};
 use hallpass::http::{Demand, Refusal, TrustedProxies};
 use hallpass::revocation::Entry;
 use hallpass::{
-    Clock, Reason, Rejection, RevocationList, Session, SessionId, SessionLayer, StalePolicy, Subject,
-    UnixTime, Verifier,
+    Clock, Reason, Rejection, RenewClient, RevocationList, Session, SessionId, SessionLayer, StalePolicy,
+    Subject, UnixTime, Verifier,
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde::Deserialize;
@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tower::Service as _;
 
-use crate::renew::renew_client::Stand;
+use crate::renew::renew_client::{SetClock, Stand};
 
 const AGES: Duration = Duration::from_secs(60);
 
@@ -149,10 +149,104 @@ async fn a_bearer_token_is_never_renewed() {
     // A cookie next to a bearer token is not renewed either.
     let answer = ask(&app, "/", &[cookie(&due), bearer(&due)]).await;
     assert!(!answer.headers().contains_key("set-cookie"));
-    // A refused token is not renewed either.
     stand.clock.advance(600);
-    assert_eq!(ask(&app, "/", &[cookie(&due)]).await.status(), 401);
+    assert_eq!(ask(&app, "/", &[bearer(&due)]).await.status(), 401);
     assert_eq!(stand.asked(), 0);
+}
+
+/// An edge at which a due token has expired: its clock is ahead.
+fn edge_ahead(stand: &Stand, patience: Duration) -> SessionLayer<SetClock> {
+    let clock = stand.clock.ahead(445);
+    let keys = stand.issuer.key_set().clone();
+    let verifier = Verifier::builder(keys).without_revocations().build().unwrap().with_clock(clock.clone());
+    let renewal = RenewClient::builder(&stand.url, verifier.clone()).clock(clock.clone());
+    let renewal = renewal.patience(patience).timeout(AGES).build().unwrap();
+    SessionLayer::new(verifier).renewing(renewal).log_in_at("/log-in").unwrap().with_clock(clock)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_cookie_is_renewed_before_its_requests_are_served() {
+    let stand = Stand::new().await;
+    let old = stand.due();
+    let served = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&served);
+    let handler = post(async move |session: Session| {
+        counter.fetch_add(1, SeqCst);
+        session.generation().to_string()
+    });
+    let app = Router::new().route("/", handler).layer(edge_ahead(&stand, AGES));
+    stand.open(false);
+    let requests: Vec<_> = (0..50)
+        .map(|_| {
+            let (app, old) = (app.clone(), old.clone());
+            tokio::spawn(async move { send(&app, request(Method::POST, "/", &[cookie(&old)])).await })
+        })
+        .collect();
+    while stand.asked() == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(served.load(SeqCst), 0, "served without a session");
+    stand.open(true);
+    let mut tokens = HashSet::new();
+    for request in requests {
+        let answer = request.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let set = all(answer.headers(), "set-cookie");
+        tokens.insert(set[0].split(';').next().unwrap().to_owned());
+        assert_eq!(body(answer).await, "1");
+    }
+    assert_eq!((tokens.len(), stand.asked(), served.load(SeqCst)), (1, 1, 50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_cookie_that_is_not_renewed_is_not_served() {
+    let page = [("accept", "text/html".to_owned()), ("sec-fetch-mode", "navigate".to_owned())];
+    let stand = Stand::new().await;
+    let old = stand.due();
+    // No other credential is renewed, and nothing for a page of another site.
+    let app = hello().route("/pay", post(async || "paid")).layer(edge_ahead(&stand, AGES));
+    assert_eq!(ask(&app, "/", &[bearer(&old)]).await.status(), 401);
+    let forged = [cookie(&old), ("sec-fetch-site", "cross-site".to_owned())];
+    assert_eq!(send(&app, request(Method::POST, "/pay", &forged)).await.status(), 403);
+    assert_eq!(stand.asked(), 0);
+
+    // An issuer that is away, or too slow: the session is not over.
+    for (status, patience) in [(503, AGES), (0, Duration::ZERO)] {
+        stand.fail(status);
+        stand.open(patience == AGES);
+        let layer = edge_ahead(&stand, patience);
+        let app = hello().layer(layer.clone());
+        for more in [&page[..], &[]] {
+            let headers = [&[cookie(&old)], more].concat();
+            let answer = ask(&app, "/", &headers).await;
+            assert_eq!(answer.status(), 503);
+            assert!(answer.headers().contains_key("retry-after"));
+            assert!(!answer.headers().contains_key("set-cookie"));
+            assert_eq!(answer.extensions().get::<Refusal>(), Some(&Refusal::NotRenewed));
+        }
+        // Where no session is needed, it is served without one.
+        let who = get(async |session: Option<Session>| session.is_some().to_string());
+        let app = Router::new().route("/", who).layer(layer.optional());
+        assert_eq!(body(ask(&app, "/", &[cookie(&old)]).await).await, "false");
+    }
+
+    // The issuer does not renew it: it is over. It is asked once, however many
+    // such requests come.
+    stand.fail(401);
+    stand.open(true);
+    // The slow answer's request may only arrive now.
+    while stand.asked() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let asked = stand.asked();
+    let app = hello().layer(edge_ahead(&stand, AGES));
+    for _ in 0..20 {
+        assert_eq!(ask(&app, "/", &[cookie(&old)]).await.status(), 401);
+    }
+    let answer = ask(&app, "/", &[&[cookie(&old)], &page[..]].concat()).await;
+    assert_eq!(answer.status(), 303);
+    assert_eq!(stand.asked(), asked + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,11 @@ impl Clock for SetClock {
 }
 
 impl SetClock {
+    /// Another clock, set apart from this one.
+    pub(crate) fn ahead(&self, secs: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(self.0.load(SeqCst) + secs)))
+    }
+
     pub(crate) fn advance(&self, secs: u64) {
         self.0.fetch_add(secs, SeqCst);
     }

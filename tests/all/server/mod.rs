@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod ops;
 #[cfg(feature = "otel")]
 pub mod otel;
+pub mod resting;
 pub mod serve;
 pub mod sessions;
 pub mod state_machine;

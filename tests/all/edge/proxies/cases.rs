@@ -26,6 +26,7 @@ const IDENTITY: [&str; 6] = [
 pub(super) fn all(site: &Site, proxy: Proxy) {
     // This token is due for renewal soon after the other cases.
     let (mut token, since) = (site.log_in(), Instant::now());
+    let resting = [site.log_in(), site.log_in()];
     without_a_session(site, proxy);
     with_a_session(site);
     expired_and_made_up(site);
@@ -42,6 +43,7 @@ pub(super) fn all(site: &Site, proxy: Proxy) {
     while !renewed(site, &token) {
         token = site.log_in();
     }
+    rested(site, proxy, &resting);
 }
 
 /// Returns whether this token has expired.
@@ -524,6 +526,36 @@ fn renewed(site: &Site, old: &str) -> bool {
     // The issuer was asked once, whatever the number of requests.
     assert_eq!(renewals(site), before + 1);
     true
+}
+
+/// Expired tokens whose sessions may go on. Stops the issuer.
+fn rested(site: &Site, proxy: Proxy, tokens: &[String; 2]) {
+    // No clock is wrong here, but the leeway applies.
+    let over = |token: &String| {
+        let expires = inside(token)["session"]["expires_at"].as_str().and_then(UnixTime::parse_rfc3339);
+        SystemClock.now() >= expires.unwrap().saturating_add(Duration::from_secs(5))
+    };
+    site.until("the tokens have expired", || tokens.iter().all(over));
+    let answer = site.ask_as(&tokens[0], "POST", "/pay", &[("Sec-Fetch-Site", "same-origin")]);
+    let new = answer.cookie("__Host-session").unwrap();
+    assert_eq!(Seen::of(&answer).identity("x-hallpass-token"), new);
+    assert_eq!(inside(&new)["session"]["generation"], 1);
+    let max_age = answer.header("set-cookie").unwrap().split("Max-Age=").nth(1).unwrap();
+    let max_age: u64 = max_age.split(';').next().unwrap().parse().unwrap();
+    assert!((1_800..=3_600).contains(&max_age), "{max_age} s, of an hour");
+
+    // Without the issuer nobody is sent to log in again.
+    site.issuer.signal("KILL");
+    let page = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")];
+    for headers in [&page[..], &[("Accept", "application/json")]] {
+        let answer = site.ask_as(&tokens[1], "GET", "/", headers);
+        assert_eq!((answer.status, answer.header("location")), (503, None), "{answer:?}");
+        assert!(answer.cookie("__Host-session").is_none(), "{answer:?}");
+        // Envoy has an answer of its own for every 5xx.
+        assert_eq!(answer.header("retry-after").is_some(), proxy != Proxy::Envoy, "{answer:?}");
+    }
+    // A token that is still good is served on.
+    assert_eq!(site.ask_as(&new, "GET", "/", &[]).status, 200);
 }
 
 /// How many tokens the edge has had renewed.

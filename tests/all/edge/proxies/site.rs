@@ -14,7 +14,8 @@ use crate::support::{Home, PASSWORD, Running, needs, ok};
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tokens are due for renewal after ten seconds and valid for ten more: a test
-/// logs in first and checks the renewal last.
+/// logs in first and checks the renewal last. Their sessions may rest for an
+/// hour.
 const CONFIG: &str = r#"
 base_path = "/.hallpass"
 trusted_proxies = ["127.0.0.1"]
@@ -23,7 +24,8 @@ trusted_proxies = ["127.0.0.1"]
 audience = "shop"
 
 [lifetimes]
-idle_timeout = "20s"
+token_max_age = "20s"
+idle_timeout = "1h"
 "#;
 
 /// One of the five proxies.
@@ -124,7 +126,7 @@ impl Drop for Process {
 
 pub(super) struct Site {
     pub(super) home: Home,
-    _issuer: Running,
+    pub(super) issuer: Running,
     pub(super) edge: Running,
     pub(super) app: App,
     /// The proxy's `HOST:PORT`, to connect to.
@@ -171,7 +173,7 @@ impl Site {
         let (child, port) = started(proxy, &program, &home, &log, &behind);
         let site = Self {
             home,
-            _issuer: issuer,
+            issuer,
             edge,
             app,
             address: format!("127.0.0.1:{port}"),

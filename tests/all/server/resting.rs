@@ -1,0 +1,129 @@
+//! Sessions that rest for longer than a token lives: their cookies are renewed
+//! before a request is served, at the issuer's own pages and at an edge.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use reqwest::{Method, Response};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::support::edge::{EDGE_TOKEN, edge, verify};
+use crate::support::{Home, PASSWORD, Running, client};
+
+/// Tokens for a second, in sessions for an hour.
+const SHORT: &str = "[lifetimes]\ntoken_max_age = \"1s\"\nrenew_after = \"0s\"\nidle_timeout = \"1h\"\nleeway = \"0s\"\n\
+                     [[hosts]]\norigin = \"https://b.example\"\naudience = \"b\"\n";
+
+fn serve(home: &Home) -> Running {
+    let config = home.write("short.toml", SHORT);
+    home.serve_with(&["--config", config.to_str().unwrap()], &[("HALLPASS_EDGE_TOKEN", EDGE_TOKEN)])
+}
+
+/// The token of a cookie that an answer sets.
+fn set(answer: &Response) -> Option<String> {
+    let cookie = answer.headers().get("set-cookie")?.to_str().unwrap();
+    let token = cookie.strip_prefix("__Host-session=").unwrap().split(';').next().unwrap();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+async fn log_in(serve: &Running) -> String {
+    let body = serde_json::json!({ "username": "alice", "password": PASSWORD });
+    let answer = client().post(serve.at("/login")).json(&body).send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    // The cookie outlives its token.
+    let max_age: u64 = cookie.split("Max-Age=").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
+    assert!((3_500..=3_600).contains(&max_age), "{cookie}");
+    let token = set(&answer).unwrap();
+    let body: Value = answer.json().await.unwrap();
+    assert!((3_500..=3_600).contains(&body["renewable_for"].as_u64().unwrap()), "{body}");
+    token
+}
+
+async fn ask(serve: &Running, method: Method, path: &str, token: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = client().request(method, serve.at(path));
+    request = request.header("cookie", format!("theme=dark; __Host-session={token}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+async fn expired() {
+    sleep(Duration::from_millis(2_100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_issuers_own_pages_renew_an_expired_cookie() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let mut token = log_in(&serve).await;
+    for (method, path, status) in [
+        (Method::GET, "/account", 200),
+        (Method::GET, "/session", 200),
+        (Method::GET, "/sessions", 200),
+        // Logged in: on to the account page.
+        (Method::GET, "/", 303),
+        (Method::GET, "/hop?origin=https://b.example&state=x", 303),
+        (Method::POST, "/sessions/revoke-others", 200),
+    ] {
+        expired().await;
+        let answer = ask(&serve, method, path, &token, &[("sec-fetch-site", "same-origin")]).await;
+        assert_eq!(answer.status(), status, "{path}");
+        let to = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+        assert!(to.as_ref().is_none_or(|to| !to.contains("return_to")), "{path} leads to {to:?}");
+        let next = set(&answer).unwrap_or_else(|| panic!("{path} sets no cookie"));
+        assert_ne!(next, token, "{path}");
+        token = next;
+    }
+    // Not for a page of another site.
+    expired().await;
+    let forged =
+        ask(&serve, Method::POST, "/sessions/revoke-others", &token, &[("sec-fetch-site", "cross-site")])
+            .await;
+    assert_eq!((forged.status().as_u16(), set(&forged)), (403, None));
+    // A session that has ended is not renewed, and a log-out needs no renewal.
+    let out = ask(&serve, Method::POST, "/logout", &token, &[]).await;
+    assert_eq!((out.status().as_u16(), set(&out)), (204, None));
+    let over = ask(&serve, Method::GET, "/session", &token, &[]).await;
+    assert_eq!((over.status().as_u16(), set(&over)), (401, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_renews_an_expired_cookie_once_however_many_wait() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let edge = edge(&home, &serve, &[]);
+    let token = log_in(&serve).await;
+    // The edge has a leeway of 5 s.
+    sleep(Duration::from_secs(7)).await;
+    let cookie = format!("__Host-session={token}");
+    let bearer = format!("Bearer {token}");
+    assert_eq!(verify(&edge, "GET", "/", &[("Authorization", &bearer)]).status, 401);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let ask = || verify(&edge, "POST", "/", &[("Cookie", &cookie), ("Sec-Fetch-Site", "same-origin")]);
+        let asked: Vec<_> = (0..20).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let mut tokens = HashSet::new();
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let new = answer.cookie("__Host-session").unwrap();
+        assert_eq!(answer.header("x-hallpass-token"), Some(&*new));
+        tokens.insert(new);
+    }
+    assert_eq!(tokens.len(), 1, "one successor for all");
+
+    // Without the issuer: neither a session nor a log-in page.
+    serve.signal("KILL");
+    sleep(Duration::from_secs(7)).await;
+    let cookie = format!("__Host-session={}", tokens.iter().next().unwrap());
+    for headers in [&[("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate")][..], &[]] {
+        let answer = verify(&edge, "GET", "/", &[&[("Cookie", &*cookie)], headers].concat());
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.header("retry-after").is_some() && answer.header("x-hallpass-login").is_none());
+    }
+    // Where no session is needed, nobody is kept waiting for one.
+    let answer = crate::support::edge::ask(&edge, "/optional", "GET", "/", &[("Cookie", &cookie)]);
+    assert_eq!((answer.status, answer.header("x-hallpass-subject")), (200, Some("")));
+}
