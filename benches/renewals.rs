@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{Task, interleave, machine, median, publish, rounds, show, table};
 use hallpass::issuer::ledger::{Outcome, Presented, RenewalRequest, Row};
 use hallpass::issuer::store::{SessionCaps, SessionRecord, SqliteStore, Store};
-use hallpass::{KeyId, Lifetimes, SessionId, Subject, UnixTime};
+use hallpass::{KeyId, Lifetimes, Profile, SessionId, Subject, UnixTime};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -103,6 +103,7 @@ fn record(n: u128) -> SessionRecord {
             carried: [7; 32],
             seen_at: None,
             repeated_at: None,
+            profile: Profile::Standard,
         },
         password_version: None,
     }
@@ -123,7 +124,7 @@ fn request(session: &SessionRecord, generation: u64) -> RenewalRequest {
             key_id: KEY,
             carried: [7; 32],
         },
-        lifetimes: Lifetimes::default(),
+        lifetimes: Lifetimes::default().into(),
         newest_key: KEY,
         available_keys: Arc::new([KEY]),
         address: None,

@@ -88,7 +88,7 @@ pub use issuer::{IssuedToken, Issuer, Minter, NewSession, RenewError, Renewal, S
 pub use key::{Algorithm, KeySet, KeyUse, LiveKeys, VerifyingKey};
 #[cfg(feature = "issuer")]
 pub use key::{KeyDir, SigningKey};
-pub use policy::{LifetimeSettings, Lifetimes, StalePolicy};
+pub use policy::{LifetimeSettings, Lifetimes, Profile, Profiles, StalePolicy};
 #[cfg(feature = "proof")]
 pub use proof::{ProofRequest, ProofVerifier};
 #[cfg(feature = "sync")]

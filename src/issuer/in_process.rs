@@ -104,7 +104,7 @@ impl Issuer {
         if token.claims().bound_to.is_some() {
             return Err(Rejection::ProofRequired { detail: ProofError::Missing }.into());
         }
-        let request = request(&token, &self.keys, self.minter.lifetimes(), now);
+        let request = request(&token, &self.keys, &(*self.minter.lifetimes()).into(), now);
         let outcome = self.ledger.renew(&request).map_err(RenewError::Ledger)?;
         answer(outcome, text, token, &self.keys, &request)
     }

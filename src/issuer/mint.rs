@@ -168,6 +168,12 @@ impl Minter {
         &self.lifetimes
     }
 
+    /// The same with other lifetimes.
+    #[must_use]
+    pub fn with_lifetimes(&self, lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, ..self.clone() }
+    }
+
     /// Makes the first token of a session with a new random id. Nothing that a
     /// client presented enters it.
     ///

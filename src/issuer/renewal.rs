@@ -7,7 +7,7 @@ use crate::id::{KeyId, SessionId};
 use crate::issuer::ledger::{Outcome, RenewalRefusal, RenewalRequest};
 use crate::issuer::mint::{IssuedToken, Minter};
 use crate::key::{KeySet, KeyUse, SigningKey};
-use crate::policy::Lifetimes;
+use crate::policy::Profiles;
 use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 
@@ -104,7 +104,7 @@ pub enum RenewError<E> {
 pub fn request(
     token: &VerifiedToken,
     keys: &SigningKeys,
-    lifetimes: &Lifetimes,
+    lifetimes: &Profiles,
     now: UnixTime,
 ) -> RenewalRequest {
     RenewalRequest::new(token, lifetimes, keys.newest().id(), Arc::clone(&keys.ids), now)

@@ -183,6 +183,60 @@ impl Default for Lifetimes {
     }
 }
 
+/// The kind of a log-in, which decides the lifetimes of its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Most log-ins.
+    #[default]
+    Standard,
+    /// The user asked to be remembered.
+    Remembered,
+}
+
+/// The lifetimes of each profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profiles {
+    standard: Lifetimes,
+    remembered: Option<Lifetimes>,
+}
+
+impl Profiles {
+    /// Lifetimes for all log-ins, and others for those that ask to be
+    /// remembered, if that is offered.
+    ///
+    /// # Errors
+    /// [`ConfigError::Lifetimes`] if the leeway differs: edges have one for all
+    /// tokens.
+    pub fn new(standard: Lifetimes, remembered: Option<Lifetimes>) -> Result<Self, ConfigError> {
+        if remembered.is_some_and(|lifetimes| lifetimes.leeway != standard.leeway) {
+            return Err(ConfigError::Lifetimes("leeway is the same for remembered log-ins".to_owned()));
+        }
+        Ok(Self { standard, remembered })
+    }
+
+    /// Returns the lifetimes of a profile. A remembered session gets the
+    /// standard ones if that profile is no longer offered.
+    #[must_use]
+    pub fn of(&self, profile: Profile) -> &Lifetimes {
+        match (profile, &self.remembered) {
+            (Profile::Remembered, Some(remembered)) => remembered,
+            _ => &self.standard,
+        }
+    }
+
+    /// Returns whether users can ask to be remembered.
+    #[must_use]
+    pub const fn remembers(&self) -> bool {
+        self.remembered.is_some()
+    }
+}
+
+impl From<Lifetimes> for Profiles {
+    fn from(standard: Lifetimes) -> Self {
+        Self { standard, remembered: None }
+    }
+}
+
 fn within(name: &str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
     if (least..=most).contains(&value) {
         return Ok(());

@@ -7,4 +7,4 @@ pub use checks::StalePolicy;
 #[cfg(feature = "issuer")]
 pub(crate) use checks::is_for;
 pub(crate) use checks::{Policy, Revocations};
-pub use lifetimes::{LifetimeSettings, Lifetimes};
+pub use lifetimes::{LifetimeSettings, Lifetimes, Profile, Profiles};

@@ -113,6 +113,7 @@ impl IssuerService {
             store: Arc::clone(&store),
             revocations: revocations.clone(),
             minter,
+            profiles: options.config.profiles()?,
             hosts: Arc::clone(&hosts),
             keyring: keyring.clone(),
             events: events.clone(),

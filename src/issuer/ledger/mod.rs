@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Rejection, RevokedBy};
 use crate::id::{KeyId, SessionId, SubjectHash};
-use crate::policy::Lifetimes;
+use crate::policy::{Profile, Profiles};
 use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 
@@ -30,7 +30,7 @@ pub struct RenewalRequest {
     /// The token's facts that the rule uses.
     pub presented: Presented,
     /// The lifetimes in force.
-    pub lifetimes: Lifetimes,
+    pub lifetimes: Profiles,
     /// The key that signs new tokens.
     pub newest_key: KeyId,
     /// The keys that can repeat a signature, including the newest.
@@ -46,7 +46,7 @@ impl RenewalRequest {
     #[must_use]
     pub fn new(
         token: &VerifiedToken,
-        lifetimes: &Lifetimes,
+        lifetimes: &Profiles,
         newest_key: KeyId,
         available_keys: Arc<[KeyId]>,
         now: UnixTime,
@@ -77,7 +77,8 @@ impl RenewalRequest {
             &usable
         };
         let keys = SigningKeyIds { newest: self.newest_key, available };
-        rule::renew(row, backing, &self.presented, &self.lifetimes, keys, self.now)
+        let lifetimes = self.lifetimes.of(row.map_or(Profile::Standard, |row| row.profile));
+        rule::renew(row, backing, &self.presented, lifetimes, keys, self.now)
     }
 }
 

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::id::KeyId;
-use crate::policy::Lifetimes;
+use crate::policy::{Lifetimes, Profile};
 use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
@@ -39,6 +39,8 @@ pub struct Row {
     /// When the token of L was last repeated, if so late that it is due within a
     /// grace period.
     pub repeated_at: Option<UnixTime>,
+    /// The kind of the log-in.
+    pub profile: Profile,
 }
 
 impl Row {
@@ -54,6 +56,7 @@ impl Row {
             carried: token.carried,
             seen_at: None,
             repeated_at: None,
+            profile: Profile::Standard,
         }
     }
 
@@ -163,7 +166,7 @@ pub fn renew(
         (Some(row), _) if token.carried != row.carried => return Judgement::Unknown,
         // Newer than L: an older database was restored.
         (Some(row), _) if (token.generation, token.issued) > (row.generation, row.issued) => {
-            Row::newest(token, lifetimes)
+            Row { profile: row.profile, ..Row::newest(token, lifetimes) }
         }
         (Some(row), _) => row,
     };

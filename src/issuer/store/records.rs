@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::id::{KeyId, SessionId, Subject};
 use crate::issuer::ledger::Row;
-use crate::policy::Lifetimes;
+use crate::policy::{Lifetimes, Profile};
 use crate::revocation::{Entry, Position};
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -143,6 +143,12 @@ impl SessionRecord {
             password_version: None,
             replaces: None,
         })
+    }
+
+    /// Returns whether the log-in asked to be remembered.
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        self.row.profile == Profile::Remembered
     }
 
     /// Sets the client's address and user agent.

@@ -14,7 +14,7 @@ use crate::files;
 use crate::http::host::without_port;
 use crate::http::{Origin, SessionCookie};
 use crate::issuer::Minter;
-use crate::policy::{LifetimeSettings, Lifetimes};
+use crate::policy::{LifetimeSettings, Lifetimes, Profiles};
 use crate::server::config::anomalies::{AnomaliesTable, WebhookTable};
 use crate::server::config::duration::optional_duration;
 use crate::server::config::limits::LimitsTable;
@@ -59,7 +59,7 @@ pub struct Config {
 }
 
 /// `[lifetimes]`: durations like `"15m"` or `"90s"`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LifetimesTable {
     /// A token's max age.
@@ -80,6 +80,39 @@ pub struct LifetimesTable {
     /// How long an old token may still be renewed.
     #[serde(deserialize_with = "optional_duration")]
     pub renewal_grace: Option<Duration>,
+    /// `[lifetimes.remembered]`: those of log-ins that ask to be remembered.
+    pub remembered: Option<Box<LifetimesTable>>,
+}
+
+impl LifetimesTable {
+    /// Absolute lifetime of remembered sessions: NIST SP 800-63B-4 §2.1.3 asks
+    /// for at most 30 days at AAL1.
+    const REMEMBERED_ABSOLUTE: Duration = Duration::from_hours(30 * 24);
+    const REMEMBERED_IDLE: Duration = Duration::from_hours(14 * 24);
+
+    /// Returns the lifetimes of remembered log-ins, whose tokens are like all
+    /// others unless configured.
+    fn remembered(&self, standard: &Lifetimes) -> Result<Option<Lifetimes>, ConfigError> {
+        let Some(table) = &self.remembered else { return Ok(None) };
+        if table.remembered.is_some() {
+            return Err(ConfigError::Lifetimes("[lifetimes.remembered] has no remembered of its own".into()));
+        }
+        let absolute = table.absolute_lifetime.unwrap_or(Self::REMEMBERED_ABSOLUTE);
+        let idle = table.idle_timeout.unwrap_or_else(|| Self::REMEMBERED_IDLE.min(absolute));
+        let lifetimes = Lifetimes::new(LifetimeSettings {
+            token_max_age: Some(table.token_max_age.unwrap_or_else(|| standard.token_max_age().min(idle))),
+            idle_timeout: Some(idle),
+            renew_after: table.renew_after,
+            absolute_lifetime: absolute,
+            leeway: table.leeway.unwrap_or(standard.leeway()),
+            renewal_grace: table.renewal_grace,
+        });
+        let named = |why| match why {
+            ConfigError::Lifetimes(why) => ConfigError::Lifetimes(format!("remembered: {why}")),
+            why => why,
+        };
+        lifetimes.map(Some).map_err(named)
+    }
 }
 
 /// `[tokens]`.
@@ -207,6 +240,15 @@ impl Config {
             leeway: table.leeway.unwrap_or(defaults.leeway),
             renewal_grace: table.renewal_grace,
         })
+    }
+
+    /// Returns the lifetimes of all profiles.
+    ///
+    /// # Errors
+    /// As [`Config::lifetimes`].
+    pub fn profiles(&self) -> Result<Profiles, ConfigError> {
+        let standard = self.lifetimes()?;
+        Profiles::new(standard, self.lifetimes.remembered(&standard)?)
     }
 
     /// Returns the minter of tokens.

@@ -25,7 +25,7 @@ impl<S: Store> SessionService<S> {
         // known here costs no write.
         self.hosts.own().check_revoked(&token, now)?;
         let keys = self.signing_keys(now).map_err(RenewError::Mint)?;
-        let mut request = issuer::request(&token, &keys, self.minter.lifetimes(), now);
+        let mut request = issuer::request(&token, &keys, &self.profiles, now);
         request.address = Some(client.address().to_string().into());
         let outcome = self.store.renew(request.clone()).await.map_err(RenewError::Ledger)?;
         let renewal = issuer::answer(outcome, shown.token(), token, &keys, &request);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::ConfigError;
 use crate::issuer::store::{AuditEvent, Store};
 use crate::issuer::{Minter, SigningKeys};
+use crate::policy::{Profile, Profiles};
 use crate::server::feed::follower::Follower;
 use crate::server::feed::keyring::Keyring;
 use crate::server::hosts::Hosts;
@@ -20,6 +21,7 @@ pub(crate) struct SessionService<S> {
     pub(crate) store: Arc<S>,
     pub(crate) revocations: Follower<S>,
     pub(crate) minter: Minter,
+    pub(crate) profiles: Profiles,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) keyring: Keyring,
     pub(crate) events: Events,
@@ -30,6 +32,11 @@ pub(crate) struct SessionService<S> {
 }
 
 impl<S: Store> SessionService<S> {
+    /// Returns the minter of a profile's tokens.
+    pub(super) fn minter(&self, profile: Profile) -> Minter {
+        self.minter.with_lifetimes(*self.profiles.of(profile))
+    }
+
     /// Returns the keys that may sign now, without revoked ones.
     pub(super) fn signing_keys(&self, now: UnixTime) -> Result<SigningKeys, ConfigError> {
         self.keyring.signing_keys(&self.revocations.revoked_keys(), now)

@@ -9,6 +9,7 @@ use crate::id::{SessionId, Subject, SubjectHash};
 use crate::issuer::store::{AuditEvent, CapScope, Evicted, SessionCaps, SessionRecord, Store, StoreError};
 use crate::issuer::{IssuedToken, NewSession};
 use crate::key::SigningKey;
+use crate::policy::Profile;
 use crate::proof::NewBinding;
 use crate::server::login::client::Client;
 use crate::server::login::error::LogInError;
@@ -45,6 +46,7 @@ struct Start<'a> {
     ends: Option<UnixTime>,
     bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
+    profile: Profile,
     /// The session that this one replaces.
     replaces: Option<SessionId>,
 }
@@ -58,6 +60,7 @@ impl<S: Store> SessionService<S> {
         name: &str,
         password: Password,
         binding: Option<NewBinding>,
+        profile: Profile,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
@@ -73,6 +76,7 @@ impl<S: Store> SessionService<S> {
             ends: None,
             bound_to,
             password_version: Some(user.password_version),
+            profile,
             replaces: None,
         };
         self.start(&start, client, now).await
@@ -84,6 +88,7 @@ impl<S: Store> SessionService<S> {
         subject: &Subject,
         claims: &serde_json::Value,
         auth_time: UnixTime,
+        profile: Profile,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
@@ -94,6 +99,7 @@ impl<S: Store> SessionService<S> {
             ends: None,
             bound_to: None,
             password_version: None,
+            profile,
             replaces: None,
         };
         self.start(&start, client, now).await
@@ -111,6 +117,7 @@ impl<S: Store> SessionService<S> {
     ) -> Result<IssuedToken, LogInError> {
         let user = self.authenticate(session.subject(), password, Some(session), client, now).await?;
         let claims = user.claims.unwrap_or_default();
+        let record = self.store.find_session(session.id()).await?;
         let start = Start {
             subject: &user.name,
             claims: &claims,
@@ -118,6 +125,7 @@ impl<S: Store> SessionService<S> {
             ends: Some(session.ends_at()),
             bound_to: session.bound_to().copied(),
             password_version: Some(user.password_version),
+            profile: record.map_or(Profile::Standard, |record| record.row.profile),
             replaces: Some(session.id()),
         };
         self.start(&start, client, now).await
@@ -135,6 +143,7 @@ impl<S: Store> SessionService<S> {
             self.too_many(limited.limit, start.subject, client, now).await;
             return Err(LogInError::Limited(limited));
         }
+        let minter = self.minter(start.profile);
         let mint = |key: &SigningKey, started| {
             let new = NewSession {
                 subject: start.subject,
@@ -144,12 +153,13 @@ impl<S: Store> SessionService<S> {
                 ends: start.ends,
                 bound_to: start.bound_to,
             };
-            self.minter.start(key, &new, now)
+            minter.start(key, &new, now)
         };
         let record = |session: &Session| {
-            let mut row = client.record(session, self.minter.lifetimes())?;
+            let mut row = client.record(session, minter.lifetimes())?;
             row.password_version = start.password_version;
-            let grace = self.minter.lifetimes().renewal_grace();
+            row.row.profile = start.profile;
+            let grace = minter.lifetimes().renewal_grace();
             row.replaces = start.replaces.map(|id| (id, now.saturating_add(grace)));
             let audit = client.event("session_created", Some(session.subject()), Some(session.id()));
             Ok(NewRecord { row, caps: self.limits.caps(address, start.replaces), audit })

@@ -113,13 +113,12 @@ impl<S: Store> SessionService<S> {
         let Some(record) = record.filter(genuine) else {
             return Err(HopError::Refused(Rejection::Revoked { by: RevokedBy::Session }));
         };
-        let (address, agent) = (record.address, record.user_agent);
-        let mint = |key: &SigningKey, started| self.minter.child(key, &parent, &host.audience, started, now);
+        let (address, agent, profile) = (record.address, record.user_agent, record.row.profile);
+        let minter = self.minter(profile);
+        let mint = |key: &SigningKey, started| minter.child(key, &parent, &host.audience, started, now);
         let row = |session: &Session| {
-            let row = SessionRecord {
-                parent: Some(parent.id()),
-                ..SessionRecord::new(session, self.minter.lifetimes())?
-            };
+            let mut row = SessionRecord::new(session, minter.lifetimes())?;
+            (row.parent, row.row.profile) = (Some(parent.id()), profile);
             let audit = client.event("session_created", Some(session.subject()), Some(session.id()));
             // Cross-host log-in has its own limits and does not count against
             // the session caps.

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use crate::error::Rejection;
 use crate::event::{Event, EventKind, EventSink as _};
 use crate::http::{Credential, proof};
+use crate::policy::Profile;
 use crate::proof::{NewBinding, ProofError};
 use crate::server::hosts::Audiences;
 use crate::server::login::Client;
-use crate::server::routes::error::ApiError;
+use crate::server::routes::error::{ApiError, unprocessable};
 use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::session::Session;
@@ -46,6 +47,17 @@ impl App {
             return Err(ApiError::CrossSite);
         }
         self.session(context)
+    }
+
+    /// Returns the profile of a log-in that asks to be remembered, or does not.
+    pub(crate) fn profile(&self, remember: bool) -> Result<Profile, ApiError> {
+        match (remember, self.service.profiles.remembers()) {
+            (false, _) => Ok(Profile::Standard),
+            (true, true) => Ok(Profile::Remembered),
+            (true, false) => {
+                Err(unprocessable("This service remembers nobody. Log in without \"remember\"."))
+            }
+        }
     }
 
     /// Returns the key that a log-in's proof is for, if there is a proof. Does

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use http::{HeaderValue, StatusCode, header};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use utoipa::ToSchema;
 
@@ -34,6 +35,25 @@ pub(super) struct LogIn {
     transport: Option<Transport>,
     /// Where the browser goes afterwards.
     return_to: Option<String>,
+    /// Asks for a longer session, if the issuer offers that.
+    #[serde(default, deserialize_with = "checkbox")]
+    remember: bool,
+}
+
+/// Reads a boolean of JSON, or the check box of a form.
+pub(super) fn checkbox<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Json(bool),
+        Form(String),
+    }
+    match Given::deserialize(deserializer)? {
+        Given::Json(remember) => Ok(remember),
+        Given::Form(text) if matches!(&*text, "on" | "true") => Ok(true),
+        Given::Form(text) if text == "false" => Ok(false),
+        Given::Form(_) => Err(D::Error::custom("remember is true or false")),
+    }
 }
 
 /// Logs in
@@ -71,12 +91,19 @@ pub(super) async fn log_in(
         let detail = "A session that is bound to a key has no cookie. Ask for \"transport\":\"bearer\".";
         return Err(unprocessable(detail));
     }
+    let profile = app.profile(form.remember)?;
     let client = app.client(&context);
     let page = wants_page(&context.headers);
-    let started = app.service.log_in(&form.username, form.password, binding, &client, app.now()).await;
+    let started =
+        app.service.log_in(&form.username, form.password, binding, profile, &client, app.now()).await;
     let token = match started {
         Err(error) if page => {
-            return Ok(pages::log_in_again(&app, &form.username, form.return_to.as_deref(), &error));
+            let form = pages::Form {
+                username: &form.username,
+                return_to: form.return_to.as_deref(),
+                remember: form.remember,
+            };
+            return Ok(pages::log_in_again(&app, &form, &error));
         }
         started => started?,
     };

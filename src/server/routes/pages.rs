@@ -30,6 +30,16 @@ pub(super) struct LogInPage<'a> {
     pub(super) username: &'a str,
     pub(super) return_to: Option<&'a str>,
     pub(super) error: Option<&'a str>,
+    /// The state of the check box, if there is one.
+    pub(super) remember: Option<bool>,
+}
+
+/// What the user entered, apart from the password.
+#[derive(Default)]
+pub(super) struct Form<'a> {
+    pub(super) username: &'a str,
+    pub(super) return_to: Option<&'a str>,
+    pub(super) remember: bool,
 }
 
 #[derive(Template)]
@@ -81,17 +91,12 @@ pub(super) async fn login(
         let target = app.settings.return_target(query.return_to.as_deref());
         return private(Redirect::to(&target).into_response());
     }
-    log_in_page(&app.settings, "", query.return_to.as_deref(), None)
+    log_in_page(&app, &Form { return_to: query.return_to.as_deref(), ..Form::default() }, None)
 }
 
 /// Shows the form again, with the advice about the error above it.
-pub(super) fn log_in_again(
-    app: &App,
-    username: &str,
-    return_to: Option<&str>,
-    error: &LogInError,
-) -> Response {
-    let mut response = log_in_page(&app.settings, username, return_to, Some(&error.advice_on_page()));
+pub(super) fn log_in_again(app: &App, form: &Form<'_>, error: &LogInError) -> Response {
+    let mut response = log_in_page(app, form, Some(&error.advice_on_page()));
     *response.status_mut() = error.status();
     if let Some(after) = error.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, after);
@@ -99,19 +104,16 @@ pub(super) fn log_in_again(
     response
 }
 
-fn log_in_page(
-    settings: &Settings,
-    username: &str,
-    return_to: Option<&str>,
-    error: Option<&str>,
-) -> Response {
+fn log_in_page(app: &App, form: &Form<'_>, error: Option<&str>) -> Response {
+    let settings = &app.settings;
     page(
         settings,
         &LogInPage {
             base_path: &settings.base_path,
-            username,
-            return_to: return_to.filter(|target| settings.may_return_to(target)),
+            username: form.username,
+            return_to: form.return_to.filter(|target| settings.may_return_to(target)),
             error,
+            remember: app.service.profiles.remembers().then_some(form.remember),
         },
     )
 }

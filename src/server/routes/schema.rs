@@ -95,6 +95,8 @@ pub(super) struct ListedSession {
     last_renewal_at: String,
     #[schema(format = DateTime)]
     ends_at: String,
+    /// Whether the log-in asked to be remembered.
+    remembered: bool,
 }
 
 #[derive(ToSchema)]

@@ -63,6 +63,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, context: RequestContext) -
             "started_at": record.started,
             "last_renewal_at": record.last_renewal,
             "ends_at": record.ends,
+            "remembered": record.is_remembered(),
         })
     };
     let sessions: Vec<_> = records.iter().map(shown).collect();
@@ -189,6 +190,9 @@ pub(super) struct LoggedInElsewhere {
     #[schema(value_type = Option<String>)]
     address: Option<std::net::IpAddr>,
     user_agent: Option<String>,
+    /// Asks for a longer session, if the issuer offers that.
+    #[serde(default)]
+    remember: bool,
 }
 
 /// Starts a session for somebody whom another log-in has authenticated
@@ -207,6 +211,7 @@ pub(super) async fn start(
         tracing::warn!(event = "authn_login_fail", address = %context.peer(), "service credential refused");
         return Err(ApiError::Problem(StatusCode::UNAUTHORIZED, "This needs the service credential."));
     }
+    let profile = app.profile(user.remember)?;
     let now = app.now();
     let auth_time = match user.auth_time.as_deref().map(UnixTime::parse_rfc3339) {
         None => Some(now),
@@ -224,6 +229,7 @@ pub(super) async fn start(
         Some(address) => Client::new(address, &headers),
         None => Client::new(context.peer(), &headers).by_service(),
     };
-    let token = app.service.log_in_elsewhere(&subject, &user.claims, auth_time, &client, now).await?;
+    let token =
+        app.service.log_in_elsewhere(&subject, &user.claims, auth_time, profile, &client, now).await?;
     Ok(answer(&app, &token, Transport::Bearer, json!({})))
 }

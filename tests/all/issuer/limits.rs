@@ -7,7 +7,7 @@ use std::time::Duration;
 use hallpass::issuer::ledger::Row;
 use hallpass::issuer::store::*;
 use hallpass::revocation::Entry;
-use hallpass::{KeyId, SessionId, Subject, SubjectHash, UnixTime};
+use hallpass::{KeyId, Profile, SessionId, Subject, SubjectHash, UnixTime};
 use tokio::sync::Barrier;
 
 use crate::support::store::StoreExt as _;
@@ -291,6 +291,7 @@ fn session(n: u8, subject: &str, started: u64) -> SessionRecord {
             carried: [7; 32],
             seen_at: None,
             repeated_at: None,
+            profile: Profile::Standard,
         },
         password_version: None,
         replaces: None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hallpass::issuer::ledger::{Outcome, Presented, RenewalRefusal, RenewalRequest, Row};
 use hallpass::issuer::store::*;
 use hallpass::revocation::{Entry, Position};
-use hallpass::{KeyId, Lifetimes, SessionId, Subject, SubjectHash, UnixTime};
+use hallpass::{KeyId, Lifetimes, Profile, SessionId, Subject, SubjectHash, UnixTime};
 
 const T0: u64 = 1_790_000_000;
 const KEY: KeyId = KeyId::from_bytes([1; 8]);
@@ -54,6 +54,7 @@ fn record(n: u8, subject: &Subject, started: UnixTime) -> SessionRecord {
             carried: [7; 32],
             seen_at: None,
             repeated_at: None,
+            profile: Profile::Standard,
         },
         password_version: None,
     }
@@ -73,7 +74,7 @@ fn request(session: &SessionRecord, generation: u64, issued: UnixTime, now: Unix
             key_id: KEY,
             carried: [7; 32],
         },
-        lifetimes: Lifetimes::default(),
+        lifetimes: Lifetimes::default().into(),
         newest_key: KEY,
         available_keys: Arc::new([KEY]),
         address: Some("192.0.2.9".into()),

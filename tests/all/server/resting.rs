@@ -127,3 +127,78 @@ async fn an_edge_renews_an_expired_cookie_once_however_many_wait() {
     let answer = crate::support::edge::ask(&edge, "/optional", "GET", "/", &[("Cookie", &cookie)]);
     assert_eq!((answer.status, answer.header("x-hallpass-subject")), (200, Some("")));
 }
+
+const REMEMBERED: &str = "[lifetimes]\ntoken_max_age = \"1s\"\nrenew_after = \"0s\"\nidle_timeout = \"1h\"\nleeway = \"0s\"\n\
+                          [lifetimes.remembered]\n";
+const DAY: u64 = 24 * 3600;
+
+fn max_age(answer: &Response) -> u64 {
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    cookie.split("Max-Age=").nth(1).unwrap().split(';').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_asks_to_be_remembered_is() {
+    let home = Home::new();
+    let config = home.write("remembered.toml", REMEMBERED);
+    let serve = home.serve(&["--config", config.to_str().unwrap()]);
+    let page = client().get(serve.at("/")).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains(r#"<input name="remember" type="checkbox">"#), "{page}");
+
+    let body = serde_json::json!({ "username": "alice", "password": PASSWORD, "remember": true });
+    let answer = client().post(serve.at("/login")).json(&body).send().await.unwrap();
+    let about = |days: u64, secs: u64| (days * DAY - 60..=days * DAY).contains(&secs);
+    assert!(about(14, max_age(&answer)), "{answer:?}");
+    let token = set(&answer).unwrap();
+    let session = answer.json::<Value>().await.unwrap();
+    assert!(about(14, session["renewable_for"].as_u64().unwrap()), "{session}");
+    // A form, and a wrong password first: the box stays as it was.
+    let form = |password: &str| format!("username=alice&password={password}&remember=on");
+    let post = |form: String| {
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        client()
+            .post(serve.at("/login"))
+            .header(kind.0, kind.1)
+            .header("accept", "text/html")
+            .body(form)
+            .send()
+    };
+    let again = post(form("wrong")).await.unwrap();
+    assert_eq!(again.status(), 401);
+    assert!(again.text().await.unwrap().contains(r#"type="checkbox" checked>"#));
+    let answer = post(form(&PASSWORD.replace(' ', "+"))).await.unwrap();
+    assert_eq!((answer.status().as_u16(), about(14, max_age(&answer))), (303, true));
+
+    // Renewal and a step-up keep it; an ordinary log-in is not touched.
+    expired().await;
+    let answer = ask(&serve, Method::GET, "/session", &token, &[]).await;
+    assert!(about(14, max_age(&answer)), "{answer:?}");
+    let token = set(&answer).unwrap();
+    let password = serde_json::json!({ "password": PASSWORD });
+    let again = client().post(serve.at("/reauthenticate")).json(&password);
+    let again = again.header("cookie", format!("__Host-session={token}")).send().await.unwrap();
+    assert!(about(14, max_age(&again)), "{again:?}");
+    log_in(&serve).await;
+    let token = set(&again).unwrap();
+    let listed: Value = ask(&serve, Method::GET, "/sessions", &token, &[]).await.json().await.unwrap();
+    let remembered = |session: &&Value| session["remembered"] == true;
+    let sessions = listed["sessions"].as_array().unwrap();
+    assert_eq!(sessions.iter().filter(remembered).count(), sessions.len() - 1, "{listed}");
+    let account = ask(&serve, Method::GET, "/account", &token, &[]).await.text().await.unwrap();
+    assert!(account.contains(", remembered</p>"), "{account}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_remembered_nobody_can_ask() {
+    let home = Home::new();
+    let serve = serve(&home);
+    let page = client().get(serve.at("/")).send().await.unwrap().text().await.unwrap();
+    assert!(!page.contains("remember"), "{page}");
+    for (remember, status) in
+        [(Value::from(true), 422), (Value::from(false), 200), (Value::from("maybe"), 422)]
+    {
+        let body = serde_json::json!({ "username": "alice", "password": PASSWORD, "remember": remember });
+        let answer = client().post(serve.at("/login")).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{remember}");
+    }
+}

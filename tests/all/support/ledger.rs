@@ -119,7 +119,7 @@ pub async fn renew<L: Ledger>(
     lifetimes: &Lifetimes,
     now: UnixTime,
 ) -> Result<Renewal, RenewError<L::Error>> {
-    let request = issuer::request(&token, keys, lifetimes, now);
+    let request = issuer::request(&token, keys, &(*lifetimes).into(), now);
     let outcome = ledger.renew(&request).await.map_err(RenewError::Ledger)?;
     issuer::answer(outcome, text, token, keys, &request)
 }

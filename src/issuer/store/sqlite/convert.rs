@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::id::{KeyId, SessionId, Subject, SubjectHash};
 use crate::issuer::ledger::Row;
 use crate::issuer::store::{SessionRecord, StoreError, UnavailableKind};
+use crate::policy::Profile;
 use crate::revocation::{Entry, Position};
 use crate::time::UnixTime;
 
@@ -60,6 +61,7 @@ pub(super) fn ledger_row(row: &SqliteRow) -> Result<Row, StoreError> {
         carried: bytes(row.try_get("carried")?, "digest")?,
         seen_at: row.try_get::<Option<i64>, _>("seen_at")?.map(time),
         repeated_at: row.try_get::<Option<i64>, _>("repeated_at")?.map(time),
+        profile: if row.try_get("remembered")? { Profile::Remembered } else { Profile::Standard },
     })
 }
 

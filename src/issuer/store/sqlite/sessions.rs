@@ -12,6 +12,7 @@ use super::{Expired, attempts, audit};
 use crate::id::{SessionId, SubjectHash};
 use crate::issuer::ledger::{Backing, Judgement, Outcome, RenewalRefusal, RenewalRequest, Row};
 use crate::issuer::store::{AuditEvent, SessionRecord, StoreError, Target};
+use crate::policy::Profile;
 use crate::time::UnixTime;
 
 /// How long the failures of a known device are kept: longer than its cookie.
@@ -43,8 +44,8 @@ pub(super) async fn insert(
     let inserted = sqlx::query(
         "INSERT INTO sessions (id, subject, parent, audience, address, user_agent, started, auth_time,
              last_renewal, ends, generation, issued, expires, key_id, seen_at, repeated_at, carried,
-             network, renewable_until)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+             network, renewable_until, remembered)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
          ON CONFLICT DO NOTHING",
     )
     .bind(&session.id.as_bytes()[..])
@@ -66,6 +67,7 @@ pub(super) async fn insert(
     .bind(&row.carried[..])
     .bind(network)
     .bind(secs(row.renewable_until))
+    .bind(row.profile == Profile::Remembered)
     .execute(tx.write().await?)
     .await?;
     if inserted.rows_affected() == 0 {
@@ -227,7 +229,7 @@ pub(super) async fn renew(tx: &mut Tx, request: &RenewalRequest) -> Result<Outco
 
 async fn find_row(tx: &mut Tx, id: SessionId) -> Result<Option<Row>, StoreError> {
     sqlx::query(
-        "SELECT generation, issued, expires, renewable_until, key_id, carried, seen_at, repeated_at
+        "SELECT generation, issued, expires, renewable_until, key_id, carried, seen_at, repeated_at, remembered
          FROM sessions WHERE id = ?1",
     )
     .bind(&id.as_bytes()[..])

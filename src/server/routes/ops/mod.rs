@@ -144,7 +144,7 @@ async fn log_in_page(State(app): State<Arc<App>>, context: RequestContext) -> Re
     if Operator::of(&app, &context.headers).await.is_some() {
         return no_store(Redirect::to(BASE).into_response());
     }
-    html(&LogInPage { base_path: BASE, username: "", return_to: None, error: None })
+    html(&LogInPage { base_path: BASE, username: "", return_to: None, error: None, remember: None })
 }
 
 #[derive(Deserialize)]
@@ -171,6 +171,7 @@ async fn log_in(State(app): State<Arc<App>>, context: RequestContext, Body(form)
                 username: &form.username,
                 return_to: None,
                 error: Some(error.advice()),
+                remember: None,
             };
             let mut response = html(&page);
             let plain = ApiError::LogIn(error).into_response();
