@@ -28,6 +28,7 @@ fn main() {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let token = minter.start(&key, &new, now).unwrap().as_str().to_owned();

@@ -57,6 +57,7 @@ fn token(minter: &Minter, key: &SigningKey, issued: UnixTime) -> String {
         started: issued,
         auth_time: issued,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     minter.start(key, &new, issued).unwrap().as_str().to_owned()

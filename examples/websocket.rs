@@ -63,6 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let token = Minter::new(Lifetimes::default()).start(&key, &new, now)?;

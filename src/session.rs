@@ -175,6 +175,12 @@ impl<C> Session<C> {
         self.all_claims().session.auth_time
     }
 
+    /// Iterates over the methods by which the user authenticated (`amr`, RFC
+    /// 8176), like `pwd`.
+    pub fn amr(&self) -> impl Iterator<Item = &str> {
+        self.all_claims().amr()
+    }
+
     /// Checks that the user authenticated at most `age` ago, in whole seconds. For
     /// actions that need more than a session.
     ///
@@ -257,7 +263,7 @@ impl<C> fmt::Debug for Session<C> {
 /// The session in JSON, as in every command and endpoint.
 impl<C> Serialize for Session<C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("Session", 11)?;
+        let mut s = serializer.serialize_struct("Session", 12)?;
         s.serialize_field("subject", self.subject())?;
         s.serialize_field("session_id", &self.id())?;
         s.serialize_field("token_id", &self.token_id())?;
@@ -267,6 +273,7 @@ impl<C> Serialize for Session<C> {
         s.serialize_field("started_at", &self.started_at())?;
         s.serialize_field("ends_at", &self.ends_at())?;
         s.serialize_field("auth_time", &self.auth_time())?;
+        s.serialize_field("amr", &self.amr().collect::<Vec<_>>())?;
         s.serialize_field("generation", &self.generation())?;
         s.serialize_field("claims", &self.claims_json())?;
         s.end()

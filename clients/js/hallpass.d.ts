@@ -33,6 +33,8 @@ export interface Session<Claims = Json> {
   started_at: string;
   ends_at: string;
   auth_time: string;
+  /** How the user authenticated (RFC 8176), like `pwd`. */
+  amr: string[];
   /** A bigint from 2^53 on. */
   generation: number | bigint;
   /** Not checked to be of this type. Byte strings are lowercase hex. */

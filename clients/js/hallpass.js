@@ -167,20 +167,23 @@ export class KeySet {
 }
 
 // ---- Tokens
-const CLAIMS = [1, 2, 3, 4, 6, 7, 8, -65537, -65538];
+const CLAIMS = [1, 2, 3, 4, 6, 7, 8, -65537, -65538, -65540];
+const isMethod = (method) => typeof method === "string" && /^[!-~]{1,32}$/.test(method);
 function readClaims(payload) {
   const claims = decode(payload, 17);
   must(isMap(claims) && [...claims.keys()].every((label) => CLAIMS.includes(label)), "unknown_claim");
-  const [iss, sub = "", aud, exp, iat, cti, cnf, part, app = null] = CLAIMS.map((label) => claims.get(label));
+  const [iss, sub = "", aud, exp, iat, cti, cnf, part, app = null, amr] = CLAIMS.map((label) => claims.get(label));
   must([iss, sub, aud].every((name) => ["string", "undefined"].includes(typeof name)), "claim_type");
   must(isArray(part, 5) && isBytes(cti, 16) && sub !== "" && utf8(sub).length <= 255, "claim_type");
   const [sid, started, ends, generation, authTime] = part;
   must(isBytes(sid, 16) && isUint(generation) && [exp, iat, started, ends, authTime].every(isTime), "claim_type");
   must(cnf === undefined || (isMap(cnf, 1) && isBytes(cnf.get(5), 32)), "claim_range");
+  must(amr === undefined || (Array.isArray(amr) && amr.length >= 1 && amr.length <= 8 && amr.every(isMethod)), "claim_range");
   must(started <= iat && authTime <= iat && iat < exp && exp <= ends, "times_out_of_order");
   const [issued_at, expires_at, started_at, ends_at, auth_time] = [iat, exp, started, ends, authTime].map(rfc3339);
   const ids = { subject: sub, session_id: hex(sid), token_id: hex(cti), audience: aud ?? null };
-  const session = { ...ids, issued_at, expires_at, started_at, ends_at, auth_time, generation, claims: plain(app) };
+  const times = { issued_at, expires_at, started_at, ends_at, auth_time };
+  const session = { ...ids, ...times, amr: amr ?? [], generation, claims: plain(app) };
   return { issuer: iss ?? null, iat, exp, started, ends, cnf, session };
 }
 

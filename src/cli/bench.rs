@@ -35,6 +35,7 @@ impl BenchArgs {
             started: now,
             auth_time: now,
             ends: None,
+            amr: &[],
             bound_to: None,
         };
         let tokens: Vec<_> = (0..64).map(|_| minter.start(&key, &new, now)).collect::<Result<_, _>>()?;

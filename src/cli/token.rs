@@ -119,6 +119,7 @@ impl IssueArgs {
             started: now,
             auth_time: now,
             ends: None,
+            amr: &[],
             bound_to: None,
         };
         let minter = Minter::new(lifetimes)

@@ -8,6 +8,7 @@ pub(super) static SUBJECT: HeaderName = HeaderName::from_static("x-hallpass-subj
 static SESSION: HeaderName = HeaderName::from_static("x-hallpass-session");
 static AUDIENCE: HeaderName = HeaderName::from_static("x-hallpass-audience");
 static AUTH_TIME: HeaderName = HeaderName::from_static("x-hallpass-auth-time");
+static AMR: HeaderName = HeaderName::from_static("x-hallpass-amr");
 static CLAIMS: HeaderName = HeaderName::from_static("x-hallpass-claims");
 static TOKEN: HeaderName = HeaderName::from_static("x-hallpass-token");
 
@@ -23,6 +24,7 @@ pub(super) fn write(headers: &mut HeaderMap, identity: Option<(&Session, &str)>)
     say(&SESSION, session.map(|session| session.id().to_string()).unwrap_or_default());
     say(&AUDIENCE, session.and_then(Session::audience).map(encoded).unwrap_or_default());
     say(&AUTH_TIME, session.map(|session| session.auth_time().to_string()).unwrap_or_default());
+    say(&AMR, session.map(|session| session.amr().collect::<Vec<_>>().join(" ")).unwrap_or_default());
     say(&CLAIMS, session.map(claims).unwrap_or_default());
     let token = identity.map_or("", |(_, token)| token);
     let mut token = HeaderValue::try_from(token).unwrap_or(HeaderValue::from_static(""));
@@ -93,7 +95,7 @@ mod tests {
     fn without_a_session_every_header_is_there_and_empty() {
         let mut headers = HeaderMap::new();
         write(&mut headers, None);
-        assert_eq!(headers.len(), 6);
+        assert_eq!(headers.len(), 7);
         assert!(
             headers.iter().all(|(name, value)| name.as_str().starts_with("x-hallpass-") && value.is_empty())
         );

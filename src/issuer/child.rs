@@ -58,6 +58,7 @@ impl Minter {
             },
             app: parent.app(),
             path: None,
+            amr: parent.amr_bytes(),
         };
         let payload = claims.encode();
         self.check_room(payload.len())?;

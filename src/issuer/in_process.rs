@@ -84,6 +84,7 @@ impl Issuer {
                 started,
                 auth_time: now.min(started),
                 ends: None,
+                amr: &[],
                 bound_to: None,
             };
             let token = self.minter.start(self.keys.newest(), &new, now)?;

@@ -16,7 +16,7 @@ use crate::time::UnixTime;
 use crate::verify::VerifiedToken;
 use crate::wire::claims::{Claims, NewClaims, SessionPart};
 use crate::wire::cose::{self, Header, Typ};
-use crate::wire::{app, text};
+use crate::wire::{amr, app, text};
 
 /// Default longest token, in characters.
 pub const DEFAULT_MAX_CHARACTERS: usize = 1536;
@@ -81,6 +81,9 @@ pub struct NewSession<'a, C: ?Sized> {
     pub started: UnixTime,
     /// When the user authenticated.
     pub auth_time: UnixTime,
+    /// How: methods of RFC 8176, like `pwd`, `otp`, `hwk` or `mfa`. At most
+    /// eight, each of 1 to 32 visible ASCII characters.
+    pub amr: &'a [&'a str],
     /// The session's end, if it is earlier than the absolute lifetime's.
     pub ends: Option<UnixTime>,
     /// The client key to bind the session to (`cnf`).
@@ -100,6 +103,7 @@ pub struct NewSession<'a, C: ?Sized> {
 ///     claims: &("plan", "gold"),
 ///     started: now,
 ///     auth_time: now,
+///     amr: &["pwd"],
 ///     ends: None,
 ///     bound_to: None,
 /// };
@@ -188,6 +192,7 @@ impl Minter {
         now: UnixTime,
     ) -> Result<IssuedToken, ConfigError> {
         let app = app::encode(new.claims)?;
+        let amr = amr::encode(new.amr).map_err(|why| ConfigError::Claims(why.into()))?;
         let latest = new.started.saturating_add(self.lifetimes.absolute_lifetime());
         let ends = new.ends.map_or(latest, |ends| ends.min(latest));
         let issued = now.max(new.started);
@@ -209,6 +214,7 @@ impl Minter {
             },
             app: app.as_deref(),
             path: None,
+            amr: amr.as_deref(),
         };
         let payload = claims.encode();
         self.check_room(payload.len())?;

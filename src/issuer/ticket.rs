@@ -91,6 +91,7 @@ impl Minter {
             session: claims.session,
             app: claims.app(),
             path,
+            amr: claims.amr_bytes(),
         };
         let ticket = mint::sign(key, Typ::Ticket, &new.encode())?;
         let characters = ticket.as_str().len();

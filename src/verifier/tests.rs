@@ -28,6 +28,7 @@ fn token_for(key: &SigningKey, subject: &str) -> String {
         started: NOW,
         auth_time: NOW,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let minter = Minter::new(Lifetimes::default()).audience(Some("shop".into()));
@@ -224,6 +225,7 @@ fn what_is_refused_never_enters() {
         started: NOW,
         auth_time: NOW,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     for _ in 0..500 {

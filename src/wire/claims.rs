@@ -12,6 +12,7 @@
 //!     -65537: [ sid: bstr .size 16, started: uint, ends: uint, generation: uint, auth_time: uint ]
 //!   ? -65538: any        ; the application's own
 //!   ? -65539: tstr       ; path, in tickets only
+//!   ? -65540: [1*8 tstr] ; amr, 1..32 visible ASCII characters each
 //! }
 //! ```
 
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 use crate::error::Malformed;
 use crate::id::{SessionId, Subject, TokenId};
 use crate::time::UnixTime;
+use crate::wire::amr;
 use crate::wire::app;
 use crate::wire::cbor::{Head, Labels, Reader, Writer};
 use crate::wire::cose::Typ;
@@ -37,10 +39,11 @@ mod label {
     pub(super) const CNF: u64 = 8;
     /// The one confirmation method: "ckt", a key thumbprint (RFC 9679 §5.6).
     pub(super) const CNF_CKT: u64 = 5;
-    /// −65537, −65538 and −65539 as CBOR's argument, −1 − n.
+    /// −65537 to −65540 as CBOR's argument, −1 − n.
     pub(super) const SESSION: u64 = 65536;
     pub(super) const APP: u64 = 65537;
     pub(super) const PATH: u64 = 65538;
+    pub(super) const AMR: u64 = 65539;
 }
 
 /// The facts that all tokens of a session share, and the generation of this
@@ -68,6 +71,8 @@ pub(crate) struct NewClaims<'a> {
     /// Deterministic CBOR.
     pub(crate) app: Option<&'a [u8]>,
     pub(crate) path: Option<&'a str>,
+    /// As [`amr::encode`] writes it.
+    pub(crate) amr: Option<&'a [u8]>,
 }
 
 impl NewClaims<'_> {
@@ -76,7 +81,8 @@ impl NewClaims<'_> {
             + usize::from(self.audience.is_some())
             + usize::from(self.bound_to.is_some())
             + usize::from(self.app.is_some())
-            + usize::from(self.path.is_some());
+            + usize::from(self.path.is_some())
+            + usize::from(self.amr.is_some());
         let mut w = Writer::with_capacity(128 + self.app.map_or(0, <[u8]>::len));
         w.map(5 + optional);
         if let Some(issuer) = self.issuer {
@@ -101,6 +107,9 @@ impl NewClaims<'_> {
         }
         if let Some(path) = self.path {
             w.nint(label::PATH).text(path);
+        }
+        if let Some(amr) = self.amr {
+            w.nint(label::AMR).raw(amr);
         }
         w.into_vec()
     }
@@ -139,6 +148,7 @@ pub(crate) struct Claims {
     audience: Option<Span>,
     app: Option<Span>,
     path: Option<Span>,
+    amr: Option<Span>,
     pub(crate) expires: UnixTime,
     pub(crate) issued: UnixTime,
     pub(crate) token_id: TokenId,
@@ -159,6 +169,7 @@ struct Found {
     session: Option<SessionPart>,
     app: Option<Span>,
     path: Option<Span>,
+    amr: Option<Span>,
 }
 
 impl Claims {
@@ -175,6 +186,7 @@ impl Claims {
             audience: found.audience,
             app: found.app,
             path: found.path,
+            amr: found.amr,
             expires: found.expires.ok_or(Malformed::MissingClaim)?,
             issued: found.issued.ok_or(Malformed::MissingClaim)?,
             token_id: found.token_id.ok_or(Malformed::MissingClaim)?,
@@ -223,6 +235,7 @@ impl Claims {
             session: SessionPart { generation, ..self.session },
             app: self.app(),
             path: None,
+            amr: self.amr_bytes(),
         }
     }
 
@@ -260,6 +273,16 @@ impl Claims {
     /// The application's claims as deterministic CBOR.
     pub(crate) fn app(&self) -> Option<&[u8]> {
         self.app.map(|span| &self.payload[span.range()])
+    }
+
+    /// How the user authenticated.
+    pub(crate) fn amr(&self) -> impl Iterator<Item = &str> {
+        amr::methods(self.amr_bytes().unwrap_or_default())
+    }
+
+    /// The same as deterministic CBOR.
+    pub(crate) fn amr_bytes(&self) -> Option<&[u8]> {
+        self.amr.map(|span| &self.payload[span.range()])
     }
 
     /// Its bytes on the heap.
@@ -320,6 +343,11 @@ impl Found {
                 self.app = Some(Span::just_read(reader, length, total));
             }
             Head::Nint(label::PATH) => self.path = Some(text(reader)?),
+            Head::Nint(label::AMR) => {
+                let before = reader.remaining();
+                amr::read(reader)?;
+                self.amr = Some(Span::just_read(reader, before - reader.remaining(), total));
+            }
             _ => return Err(Malformed::UnknownClaim),
         }
         Ok(())

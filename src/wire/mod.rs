@@ -6,6 +6,7 @@
 //! accepts one encoding for each token: deterministic CBOR (RFC 8949 §4.2.1) in
 //! base64url without padding.
 
+pub(crate) mod amr;
 pub(crate) mod app;
 pub(crate) mod cbor;
 pub(crate) mod claims;

@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keys = KeySet::new([key.verifying_key().clone()])?;
     let (subject, now) = (Subject::new("alice")?, UnixTime::EPOCH);
     let new =
-        NewSession { subject: &subject, claims: &(), started: now, auth_time: now, ends: None, bound_to: None };
+        NewSession { subject: &subject, claims: &(), started: now, auth_time: now, ends: None, amr: &[], bound_to: None };
     let token = Minter::new(Lifetimes::default()).start(&key, &new, now)?;
     let unverified: UnverifiedToken = UnverifiedToken::decode(token.as_str())?;
     let verified: VerifiedToken = unverified.verify(&keys, now)?;

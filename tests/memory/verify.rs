@@ -28,7 +28,15 @@ impl Issuer {
 
     fn token_with(&self, claims: &impl serde::Serialize) -> String {
         let subject = &self.subject;
-        let new = NewSession { subject, claims, started: NOW, auth_time: NOW, ends: None, bound_to: None };
+        let new = NewSession {
+            subject,
+            claims,
+            started: NOW,
+            auth_time: NOW,
+            ends: None,
+            amr: &[],
+            bound_to: None,
+        };
         self.minter.start(&self.key, &new, NOW).unwrap().as_str().to_owned()
     }
 

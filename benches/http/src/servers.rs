@@ -173,6 +173,7 @@ fn hallpass(count: usize, cached: bool) -> (Router, Vec<String>) {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let lines = (0..count)

@@ -37,6 +37,7 @@ fn main() {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let issue = || minter.start(&key, &new, now).unwrap();

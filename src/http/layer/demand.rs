@@ -24,6 +24,7 @@ type Predicate = dyn Fn(&Session) -> bool + Send + Sync;
 #[derive(Clone, Default)]
 pub struct Demand {
     authenticated_within: Option<Duration>,
+    authenticated_by: &'static [&'static str],
     claims: Option<Arc<Predicate>>,
 }
 
@@ -31,7 +32,7 @@ impl Demand {
     /// Requires any session.
     #[must_use]
     pub const fn new() -> Self {
-        Self { authenticated_within: None, claims: None }
+        Self { authenticated_within: None, authenticated_by: &[], claims: None }
     }
 
     /// Requires an authentication at most this long ago, in whole seconds. Otherwise
@@ -40,6 +41,14 @@ impl Demand {
     #[must_use]
     pub const fn authenticated_within(mut self, age: Duration) -> Self {
         self.authenticated_within = Some(age);
+        self
+    }
+
+    /// Requires that the user authenticated by one of these methods (`amr`, RFC
+    /// 8176), like `otp` or `hwk`. Otherwise 403.
+    #[must_use]
+    pub const fn authenticated_by(mut self, methods: &'static [&'static str]) -> Self {
+        self.authenticated_by = methods;
         self
     }
 
@@ -62,6 +71,11 @@ impl Demand {
         if let Some(age) = self.authenticated_within {
             session.authenticated_within(age, now).map_err(Refusal::Rejected)?;
         }
+        if !self.authenticated_by.is_empty()
+            && !session.amr().any(|method| self.authenticated_by.contains(&method))
+        {
+            return Err(Refusal::Forbidden);
+        }
         match &self.claims {
             Some(allow) if !allow(session) => Err(Refusal::Forbidden),
             _ => Ok(()),
@@ -73,6 +87,7 @@ impl fmt::Debug for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Demand")
             .field("authenticated_within", &self.authenticated_within)
+            .field("authenticated_by", &self.authenticated_by)
             .field("claims", &self.claims.is_some())
             .finish()
     }

@@ -17,4 +17,4 @@ pub(crate) use client::Client;
 pub(crate) use error::LogInError;
 pub(crate) use live_tickets::LiveTickets;
 pub(crate) use service::SessionService;
-pub(crate) use start::NewRecord;
+pub(crate) use start::{Authenticated, NewRecord, PASSWORD};

@@ -23,6 +23,9 @@ const START_ATTEMPTS: usize = 3;
 /// When to retry if there are too many sessions: some may have ended by then.
 const SESSIONS_RETRY: Duration = Duration::from_mins(1);
 
+/// How a user authenticated who gave a password (RFC 8176).
+pub(crate) const PASSWORD: &str = "pwd";
+
 /// What the store keeps for a new session.
 pub(crate) struct NewRecord {
     pub(crate) row: SessionRecord,
@@ -38,12 +41,22 @@ const fn limit_of(scope: CapScope) -> Limit {
     }
 }
 
+/// What another log-in says of a user.
+pub(crate) struct Authenticated<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) claims: &'a serde_json::Value,
+    pub(crate) auth_time: UnixTime,
+    pub(crate) amr: &'a [&'a str],
+    pub(crate) profile: Profile,
+}
+
 /// The inputs of a new session.
 struct Start<'a> {
     subject: &'a Subject,
     claims: &'a serde_json::Value,
     auth_time: UnixTime,
     ends: Option<UnixTime>,
+    amr: &'a [&'a str],
     bound_to: Option<[u8; 32]>,
     password_version: Option<u64>,
     profile: Profile,
@@ -74,6 +87,7 @@ impl<S: Store> SessionService<S> {
             claims: &claims,
             auth_time: now,
             ends: None,
+            amr: &[PASSWORD],
             bound_to,
             password_version: Some(user.password_version),
             profile,
@@ -85,21 +99,19 @@ impl<S: Store> SessionService<S> {
     /// Starts a session for a user whom another log-in has authenticated.
     pub(crate) async fn log_in_elsewhere(
         &self,
-        subject: &Subject,
-        claims: &serde_json::Value,
-        auth_time: UnixTime,
-        profile: Profile,
+        user: &Authenticated<'_>,
         client: &Client,
         now: UnixTime,
     ) -> Result<IssuedToken, LogInError> {
         let start = Start {
-            subject,
-            claims,
-            auth_time,
+            subject: user.subject,
+            claims: user.claims,
+            auth_time: user.auth_time,
             ends: None,
+            amr: user.amr,
             bound_to: None,
             password_version: None,
-            profile,
+            profile: user.profile,
             replaces: None,
         };
         self.start(&start, client, now).await
@@ -123,6 +135,7 @@ impl<S: Store> SessionService<S> {
             claims: &claims,
             auth_time: now,
             ends: Some(session.ends_at()),
+            amr: &[PASSWORD],
             bound_to: session.bound_to().copied(),
             password_version: Some(user.password_version),
             profile: record.map_or(Profile::Standard, |record| record.row.profile),
@@ -151,6 +164,7 @@ impl<S: Store> SessionService<S> {
                 started,
                 auth_time: start.auth_time,
                 ends: start.ends,
+                amr: start.amr,
                 bound_to: start.bound_to,
             };
             minter.start(key, &new, now)

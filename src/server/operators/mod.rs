@@ -16,7 +16,7 @@ use crate::key::SigningKey;
 use crate::policy::{LifetimeSettings, Lifetimes, StalePolicy};
 use crate::server::config::Config;
 use crate::server::login::password::Password;
-use crate::server::login::{Client, LogInError, NewRecord, SessionService};
+use crate::server::login::{Client, LogInError, NewRecord, PASSWORD, SessionService};
 use crate::session::Session;
 use crate::time::UnixTime;
 use crate::verifier::Verifier;
@@ -94,6 +94,7 @@ impl<S: Store> Operators<S> {
                 started,
                 auth_time: now,
                 ends: None,
+                amr: &[PASSWORD],
                 bound_to: None,
             };
             self.minter.start(key, &new, now)

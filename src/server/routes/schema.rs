@@ -40,6 +40,8 @@ pub(super) struct SessionBody {
     /// When credentials were last given.
     #[schema(format = DateTime)]
     auth_time: String,
+    /// How the user authenticated (RFC 8176), like `pwd`.
+    amr: Vec<String>,
     /// How often it was renewed.
     generation: u64,
     /// The application's own claims.

@@ -24,11 +24,12 @@ use super::schema::{
 use crate::id::{SessionId, Subject};
 use crate::issuer::store::SessionRecord;
 use crate::server::login::password::Password;
-use crate::server::login::{Client, LogInError};
+use crate::server::login::{Authenticated, Client, LogInError};
 use crate::server::routes::request::RequestContext;
 use crate::server::state::App;
 use crate::session::Session;
 use crate::time::UnixTime;
+use crate::wire::amr;
 
 /// How long after entering the password a user may end all other sessions
 /// without entering it again (ASVS 5.0 7.5.2).
@@ -186,6 +187,9 @@ pub(super) struct LoggedInElsewhere {
     claims: serde_json::Value,
     /// When, in RFC 3339; now unless given.
     auth_time: Option<String>,
+    /// How the user authenticated (RFC 8176), like `["pwd", "otp"]`: at most 8.
+    #[serde(default)]
+    amr: Vec<String>,
     /// The user's address and agent, for the list of sessions.
     #[schema(value_type = Option<String>)]
     address: Option<std::net::IpAddr>,
@@ -221,6 +225,10 @@ pub(super) async fn start(
     let (Ok(subject), Some(auth_time)) = (Subject::new(user.subject), auth_time) else {
         return Err(unprocessable("The subject or the auth_time can't be used."));
     };
+    let amr: Vec<_> = user.amr.iter().map(String::as_str).collect();
+    if amr::encode(&amr).is_err() {
+        return Err(unprocessable("amr has at most 8 methods, each of 1 to 32 visible ASCII characters."));
+    }
     let mut headers = HeaderMap::new();
     if let Some(agent) = user.user_agent.and_then(|agent| agent.try_into().ok()) {
         headers.insert(header::USER_AGENT, agent);
@@ -229,7 +237,7 @@ pub(super) async fn start(
         Some(address) => Client::new(address, &headers),
         None => Client::new(context.peer(), &headers).by_service(),
     };
-    let token =
-        app.service.log_in_elsewhere(&subject, &user.claims, auth_time, profile, &client, now).await?;
+    let user = Authenticated { subject: &subject, claims: &user.claims, auth_time, amr: &amr, profile };
+    let token = app.service.log_in_elsewhere(&user, &client, now).await?;
     Ok(answer(&app, &token, Transport::Bearer, json!({})))
 }

@@ -15,6 +15,7 @@ struct Owned {
     generation: u64,
     app: Option<Vec<u8>>,
     path: Option<String>,
+    amr: Option<Vec<u8>>,
 }
 
 impl Owned {
@@ -40,6 +41,7 @@ impl Owned {
             },
             app: self.app.as_deref(),
             path: self.path.as_deref(),
+            amr: self.amr.as_deref(),
         }
     }
 }
@@ -53,6 +55,7 @@ fn owned() -> impl Strategy<Value = Owned> {
         (
             proptest::option::of(proptest::collection::vec((any::<u16>(), ".{0,6}"), 0..6)),
             proptest::option::of(".{0,20}"),
+            proptest::collection::vec("[!-~]{1,32}", 0..=8),
         ),
     )
         .prop_map(|(names, ids, numbers, rest)| Owned {
@@ -66,6 +69,7 @@ fn owned() -> impl Strategy<Value = Owned> {
             generation: numbers.1,
             app: rest.0.map(|value| app::encode(&value).unwrap().unwrap()),
             path: rest.1,
+            amr: amr::encode(&rest.2).unwrap(),
         })
 }
 
@@ -92,6 +96,7 @@ proptest! {
         prop_assert_eq!(decoded.session, new.session);
         prop_assert_eq!(decoded.app(), new.app);
         prop_assert_eq!(decoded.path(), new.path);
+        prop_assert_eq!(decoded.amr_bytes(), new.amr);
         // A path belongs to tickets, whatever else is right.
         if new.path.is_some() {
             prop_assert_eq!(Claims::decode(&payload, Typ::Session), Err(Malformed::UnknownClaim));
@@ -135,6 +140,7 @@ fn again(claims: &Claims) -> Vec<u8> {
         session: claims.session,
         app: claims.app(),
         path: claims.path(),
+        amr: claims.amr_bytes(),
     }
     .encode()
 }
@@ -153,6 +159,7 @@ fn a_payload_of_64_kib_is_not_looked_at() {
         generation: 0,
         app: None,
         path: None,
+        amr: None,
     };
     let fill = |length: usize| app::encode(&"x".repeat(length)).unwrap();
     let rest = Owned { app: fill(0x8000), ..owned.clone() }.claims().encode().len() - 0x8000;

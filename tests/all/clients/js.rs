@@ -310,7 +310,7 @@ async fn chromium_too() {
 #[test]
 fn it_is_one_small_module_without_dependencies() {
     let module = std::fs::read_to_string(root().join("clients/js/hallpass.js")).unwrap();
-    assert!(module.lines().count() < 300, "{} lines", module.lines().count());
+    assert!(module.lines().count() < 350, "{} lines", module.lines().count());
     for word in ["import ", "import(", "require(", "process.", "Deno", "Buffer", "eval("] {
         let line = module.lines().find(|line| line.contains(word));
         assert!(line.is_none(), "{word}: {line:?}");

@@ -118,6 +118,7 @@ fn forged(stolen: &SigningKey) -> String {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let minter = Minter::new(Lifetimes::default()).audience(Some("store".into()));

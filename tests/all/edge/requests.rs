@@ -28,7 +28,9 @@ async fn who_is_asking_is_told_completely() {
     let edge = edge(&home, &issuer, &[]);
     let start = client().post(issuer.at("/sessions")).bearer_auth(SERVICE);
     let subject = "Zo\u{eb} 100%, x: y";
-    let started = start.json(&json!({ "subject": subject, "claims": { "n\u{e4}me": "\u{1f600}\r\n" } }));
+    let started = start.json(
+        &json!({ "subject": subject, "amr": ["pwd", "otp"], "claims": { "n\u{e4}me": "\u{1f600}\r\n" } }),
+    );
     let started: Value = started.send().await.unwrap().json().await.unwrap();
     let token = started["token"].as_str().unwrap();
 
@@ -37,6 +39,7 @@ async fn who_is_asking_is_told_completely() {
     assert_eq!(answer.header("x-hallpass-subject"), Some("Zo%C3%AB%20100%25,%20x:%20y"));
     assert_eq!(answer.header("x-hallpass-session"), started["session"]["session_id"].as_str());
     assert_eq!(answer.header("x-hallpass-auth-time"), started["session"]["auth_time"].as_str());
+    assert_eq!(answer.header("x-hallpass-amr"), Some("pwd otp"));
     assert_eq!(answer.header("x-hallpass-audience"), Some(""), "there and empty");
     assert_eq!(answer.header("x-hallpass-token"), Some(token));
     let claims = answer.header("x-hallpass-claims").unwrap();

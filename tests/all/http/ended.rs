@@ -73,6 +73,7 @@ impl World {
             started: now,
             auth_time: now,
             ends: None,
+            amr: &[],
             bound_to: None,
         };
         let token = Minter::new(Lifetimes::new(settings).unwrap()).start(&self.key, &new, now).unwrap();
@@ -224,6 +225,7 @@ async fn a_websocket_is_closed_when_its_session_is_revoked() {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let minter = Minter::new(Lifetimes::default());

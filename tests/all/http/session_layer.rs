@@ -20,8 +20,9 @@ use hallpass::event::{Event, EventKind, EventSink};
 use hallpass::http::{Demand, Refusal, TrustedProxies};
 use hallpass::revocation::Entry;
 use hallpass::{
-    Clock, Reason, Rejection, RenewClient, RevocationList, Session, SessionId, SessionLayer, StalePolicy,
-    Subject, UnixTime, Verifier,
+    Algorithm, Clock, KeySet, KeyUse, Lifetimes, Minter, NewSession, Reason, Rejection, RenewClient,
+    RevocationList, Session, SessionId, SessionLayer, SigningKey, StalePolicy, Subject, SystemClock,
+    UnixTime, Verifier,
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde::Deserialize;
@@ -361,6 +362,36 @@ async fn a_route_can_demand_a_recent_log_in() {
     let renewed = stand.issuer.renew(&token, stand.clock.now()).unwrap();
     assert!(renewed.renewed);
     assert_eq!(send(&app, change(renewed.token.as_str())).await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_route_can_demand_a_kind_of_authentication() {
+    let key = SigningKey::generate(KeyUse::Session, Algorithm::EdDsa).unwrap();
+    let keys = KeySet::new([key.verifying_key().clone()]).unwrap();
+    let verifier = Verifier::builder(keys).without_revocations().build().unwrap();
+    let (subject, now) = (Subject::new("alice").unwrap(), SystemClock.now());
+    let strong = Demand::new().authenticated_by(&["hwk", "mfa"]);
+    let app = hello().layer(SessionLayer::new(verifier).demand(strong));
+    for (amr, status) in [
+        (&["pwd", "otp", "mfa"][..], 200),
+        (&["hwk"], 200),
+        (&["pwd"], 403),
+        (&["mfa2", "MFA"], 403),
+        (&[], 403),
+    ] {
+        let new = NewSession {
+            subject: &subject,
+            claims: &(),
+            started: now,
+            auth_time: now,
+            ends: None,
+            amr,
+            bound_to: None,
+        };
+        let token = Minter::new(Lifetimes::default()).start(&key, &new, now).unwrap();
+        assert_eq!(token.session().amr().collect::<Vec<_>>(), amr);
+        assert_eq!(ask(&app, "/", &[bearer(token.as_str())]).await.status(), status, "{amr:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

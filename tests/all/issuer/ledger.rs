@@ -48,6 +48,7 @@ impl<L: Ledger> Office<L> {
             started,
             auth_time: now,
             ends: None,
+            amr: &[],
             bound_to: None,
         };
         let token = self.minter.start(self.keys.newest(), &new, now).unwrap();

@@ -32,6 +32,7 @@ fn start<C: Serialize>(
         started: at(NOW),
         auth_time: at(NOW),
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     change(&mut new);
@@ -100,6 +101,7 @@ fn a_feed_key_signs_no_token() {
         started: at(NOW),
         auth_time: at(NOW),
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let error = minter().start(&feed, &new, at(NOW)).unwrap_err();
@@ -206,7 +208,7 @@ proptest! {
         let started = at(now).saturating_add(Duration::from_secs(ahead));
         let new = NewSession {
             subject: &subject, claims: &(), started, auth_time: at(now),
-            ends: ends.map(|ends| at(now).saturating_add(Duration::from_secs(ends))), bound_to: None,
+            ends: ends.map(|ends| at(now).saturating_add(Duration::from_secs(ends))), amr: &[], bound_to: None,
         };
         if let Ok(issued) = Minter::new(lifetimes).start(&key(), &new, at(now)) {
             let session = issued.session();

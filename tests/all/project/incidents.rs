@@ -47,6 +47,7 @@ impl World {
             started: START,
             auth_time: START,
             ends: None,
+            amr: &[],
             bound_to: None,
         };
         self.minter.start(&self.key, &new, START).unwrap()

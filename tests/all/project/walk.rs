@@ -15,6 +15,7 @@ fn a_token_is_issued_and_verified_with_the_public_key_alone() {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let token = minter.start(&key, &new, now).unwrap();

@@ -75,6 +75,7 @@ fn bound_token(thumbprint: [u8; 32], now: UnixTime) -> IssuedToken {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: Some(thumbprint),
     };
     let minter = Minter::new(Lifetimes::default()).audience(Some("shop".into()));

@@ -538,6 +538,7 @@ fn token(seed: u8) -> (String, KeyId) {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let token = Minter::new(Lifetimes::default()).start(&key, &new, now).unwrap();

@@ -49,6 +49,7 @@ fn token(minter: &Minter, key: &SigningKey, started: UnixTime) -> (String, Sessi
         started,
         auth_time: started,
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let token = minter.start(key, &new, started).unwrap();

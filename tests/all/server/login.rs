@@ -38,6 +38,7 @@ async fn a_cookie_is_set_used_and_cleared() {
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["session"]["subject"], "alice");
     assert_eq!(body["session"]["claims"], json!({ "roles": ["admin"] }));
+    assert_eq!(body["session"]["amr"], json!(["pwd"]));
     assert!(body.get("token").is_none(), "a page's script must not see the token");
 
     let shown = client().get(serve.at("/session")).header("cookie", pair).send().await.unwrap();

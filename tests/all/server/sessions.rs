@@ -281,6 +281,12 @@ async fn operators_and_services_have_credentials_of_their_own() {
     assert_eq!(answer["session"]["claims"], json!({ "tenant": 7 }));
     let carol = answer["token"].as_str().unwrap().to_owned();
     assert!(lives(&serve, &carol).await);
+    // Nine methods, one with a space, one that is too long.
+    for amr in [json!(vec!["m"; 9]), json!(["a b"]), json!(["m".repeat(33)]), json!("pwd")] {
+        let start = json!({ "subject": "bob", "amr": amr });
+        let (status, _) = call(Method::POST, serve.at("/sessions"), SECRET, Some(start)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{amr}");
+    }
     let (status, _) = call(Method::POST, serve.at("/sessions"), &SECRET.to_uppercase(), Some(start)).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED, "an operator's secret is no service's");
 

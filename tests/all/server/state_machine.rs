@@ -466,6 +466,7 @@ impl World {
             started,
             auth_time: now,
             ends: replaces.map(|old| at(self.model.sessions[old].ends)),
+            amr: &[],
             bound_to: None,
         };
         let token = self.minter.start(&self.keys[self.model.newest_key()], &new, now);

@@ -150,6 +150,7 @@ pub(crate) mod label {
     pub(crate) const SESSION: i64 = -65537;
     pub(crate) const APP: i64 = -65538;
     pub(crate) const PATH: i64 = -65539;
+    pub(crate) const AMR: i64 = -65540;
 }
 
 /// The five parts of the session claim.

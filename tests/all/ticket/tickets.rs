@@ -53,6 +53,7 @@ impl World {
             started: at(started),
             auth_time: at(started),
             ends: None,
+            amr: &[],
             bound_to,
         };
         self.minter.start(&self.key, &new, at(started)).unwrap()

@@ -123,6 +123,7 @@ fn minted() -> String {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: Some([7; 32]),
     };
     let minter = Minter::new(Lifetimes::default()).issuer(Some("idp".into())).audience(Some("store".into()));

@@ -79,6 +79,7 @@ fn coset_reads_what_the_minter_makes() {
         started: now,
         auth_time: now,
         ends: None,
+        amr: &[],
         bound_to: Some([9; 32]),
     };
     let issued =

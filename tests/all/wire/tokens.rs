@@ -75,6 +75,7 @@ fn a_token_is_small() {
             started: now(),
             auth_time: now(),
             ends: None,
+            amr: &[],
             bound_to: None,
         };
         let issued = minter.start(&key, &new, now()).unwrap();
@@ -185,7 +186,7 @@ fn a_session_in_json() {
     let session: Session = verify(&token(TestKey::Session, &claims())).unwrap();
     assert_eq!(
         serde_json::to_string(&session).unwrap(),
-        r#"{"subject":"alice","session_id":"51515151515151515151515151515151","token_id":"c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7","audience":null,"issued_at":"2026-09-21T14:13:20Z","expires_at":"2026-09-21T14:28:20Z","started_at":"2026-09-21T13:13:20Z","ends_at":"2026-09-22T01:13:20Z","auth_time":"2026-09-21T13:13:20Z","generation":4,"claims":null}"#
+        r#"{"subject":"alice","session_id":"51515151515151515151515151515151","token_id":"c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7","audience":null,"issued_at":"2026-09-21T14:13:20Z","expires_at":"2026-09-21T14:28:20Z","started_at":"2026-09-21T13:13:20Z","ends_at":"2026-09-22T01:13:20Z","auth_time":"2026-09-21T13:13:20Z","amr":[],"generation":4,"claims":null}"#
     );
 }
 

@@ -142,6 +142,7 @@ fn session(changes: &Value) -> Value {
         "started_at": "2026-09-21T13:13:20Z",
         "ends_at": "2026-09-22T01:13:20Z",
         "auth_time": "2026-09-21T13:13:20Z",
+        "amr": [],
         "generation": 4,
         "claims": null,
     });

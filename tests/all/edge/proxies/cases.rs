@@ -14,11 +14,12 @@ use crate::support::proof_client::Client;
 use crate::support::{PASSWORD, ok};
 
 /// The identity headers, spelled as on the page.
-const IDENTITY: [&str; 6] = [
+const IDENTITY: [&str; 7] = [
     "x-hallpass-subject",
     "x-hallpass-session",
     "x-hallpass-audience",
     "x-hallpass-auth-time",
+    "x-hallpass-amr",
     "x-hallpass-claims",
     "x-hallpass-token",
 ];
@@ -156,6 +157,7 @@ fn expired_and_made_up(site: &Site) {
             started,
             auth_time: started,
             ends: None,
+            amr: &[],
             bound_to: None,
         };
         let minter = Minter::new(Lifetimes::default()).audience(Some(audience.into()));

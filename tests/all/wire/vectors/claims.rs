@@ -21,6 +21,7 @@ fn full() -> Pairs {
         .with(label::AUD, text("store"))
         .with(label::CNF, map(&[(uint(5), bytes(&[0xcf; 32]))]))
         .with(label::APP, map(&[(text("a"), uint(1))]))
+        .with(label::AMR, array(&[text("pwd"), text("otp")]))
 }
 
 fn parts(change: impl FnOnce(&mut Part)) -> Pairs {
@@ -80,6 +81,7 @@ fn types(m: &mut Maker) {
             ("iat", label::IAT, "uint"),
             ("cti", label::CTI, "bytes"),
             ("cnf", label::CNF, "map"),
+            ("amr", label::AMR, "array"),
             ("session", label::SESSION, "array"),
             ("path", label::PATH, "text"),
         ] {
@@ -154,7 +156,7 @@ fn presence(m: &mut Maker) {
     unknown("label 40", "an unknown label", uint(40), uint(0));
     unknown("label -1", "an unknown label", int(-1), uint(0));
     unknown("label -65536", "the label before the session's", int(-65536), uint(0));
-    unknown("label -65540", "the label after the path's", int(-65540), uint(0));
+    unknown("label -65544", "a label after the last", int(-65544), uint(0));
     unknown("label 65536", "the session's label with the wrong sign", int(65536), uint(0));
     unknown("label 2^64-1", "the largest label", uint(u64::MAX), uint(0));
     unknown("label -2^64", "the smallest label", head(1, u64::MAX), uint(0));
@@ -290,6 +292,26 @@ fn sizes(m: &mut Maker) {
             signed(&claims().with(label::SESSION, array(&items))),
             "claim_range",
         );
+    }
+    let longest = "m".repeat(32);
+    let methods = |methods: &[&str]| array(&methods.iter().map(|method| text(method)).collect::<Vec<_>>());
+    for (name, why, amr) in [
+        ("amr empty", "no method; then the claim is left out", methods(&[])),
+        ("amr of nine", "more than eight methods", methods(&["m"; 9])),
+        ("amr without a name", "a method of no characters", methods(&["pwd", ""])),
+        ("amr of 33 characters", "a method of more than 32 characters", methods(&[&format!("{longest}m")])),
+        ("amr with a space", "a method with a space", methods(&["a b"])),
+        ("amr outside ASCII", "a method outside ASCII", methods(&["\u{fc}"])),
+    ] {
+        m.malformed(name, why, signed(&claims().with(label::AMR, amr)), "claim_range");
+    }
+    for (name, why, amr) in [
+        ("amr", "two methods", &["pwd", "otp"][..]),
+        ("amr longest", "eight methods of 32 characters", &[&*longest; 8]),
+        ("amr twice", "a method twice", &["pwd", "pwd"]),
+    ] {
+        let token = signed(&claims().with(label::AMR, methods(amr)));
+        m.accepted(name, why, token, session(&json!({ "amr": amr })));
     }
     m.accepted(
         "generation largest",
