@@ -255,6 +255,7 @@ fn edges() {
             issued_at,
             expires_at: issued_at.saturating_add(Duration::from_mins(5)),
             session_keys: &session_keys,
+            lifetimes: None,
         };
         feed.sign(&feed_key, entries).unwrap().concat()
     };

@@ -11,6 +11,8 @@ use crate::key::{KeySet, LiveKeys, VerifyingKey};
 use crate::policy::{Lifetimes, Policy, Revocations, StalePolicy};
 #[cfg(feature = "proof")]
 use crate::proof::{ProofRequest, ProofVerifier};
+#[cfg(feature = "sync")]
+use crate::revocation::FeedLifetimes;
 use crate::revocation::RevocationList;
 #[cfg(any(feature = "axum", feature = "sync"))]
 use crate::session::Lifeline;
@@ -333,6 +335,15 @@ impl Verifier {
         token.verify(&self.0.keys.load(), now).inspect_err(|why| self.report_unknown_key(why))
     }
 
+    /// Returns the issuer's lifetimes, if its feed states them.
+    #[cfg(feature = "sync")]
+    pub(crate) fn feed_lifetimes(&self) -> Option<FeedLifetimes> {
+        match &self.0.policy.revocations {
+            Revocations::Known { list, .. } => list.lifetimes(),
+            Revocations::Unknown => None,
+        }
+    }
+
     pub(crate) fn policy(&self) -> &Policy {
         &self.0.policy
     }
@@ -392,10 +403,10 @@ impl VerifierBuilder {
     }
 
     /// Refuses what this list revokes, and everything while the list is stale. By
-    /// default it is stale once its signed time is 15 minutes old, the default idle
-    /// timeout. See [`VerifierBuilder::stale_policy`].
+    /// default it is stale once its signed time is older than a token's max age, which
+    /// the feed states (else 15 minutes). See [`VerifierBuilder::stale_policy`].
     pub fn revocations(mut self, list: RevocationList) -> Self {
-        let stale = StalePolicy::RefuseAfter(Lifetimes::default().token_max_age());
+        let stale = StalePolicy::RefuseAfterMaxAge;
         self.revocations = Some(Revocations::Known { list, stale });
         self
     }

@@ -66,6 +66,8 @@ export class RevocationList {
   readonly position: { epoch: number | bigint; sequence: number | bigint } | null;
   /** When the feed applied last was signed, in seconds since 1970. */
   readonly asOf: number | null;
+  /** A token's max age at the issuer, in seconds; 900 for a feed that does not state it. */
+  readonly tokenMaxAge: number;
   /** The session keys of the feed. */
   readonly keys: KeySet | null;
   /**
@@ -85,7 +87,7 @@ export interface VerifierOptions {
   issuer?: string | null;
   /** Clock skew to forgive, in seconds: 5 unless said otherwise, at most 60. */
   leeway?: number;
-  /** How old the list may be, in seconds; then everything is refused. 900 unless said otherwise. */
+  /** How old the list may be, in seconds; then everything is refused. By default a token's max age, as the feed states it, at least 30; else 900. */
   staleAfter?: number;
 }
 

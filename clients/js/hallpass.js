@@ -189,11 +189,11 @@ function readClaims(payload) {
 
 /** Verifies and admits tokens with public keys alone. */
 export class Verifier {
-  constructor({ keys, audience = null, issuer = null, leeway = 5, revocations, staleAfter = 900 }) {
+  constructor({ keys, audience = null, issuer = null, leeway = 5, revocations, staleAfter }) {
     const isKnown = revocations instanceof RevocationList;
     if (!isKnown && revocations !== false) misuse("revocations: a RevocationList, or false to do without");
     if (!(keys instanceof KeySet) && !(isKnown && keys === undefined)) misuse("keys: a KeySet");
-    if (!isTime(leeway) || leeway > 60 || !isTime(staleAfter)) misuse("leeway (at most 60) and staleAfter: seconds");
+    if (!isTime(leeway) || leeway > 60 || !isTime(staleAfter ?? 0)) misuse("leeway (at most 60) and staleAfter: seconds");
     Object.assign(this, { keys, audience, issuer, leeway, revocations, staleAfter });
   }
   /** `{ verdict: "accepted", session }`, or throws a Rejection. */
@@ -211,7 +211,7 @@ export class Verifier {
     if (this.revocations) {
       const subject = (await sha256(utf8(session.subject))).slice(0, 32);
       const by = this.revocations.check([session.session_id, subject, frame.kid, ""], started);
-      if (!(now - (this.revocations.asOf ?? NaN) <= this.staleAfter)) refuse("revocations_stale");
+      if (!(now - (this.revocations.asOf ?? NaN) <= (this.staleAfter ?? Math.max(30, this.revocations.tokenMaxAge)))) refuse("revocations_stale");
       if (by) refuse("revoked", by);
     }
     if (cnf) refuse("proof_required"); // proofs are not checked here
@@ -229,6 +229,11 @@ function readEntry(entry) { // [kind, id?, t?, ends]
   must(isArray(entry, length) && isBytes(id, idLength) && isTime(upTo) && isTime(ends), "claim_type");
   return { name: `${kind}${hex(id)}`, upTo, ends };
 }
+function isLifetimes(times) { // [token_max_age, idle_timeout, renew_after, leeway]
+  const most = 400 * 86400;
+  const [age, idle, renew, leeway] = isArray(times, 4) && times.every(isUint) ? times : [0];
+  return age >= 1 && idle >= age && idle <= most && renew <= age && leeway <= 60;
+}
 async function readSessionKey(key) {
   must(isArray(key, 5) && isBytes(key[0], 8) && isBytes(key[1], 32) && key.slice(3).every(isTime), "claim_type");
   const [kid, x, alg, , end] = key;
@@ -239,17 +244,19 @@ async function readPart(bytes, item, feedKeys, now) {
   if (frame.typ !== "application/hallpass-feed") refuse("wrong_type");
   await authenticate(frame, feedKeys, now);
   const payload = decode(frame.payload, 16);
-  const fields = [1, 2, 3, 4, 6, 7, 8, 9].map((label) => isMap(payload, 8) && payload.get(label));
-  const [epoch, sequence, base, exp, iat, place, entries, keys] = fields;
+  const isFeed = isMap(payload, payload.has?.(10) ? 9 : 8);
+  const fields = [1, 2, 3, 4, 6, 7, 8, 9, 10].map((label) => isFeed && payload.get(label));
+  const [epoch, sequence, base, exp, iat, place, entries, keys, lifetimes] = fields;
   must(isUint(epoch) && isUint(sequence) && (base === null || (isUint(base) && base <= sequence)), "claim_type");
   must(isTime(exp) && isTime(iat) && iat < exp && isArray(place, 2), "times_out_of_order");
   must(place.every(isUint) && place[0] < place[1] && isArray(entries) && isArray(keys), "claim_type");
+  must(lifetimes === undefined || (place[0] === 0 && isLifetimes(lifetimes)), "claim_range");
   if (iat > later(now, 5)) refuse("not_yet_valid");
   if (now >= later(exp, 5)) refuse("expired");
   const sessionKeys = await Promise.all(keys.map(readSessionKey));
   if (sessionKeys.some(({ id }) => feedKeys.get(id, 0))) refuse("shared_key");
   const head = [epoch, sequence, base, exp, iat, place[1]];
-  return { head, part: place[0], entries: entries.map(readEntry), sessionKeys };
+  return { head, part: place[0], entries: entries.map(readEntry), sessionKeys, lifetimes };
 }
 async function readFeed(bytes, feedKeys, now) {
   const [reader, parts] = [new Reader(bytes), []];
@@ -266,7 +273,8 @@ async function readFeed(bytes, feedKeys, now) {
   if (keys.length > 256) refuse("too_many_session_keys");
   if (new Set(keys.map(({ id }) => id)).size < keys.length) refuse("duplicate_session_key");
   const live = keys.filter(({ retires }) => now < retires);
-  return live.length > 0 ? { head: parts[0].head, entries, keys: new KeySet(live) } : refuse("no_session_keys");
+  const [{ head, lifetimes }] = parts;
+  return live.length > 0 ? { head, lifetimes, entries, keys: new KeySet(live) } : refuse("no_session_keys");
 }
 
 /** What is revoked and which session keys there are, as the feed applied last says. */
@@ -275,10 +283,11 @@ export class RevocationList {
   position = null; // { epoch, sequence }
   asOf = null; // when the feed was signed, in seconds
   keys = null;
+  tokenMaxAge = 900; // in seconds, as the feed states it
   /** Applies all of a feed, or throws a Rejection and is as it was. */
   async applyFeed(bytes, feedKeys, time) {
     const now = seconds(time);
-    const { head, entries, keys } = await readFeed(bytes, feedKeys, now);
+    const { head, lifetimes, entries, keys } = await readFeed(bytes, feedKeys, now);
     // Nothing is awaited from here on, so that of two feeds at once each is whole.
     const [[epoch, sequence, base, , iat], at] = [head, this.position];
     const isAt = (place) => at?.epoch === epoch && at.sequence === place;
@@ -293,7 +302,7 @@ export class RevocationList {
     // With the largest leeway a session may be taken for a live one for 60 s more.
     for (const [name, { ends }] of this.#entries) if (later(ends, 60) < now) this.#entries.delete(name);
     const asOf = at?.epoch === epoch ? Math.max(this.asOf, iat) : iat;
-    Object.assign(this, { keys, asOf, position: { epoch, sequence } });
+    Object.assign(this, { keys, asOf, position: { epoch, sequence }, tokenMaxAge: lifetimes?.[0] ?? 900 });
   }
   /** The kind of entry of the widest reach that revokes a session; `ids` has one for each kind. */
   check(ids, started) {

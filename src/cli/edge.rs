@@ -64,9 +64,10 @@ pub(super) struct EdgeArgs {
     /// several times
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<Origin>,
-    /// Age of the feed from which every token is refused
-    #[arg(long, default_value = "15m", value_parser = duration)]
-    stale_after: Duration,
+    /// Age of the feed from which every token is refused [default: a token's max
+    /// age, as the issuer states it]
+    #[arg(long, value_parser = duration)]
+    stale_after: Option<Duration>,
     /// Memory for verified tokens, in MiB; 0 for none
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     token_cache: usize,

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// Other origins whose pages may make requests with the cookie that change
     /// something.
     pub(crate) allowed_origins: Vec<Origin>,
-    pub(crate) stale_after: Duration,
+    pub(crate) stale_after: Option<Duration>,
     /// In bytes; `None` for no cache.
     pub(crate) token_cache: Option<usize>,
     /// This edge's name at the issuer, and the edge credential.

@@ -91,9 +91,9 @@ impl EdgeService {
             feed = feed.report_as(name, credential);
         }
         let feed = feed.build()?;
-        let mut verifier = Verifier::builder(feed.keys().clone())
-            .revocations(feed.list().clone())
-            .stale_policy(StalePolicy::RefuseAfter(options.stale_after));
+        let stale = options.stale_after.map_or(StalePolicy::RefuseAfterMaxAge, StalePolicy::RefuseAfter);
+        let mut verifier =
+            Verifier::builder(feed.keys().clone()).revocations(feed.list().clone()).stale_policy(stale);
         verifier = match options.token_cache {
             Some(bytes) => verifier.token_cache(bytes),
             None => verifier.without_token_cache(),
@@ -134,7 +134,7 @@ impl EdgeService {
             hop,
             metrics: Metrics::new()?,
             watch,
-            stale_after: options.stale_after,
+            stale,
         };
         // All requests from its proxies come from the proxies' addresses.
         let limiter = ConnectionLimiter::new(ConnectionLimits::default(), edge.trusted_proxies.clone());
@@ -174,7 +174,9 @@ impl EdgeService {
     pub(crate) async fn serve(self, handle: Handle<SocketAddr>) -> Result<(), ConfigError> {
         let anomalies = tokio::spawn(anomalies::tell(self.watcher, Arc::clone(&self.edge)));
         let feed = tokio::spawn(self.feed.run());
+        let check = tokio::spawn(check_staleness(Arc::clone(&self.edge)));
         let served = self.listener.serve(router(self.edge), handle).await;
+        check.abort();
         feed.abort();
         anomalies.abort();
         served
@@ -225,12 +227,31 @@ pub(crate) fn guarded(routes: Router) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
 }
 
+/// Warns once if the configured staleness bound does not fit the issuer's
+/// tokens.
+async fn check_staleness(edge: Arc<Edge>) {
+    let StalePolicy::RefuseAfter(bound) = edge.stale else { return };
+    edge.feed.wait_until(|status| status.as_of.is_some()).await;
+    let Some(lifetimes) = edge.revocations.lifetimes() else { return };
+    let max_age = lifetimes.token_max_age;
+    if bound > max_age {
+        tracing::warn!(
+            stale_after = bound.as_secs(),
+            token_max_age = max_age.as_secs(),
+            "--stale-after is longer than the issuer's tokens live. While this edge is cut off, tokens \
+             forged with a revoked key are accepted for longer than need be; leave the flag out"
+        );
+    }
+}
+
 /// Ready once a feed has come and while it is not stale. Otherwise every token
 /// is refused.
 async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     match edge.feed.status().age(edge.now()) {
-        Some(age) if age <= edge.stale_after => "ready\n".into_response(),
-        Some(_) => not_ready("The revocation feed is stale."),
+        Some(age) if edge.stale.bound(edge.revocations.lifetimes()).is_some_and(|bound| age > bound) => {
+            not_ready("The revocation feed is stale.")
+        }
+        Some(_) => "ready\n".into_response(),
         None => not_ready("No revocation feed has come yet."),
     }
 }

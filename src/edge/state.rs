@@ -1,11 +1,10 @@
 //! The state that every route of the edge shares.
 
-use std::time::Duration;
-
 use super::issuer::IssuerClient;
 use super::metrics::Metrics;
 use crate::anomaly::Watch;
 use crate::http::{Origin, SessionCookie, TrustedProxies, csrf};
+use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
 use crate::revocation::RevocationList;
 use crate::revocation::sync::FeedHandle;
@@ -30,7 +29,7 @@ pub(super) struct Edge {
     pub(super) hop: Option<CrossHost>,
     pub(super) metrics: Metrics,
     pub(super) watch: Watch,
-    pub(super) stale_after: Duration,
+    pub(super) stale: StalePolicy,
 }
 
 impl Edge {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::lifetimes::Lifetimes;
 use crate::error::Rejection;
 use crate::id::KeyId;
-use crate::revocation::RevocationList;
+use crate::revocation::{FeedLifetimes, RevocationList};
 use crate::time::UnixTime;
 use crate::wire::claims::Claims;
 
@@ -13,10 +14,32 @@ use crate::wire::claims::Claims;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StalePolicy {
+    /// Refuse everything once the list's signed time is older than a token's
+    /// max age, as the feed states it, but at least 30 s; 15 minutes if it
+    /// doesn't.
+    RefuseAfterMaxAge,
     /// Refuse everything once the list's signed time is older than this.
     RefuseAfter(Duration),
     /// Accept: this process fills the list itself, so it is never stale.
     NeverStale,
+}
+
+impl StalePolicy {
+    /// The issuer signs the feed again every few seconds, and it takes time to
+    /// arrive.
+    const LEAST: Duration = Duration::from_secs(30);
+
+    /// Returns the greatest age of a list that is not stale.
+    pub(crate) fn bound(self, lifetimes: Option<FeedLifetimes>) -> Option<Duration> {
+        match self {
+            Self::RefuseAfterMaxAge => {
+                let max_age = lifetimes.map(|lifetimes| lifetimes.token_max_age);
+                Some(max_age.unwrap_or(Lifetimes::DEFAULT_TOKEN_MAX_AGE).max(Self::LEAST))
+            }
+            Self::RefuseAfter(bound) => Some(bound),
+            Self::NeverStale => None,
+        }
+    }
 }
 
 /// Where an edge gets revocations from.
@@ -91,7 +114,7 @@ impl Policy {
         let Revocations::Known { list, stale } = &self.revocations else { return Ok(()) };
         // Both checks use one snapshot of the list, even if it is replaced meanwhile.
         let list = list.current();
-        if let StalePolicy::RefuseAfter(bound) = *stale {
+        if let Some(bound) = stale.bound(list.lifetimes()) {
             let as_of = list.as_of();
             if as_of.is_none_or(|as_of| now.since(as_of) > bound) {
                 return Err(Rejection::RevocationsStale { as_of, now });

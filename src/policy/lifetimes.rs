@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{ConfigError, seconds};
+use crate::revocation::FeedLifetimes;
 use crate::time::{self, UnixTime};
 
 /// The durations as configured. [`Lifetimes::new`] validates them.
@@ -221,6 +222,18 @@ impl Profiles {
         match (profile, &self.remembered) {
             (Profile::Remembered, Some(remembered)) => remembered,
             _ => &self.standard,
+        }
+    }
+
+    /// Returns the largest of all profiles, for the feed.
+    #[must_use]
+    pub fn largest(&self) -> FeedLifetimes {
+        let other = self.remembered.unwrap_or(self.standard);
+        FeedLifetimes {
+            token_max_age: self.standard.token_max_age.max(other.token_max_age),
+            idle_timeout: self.standard.idle_timeout.max(other.idle_timeout),
+            renew_after: self.standard.renew_after.max(other.renew_after),
+            leeway: self.standard.leeway,
         }
     }
 

@@ -29,6 +29,7 @@ use self::state::{Counters, Pause, RenewalState};
 pub use self::successor::{Begun, Renewed, Successor, Waiting};
 use crate::error::{ConfigError, Rejection};
 use crate::outbound::{self};
+use crate::revocation::FeedLifetimes;
 use crate::session::Session;
 use crate::time::{Clock, UnixTime};
 use crate::verifier::Verifier;
@@ -138,6 +139,12 @@ impl RenewClient {
         if session.expires_at() >= session.ends_at() {
             return Ok(Begun::Known(Successor::Refused));
         }
+        // Nothing is renewed that has rested longer than any session may.
+        let rested = now.since(session.issued_at());
+        let over = |most: FeedLifetimes| rested > most.idle_timeout.saturating_add(most.leeway);
+        if self.0.verifier.feed_lifetimes().is_some_and(over) {
+            return Ok(Begun::Known(Successor::Refused));
+        }
         let due_at = self.0.due_at(&session);
         let begun = self.ask(token, &session, due_at, true, now, || client);
         // The issuer's clock is behind. A log-in would not help.
@@ -234,8 +241,8 @@ pub struct RenewClientBuilder {
 }
 
 impl RenewClientBuilder {
-    /// The age, in whole seconds, at which the issuer is asked about a token;
-    /// by default half of its max age. The issuer's own `renew_after` decides:
+    /// The age, in whole seconds, at which the issuer is asked about a token. By
+    /// default as the feed states, else half of its max age. The issuer's own `renew_after` decides:
     /// if this is too early, the client asks again at half of the token's
     /// remaining time.
     pub const fn renew_after(mut self, age: Duration) -> Self {

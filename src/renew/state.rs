@@ -47,7 +47,11 @@ impl RenewalState {
     /// since it ends with its session.
     pub(super) fn due_at<C>(&self, session: &Session<C>) -> Option<UnixTime> {
         let (issued, expires) = (session.issued_at(), session.expires_at());
-        let after = self.renew_after.unwrap_or_else(|| expires.since(issued) / 2);
+        let max_age = expires.since(issued);
+        // The feed has the largest of all log-ins, which may be too large for
+        // this one.
+        let feed = self.verifier.feed_lifetimes().map(|lifetimes| lifetimes.renew_after);
+        let after = self.renew_after.or(feed.filter(|after| *after < max_age)).unwrap_or(max_age / 2);
         (expires < session.ends_at()).then(|| issued.saturating_add(after))
     }
 

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! part  = #6.18([ protected: bstr .cbor header, unprotected: {}, payload: bstr .cbor feed, signature ])
-//! feed  = { 1: epoch, 2: sequence, 3: base / null, 4: exp, 6: iat, 7: [part, parts], 8: [*entry], 9: [*session-key] }
+//! feed  = { 1: epoch, 2: sequence, 3: base / null, 4: exp, 6: iat, 7: [part, parts], 8: [*entry], 9: [*session-key],
+//!           ? 10: [token_max_age, idle_timeout, renew_after, leeway] }
 //! entry = [0, sid, ends] / [1, first 16 bytes of SHA-256(sub), t, ends] / [2, kid, ends] / [3, t, ends]
 //! session-key = [kid, x, alg, not-before, not-after]
 //! ```
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use crate::error::{ConfigError, Malformed};
 use crate::key::{KeySet, LiveKeys, VerifyingKey, exchange};
-use crate::revocation::{Entry, Position, RevocationList};
+use crate::revocation::{Entry, FeedLifetimes, Position, RevocationList};
 use crate::time::{DEFAULT_LEEWAY, MAX_LEEWAY, UnixTime};
 use crate::wire::cose::{Sign1, Typ};
 use crate::wire::text;
@@ -297,6 +298,12 @@ impl Feed {
         &self.session_keys
     }
 
+    /// The issuer's lifetimes, if it states them.
+    #[must_use]
+    pub fn lifetimes(&self) -> Option<FeedLifetimes> {
+        self.parts.first().and_then(FeedPart::lifetimes)
+    }
+
     /// The signed parts, in order.
     #[must_use]
     pub const fn parts(&self) -> &[FeedPart] {
@@ -346,6 +353,7 @@ impl Feed {
             None => list.apply_snapshot(self.position(), issued_at, self.entries())?,
             Some(base) => list.apply_delta(base, self.position(), issued_at, self.entries())?,
         }
+        list.set_lifetimes(self.lifetimes());
         if next != *current {
             keys.replace(next);
         }

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::lifetimes::FeedLifetimes;
 use crate::id::{KeyId, SessionId};
 use crate::time::UnixTime;
 
@@ -215,6 +216,17 @@ impl RevocationList {
         let _ = self.write(|state| Ok(state.expired(now)));
     }
 
+    /// Returns the issuer's lifetimes, as the last feed states them.
+    #[must_use]
+    pub fn lifetimes(&self) -> Option<FeedLifetimes> {
+        self.0.current.load().lifetimes
+    }
+
+    pub(super) fn set_lifetimes(&self, lifetimes: Option<FeedLifetimes>) {
+        let _ = self
+            .write(|state| Ok((state.lifetimes != lifetimes).then(|| State { lifetimes, ..state.clone() })));
+    }
+
     /// Calls `callback` after each change that may revoke something, in the thread
     /// of the change, until the subscription is dropped. It must not block, and may
     /// read the list.
@@ -306,6 +318,11 @@ impl Current {
     pub(crate) fn as_of(&self) -> Option<UnixTime> {
         self.0.as_of
     }
+
+    /// See [`RevocationList::lifetimes`].
+    pub(crate) fn lifetimes(&self) -> Option<FeedLifetimes> {
+        self.0.lifetimes
+    }
 }
 
 /// A [`RevocationList`] at one moment.
@@ -370,6 +387,7 @@ impl fmt::Debug for Snapshot {
 struct State {
     position: Option<Position>,
     as_of: Option<UnixTime>,
+    lifetimes: Option<FeedLifetimes>,
     /// Counts the times that entries were added.
     revision: u64,
     sessions: Table<Ended>,
@@ -386,6 +404,7 @@ impl State {
         Self {
             position: None,
             as_of: None,
+            lifetimes: None,
             revision: 0,
             sessions: Table::new(),
             subjects: Table::new(),
@@ -413,7 +432,7 @@ impl State {
 
     /// An empty list, from which a snapshot starts.
     fn emptied(&self) -> Self {
-        Self { revision: self.revision, ..Self::new() }
+        Self { revision: self.revision, lifetimes: self.lifetimes, ..Self::new() }
     }
 
     /// This list with `entries` added.

@@ -122,7 +122,13 @@ impl IssuerService {
             throttle: Throttle::default(),
             live_tickets: LiveTickets::new()?,
         });
-        let publisher = Publisher::new(Arc::clone(&store), keyring.clone(), Arc::clone(&clock), metrics);
+        let publisher = Publisher::new(
+            Arc::clone(&store),
+            keyring.clone(),
+            Arc::clone(&clock),
+            metrics,
+            options.config.profiles()?.largest(),
+        );
         let operators = Operators::new(Arc::clone(&service), &options.config)?;
         let responder = Responder {
             service: Arc::clone(&service),

@@ -13,6 +13,7 @@ use crate::wire::cbor::{Head as Item, KeyOrder, Reader};
 
 use super::error::{FeedError, MAX_SESSION_KEYS};
 use super::session_key::SessionKey;
+use crate::revocation::FeedLifetimes;
 
 /// Field labels; iat and exp as in a token.
 pub(super) mod label {
@@ -24,6 +25,8 @@ pub(super) mod label {
     pub(in super::super) const PART: u64 = 7;
     pub(in super::super) const ENTRIES: u64 = 8;
     pub(in super::super) const SESSION_KEYS: u64 = 9;
+    pub(in super::super) const LIFETIMES: u64 = 10;
+    /// Those that every part has.
     pub(in super::super) const ALL: [u64; 8] = [EPOCH, SEQUENCE, BASE, EXP, IAT, PART, ENTRIES, SESSION_KEYS];
 }
 
@@ -56,6 +59,7 @@ pub struct FeedPart {
     entries: Range<usize>,
     count: usize,
     session_keys: Vec<SessionKey>,
+    lifetimes: Option<FeedLifetimes>,
 }
 
 impl FeedPart {
@@ -79,6 +83,11 @@ impl FeedPart {
     #[must_use]
     pub fn session_keys(&self) -> &[SessionKey] {
         &self.session_keys
+    }
+
+    /// The issuer's lifetimes, which only the first part may have.
+    pub(super) const fn lifetimes(&self) -> Option<FeedLifetimes> {
+        self.lifetimes
     }
 
     /// The number of entries in this part.
@@ -161,11 +170,23 @@ impl<'a> Payload<'a> {
             return Err(FeedError::TooManySessionKeys);
         }
         let session_keys = (0..keys).map(|_| session_key(reader)).collect::<Result<_, _>>()?;
+        let lifetimes = fields.lifetimes()?;
+        if lifetimes.is_some() && index > 0 {
+            return Err(Malformed::UnknownClaim.into());
+        }
         fields.finish()?;
 
         // In a COSE_Sign1, only the signature follows the payload.
         let end = bytes.len() - SIGNATURE_ITEM - after;
-        Ok(FeedPart { head, index, bytes: bytes.into(), entries: end - length..end, count, session_keys })
+        Ok(FeedPart {
+            head,
+            index,
+            bytes: bytes.into(),
+            entries: end - length..end,
+            count,
+            session_keys,
+            lifetimes,
+        })
     }
 }
 
@@ -206,8 +227,24 @@ impl<'a> Fields<'a> {
         self.at(label)?.uint_or(Malformed::ClaimType)
     }
 
+    /// Reads the last field, which may be missing.
+    fn lifetimes(&mut self) -> Result<Option<FeedLifetimes>, Malformed> {
+        if self.pairs == label::ALL.len() {
+            return Ok(None);
+        }
+        let reader = self.at(label::LIFETIMES)?;
+        if reader.array_or(Malformed::ClaimType)? != 4 {
+            return Err(Malformed::ClaimRange);
+        }
+        let mut seconds = [0; 4];
+        for field in &mut seconds {
+            *field = reader.uint_or(Malformed::ClaimType)?;
+        }
+        FeedLifetimes::from_secs(seconds).map(Some).ok_or(Malformed::ClaimRange)
+    }
+
     fn finish(self) -> Result<(), Malformed> {
-        if self.pairs > label::ALL.len() {
+        if self.pairs > label::ALL.len() + 1 {
             return Err(Malformed::UnknownClaim);
         }
         self.reader.finish()

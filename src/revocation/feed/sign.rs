@@ -10,6 +10,7 @@ use crate::wire::cose::{self, Header, Typ};
 
 use super::part::{kind, label};
 use super::{MAX_PART_BYTES, MAX_SESSION_KEYS, SessionKey};
+use crate::revocation::FeedLifetimes;
 
 /// Most bytes of a part besides entries and keys.
 const OVERHEAD: usize = 256;
@@ -32,6 +33,8 @@ pub struct NewFeed<'a> {
     pub expires_at: UnixTime,
     /// The session keys, at least one; every feed carries all of them.
     pub session_keys: &'a [SessionKey],
+    /// The issuer's lifetimes, for edges that are not configured.
+    pub lifetimes: Option<FeedLifetimes>,
 }
 
 impl NewFeed<'_> {
@@ -64,7 +67,7 @@ impl NewFeed<'_> {
         let chunks = encode_entries(self.in_order(entries), most);
         let header = Header::encode(key.algorithm(), key.id(), Typ::Feed);
         let sign = |(index, (entries, count)): (usize, &(Vec<u8>, usize))| {
-            // The keys are in the first part.
+            // The keys and the lifetimes are in the first part.
             let keys = if index == 0 { &keys[..] } else { EMPTY_ARRAY };
             let payload = self.payload(index, chunks.len(), entries, *count, keys);
             cose::encode(&header, &payload, |message| key.sign(message))
@@ -102,6 +105,9 @@ impl NewFeed<'_> {
         if self.issued_at >= self.expires_at {
             return Err(ConfigError::Builder("a feed expires after it is issued"));
         }
+        if self.lifetimes.is_some_and(|given| FeedLifetimes::from_secs(given.as_secs()) != Some(given)) {
+            return Err(ConfigError::Builder("a feed's lifetimes are whole seconds and in order"));
+        }
         if self.base.is_some_and(|base| base > self.position.sequence) {
             return Err(ConfigError::Builder("a delta starts at the sequence it leads to, or before"));
         }
@@ -122,7 +128,8 @@ impl NewFeed<'_> {
 
     fn payload(&self, index: usize, parts: usize, entries: &[u8], count: usize, keys: &[u8]) -> Vec<u8> {
         let mut w = Writer::with_capacity(OVERHEAD + entries.len() + keys.len());
-        w.map(label::ALL.len());
+        let lifetimes = self.lifetimes.filter(|_| index == 0);
+        w.map(label::ALL.len() + usize::from(lifetimes.is_some()));
         w.uint(label::EPOCH).uint(self.position.epoch);
         w.uint(label::SEQUENCE).uint(self.position.sequence);
         w.uint(label::BASE);
@@ -135,6 +142,12 @@ impl NewFeed<'_> {
         w.uint(label::PART).array(2).uint(index as u64).uint(parts as u64);
         w.uint(label::ENTRIES).array(count).raw(entries);
         w.uint(label::SESSION_KEYS).raw(keys);
+        if let Some(lifetimes) = lifetimes {
+            w.uint(label::LIFETIMES).array(4);
+            for secs in lifetimes.as_secs() {
+                w.uint(secs);
+            }
+        }
         w.into_vec()
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::id::KeyId;
 use crate::id::SessionId;
 use crate::key::{Algorithm, KeyUse, SigningKey};
+use crate::revocation::FeedLifetimes;
 use crate::revocation::OutOfOrder;
 use crate::revocation::SubjectHash;
 use crate::wire::cbor::Writer;
@@ -60,7 +61,14 @@ fn position(epoch: u64, sequence: u64) -> Position {
 }
 
 fn new_feed(position: Position, base: Option<u64>, iat: u64, keys: &[SessionKey]) -> NewFeed<'_> {
-    NewFeed { position, base, issued_at: at(iat), expires_at: at(iat + 600), session_keys: keys }
+    NewFeed {
+        position,
+        base,
+        issued_at: at(iat),
+        expires_at: at(iat + 600),
+        session_keys: keys,
+        lifetimes: None,
+    }
 }
 
 /// A feed of one key, read back.
@@ -88,6 +96,32 @@ fn what_is_signed_is_read_back() {
         assert_eq!(feed.parts()[0].as_bytes(), parts[0]);
         assert_eq!(part_from_text(&part_to_text(&parts[0])).unwrap(), parts[0]);
     }
+}
+
+#[test]
+fn the_issuers_lifetimes_are_in_the_first_part_alone() {
+    let keys = [session_key(2)];
+    let of = |secs| FeedLifetimes::from_secs(secs);
+    let lifetimes = of([300, 86_400, 150, 5]).unwrap();
+    let new = NewFeed { lifetimes: Some(lifetimes), ..new_feed(position(1, 40), None, 5, &keys) };
+    let parts = new.sign_in_parts(&feed_key(), (940..1100).map(session), 700).unwrap();
+    assert!(parts.len() > 4);
+    let feed = Feed::from_bytes(&pinned(), &parts.concat(), at(5)).unwrap();
+    assert_eq!(feed.lifetimes(), Some(lifetimes));
+    assert!(feed.parts()[1..].iter().all(|part| part.lifetimes().is_none()));
+    let (list, live) = (RevocationList::new(), LiveKeys::awaiting());
+    feed.apply(&list, &live, at(5)).unwrap();
+    assert_eq!(list.lifetimes(), Some(lifetimes));
+    // A later feed replaces them.
+    let next = new_feed(position(1, 40), Some(40), 6, &keys).sign(&feed_key(), []).unwrap().concat();
+    Feed::from_bytes(&pinned(), &next, at(6)).unwrap().apply(&list, &live, at(6)).unwrap();
+    assert_eq!(list.lifetimes(), None);
+    for secs in
+        [[0, 0, 0, 0], [300, 299, 0, 0], [300, 400 * 86_400 + 1, 0, 0], [300, 300, 301, 0], [300, 300, 0, 61]]
+    {
+        assert_eq!(of(secs), None, "{secs:?}");
+    }
+    assert!(of([400 * 86_400, 400 * 86_400, 400 * 86_400, 60]).is_some());
 }
 
 #[test]
@@ -320,8 +354,14 @@ fn the_fields_are_exactly_those_of_the_format() {
     };
     assert_eq!(verdict(&with(0, 0xa7)), M::MissingClaim.into());
     let mut ninth = with(0, 0xa9);
-    ninth.extend([0x0a, 0x00]);
+    ninth.extend([0x0b, 0x00]);
     assert_eq!(verdict(&ninth), M::UnknownClaim.into());
+    let mut lifetimes = with(0, 0xa9);
+    lifetimes.extend([0x0a, 0x00]);
+    assert_eq!(verdict(&lifetimes), M::ClaimType.into());
+    let mut tenth = with(0, 0xaa);
+    tenth.extend([0x0a, 0x84, 1, 1, 1, 1, 0x0b, 0x00]);
+    assert_eq!(verdict(&tenth), M::UnknownClaim.into());
     assert_eq!(verdict(&with(1, 0)), M::UnknownClaim.into());
     assert_eq!(verdict(&with(1, 2)), M::MissingClaim.into());
     // epoch takes two bytes, then comes sequence's label.

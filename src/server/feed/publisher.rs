@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::ConfigError;
 use crate::issuer::store::{Store, StoreError};
 use crate::revocation::feed::{NewFeed, SessionKey};
-use crate::revocation::{Entry, Position};
+use crate::revocation::{Entry, FeedLifetimes, Position};
 use crate::server::feed::bases::Bases;
 use crate::server::feed::flight::Flight;
 use crate::server::feed::keyring::Keyring;
@@ -71,6 +71,8 @@ struct Inner<S> {
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    /// For edges that are not configured.
+    lifetimes: FeedLifetimes,
     /// Held for look-ups only, never during a store call or a signature.
     state: Mutex<State>,
     heads: Flight<Result<(), PublishError>>,
@@ -117,9 +119,15 @@ struct Head {
 }
 
 impl<S: Store + 'static> Publisher<S> {
-    pub(crate) fn new(store: Arc<S>, keyring: Keyring, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        store: Arc<S>,
+        keyring: Keyring,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        lifetimes: FeedLifetimes,
+    ) -> Self {
         let (state, heads, snapshots) = (Mutex::default(), Flight::default(), Flight::default());
-        Self(Arc::new(Inner { store, keyring, clock, metrics, state, heads, snapshots }))
+        Self(Arc::new(Inner { store, keyring, clock, metrics, lifetimes, state, heads, snapshots }))
     }
 
     /// Returns a receiver that changes with each new revocation.
@@ -262,7 +270,14 @@ impl<S: Store + 'static> Inner<S> {
         let started = Instant::now();
         let key = self.keyring.feed_key(issued_at)?;
         let expires_at = issued_at.saturating_add(IN_TRANSIT);
-        let feed = NewFeed { position, base, issued_at, expires_at, session_keys: keys };
+        let feed = NewFeed {
+            position,
+            base,
+            issued_at,
+            expires_at,
+            session_keys: keys,
+            lifetimes: Some(self.lifetimes),
+        };
         let parts = feed.sign(&key, entries)?;
         self.metrics.feed_signed(issued_at, started.elapsed());
         Ok(Arc::new(Signed::new(base.is_none(), position, issued_at, Arc::clone(keys), parts)))

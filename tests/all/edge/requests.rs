@@ -390,3 +390,38 @@ async fn a_cookie_for_a_domain_must_be_asked_for() {
     ];
     misused(&args, "choose one");
 }
+
+/// The issuer's lifetimes come with the feed: no second configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_takes_staleness_and_renewal_from_the_feed() {
+    let home = Home::new();
+    let config = "[lifetimes]\ntoken_max_age = \"8s\"\nidle_timeout = \"1h\"\nrenew_after = \"1s\"\nrenewal_grace = \"0s\"\n";
+    let config = home.write("short.toml", config);
+    let issuer = home.serve(&["--config", config.to_str().unwrap()]);
+    let by_feed = edge(&home, &issuer, &[]);
+    let configured = edge(&home, &issuer, &["--stale-after", "1h"]);
+    until("the contradiction is logged", || configured.log().contains("--stale-after is longer"));
+    assert!(!by_feed.log().contains("--stale-after"), "{}", by_feed.log());
+
+    // Half of the max age would be four seconds.
+    let body = json!({ "username": "alice", "password": PASSWORD });
+    let answer = client().post(issuer.at("/login")).json(&body).send().await.unwrap();
+    let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let cookie = set.split(';').next().unwrap();
+    let mut renewed = None;
+    until("the cookie is renewed", || {
+        renewed = verify(&by_feed, "GET", "/", &[("Cookie", cookie)]).cookie("__Host-session");
+        renewed.is_some()
+    });
+    let inside = hallpass::danger::inspect(&renewed.unwrap()).unwrap().json;
+    assert_eq!(inside["session"]["generation"], 1);
+
+    // Cut off for longer than a token lives, the edge knows too little.
+    issuer.signal("KILL");
+    let ready = |edge: &Running| {
+        let address = edge.address();
+        exchange(&address, "GET", "/readyz", &[("Host", &address)], "").status
+    };
+    until("the list is stale", || ready(&by_feed) == 503);
+    assert_eq!(ready(&configured), 200);
+}

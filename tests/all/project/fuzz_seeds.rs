@@ -80,6 +80,7 @@ fn of_feeds() -> BTreeMap<String, Vec<u8>> {
             issued_at: at(0),
             expires_at: at(600),
             session_keys: std::slice::from_ref(&session),
+            lifetimes: None,
         };
         let part = new.sign(&key(1, KeyUse::Feed), entries.iter().copied()).unwrap().remove(0);
         // A map of eight with the label 1 first; the signature is the last 66 bytes.

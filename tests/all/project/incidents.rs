@@ -143,6 +143,7 @@ fn no_signed_artefact_is_taken_for_another() {
         issued_at: START,
         expires_at: START.saturating_add(Duration::from_mins(5)),
         session_keys: &session_keys,
+        lifetimes: None,
     };
     let part = feed.sign(&feed_key, []).unwrap().remove(0);
     let part_text = feed::part_to_text(&part);

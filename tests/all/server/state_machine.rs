@@ -646,6 +646,7 @@ impl World {
             issued_at: self.now(),
             expires_at: at(self.model.now + IN_TRANSIT),
             session_keys: &keys,
+            lifetimes: None,
         };
         let parts = new.sign(&self.feed_key, changes.entries).unwrap();
         self.feeds.push(parts.concat());

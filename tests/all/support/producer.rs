@@ -65,6 +65,7 @@ impl Book {
             issued_at: now(),
             expires_at: now().saturating_add(Duration::from_mins(10)),
             session_keys: &self.session_keys,
+            lifetimes: None,
         }
     }
 

@@ -77,6 +77,8 @@ pub(super) fn frames(m: &mut Maker) {
 
 pub(super) fn times(m: &mut Maker) {
     let whole = part(&snapshot());
+    let lifetimes = array(&[300, 34_560_000, 300, 60].map(uint));
+    m.applied("lifetimes", "the issuer's lifetimes", part(&snapshot().with(10, lifetimes)), HERE);
     m.applied("exp almost", "the last second, leeway included", whole.clone(), HERE).at(NOW + 304);
     m.refused("exp", "on its expiry plus leeway it is over", whole.clone(), "expired").at(NOW + 305);
     m.applied("iat almost", "from the future by the leeway", whole.clone(), HERE).at(NOW - 5);
@@ -102,7 +104,24 @@ pub(super) fn fields(m: &mut Maker) {
         m.malformed(&format!("{label} not shortest"), "a number that has a shorter form", &long);
         m.malformed(&format!("{label} negative"), "a negative number", &snapshot().with(label, int(-1)));
     }
-    m.malformed("unknown field", "a field that is none", &snapshot().with(10, uint(1)));
+    m.malformed("unknown field", "a field that is none", &snapshot().with(11, uint(1)));
+    let lifetimes = |secs: [u64; 4]| array(&secs.map(uint));
+    for (name, why, value) in [
+        ("lifetimes as number", "lifetimes of a wrong type", uint(900)),
+        ("lifetimes of three", "one lifetime is missing", array(&[900, 900, 450].map(uint))),
+        (
+            "lifetimes as text",
+            "a lifetime of a wrong type",
+            array(&[uint(900), uint(900), text("450"), uint(5)]),
+        ),
+        ("lifetimes of zero", "tokens that never live", lifetimes([0, 900, 0, 5])),
+        ("lifetimes unordered", "an idle timeout below a token's max age", lifetimes([900, 899, 450, 5])),
+        ("lifetimes too long", "an idle timeout of more than 400 days", lifetimes([900, 34_560_001, 450, 5])),
+        ("renewal too late", "renewed after the token's max age", lifetimes([900, 900, 901, 5])),
+        ("leeway too large", "a leeway of more than 60 s", lifetimes([900, 900, 450, 61])),
+    ] {
+        m.malformed(name, why, &snapshot().with(10, value));
+    }
     m.malformed(
         "another label",
         "a field that is none, in the place of one",
