@@ -6,6 +6,7 @@
 
 mod anomalies;
 pub(crate) mod config;
+mod ended;
 mod hop;
 mod identity;
 mod issuer;
@@ -56,6 +57,11 @@ use crate::verifier::Verifier;
 
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most requests that wait for the end of a session; at most three in four
+/// connections.
+const MOST_WAITING: u32 = 6_144;
+/// The same from one network that is not a trusted proxy's.
+const WAITING_PER_ADDRESS: u32 = 128;
 /// No route reads a body.
 const MAX_BODY: usize = 1024;
 
@@ -119,6 +125,8 @@ impl EdgeService {
                 ));
             }
         };
+        // All requests from its proxies come from the proxies' addresses.
+        let limiter = ConnectionLimiter::new(ConnectionLimits::default(), trusted_proxies.clone());
         let (watch, watcher) = Watch::new(Rules::default(), Arc::new(SystemClock));
         let edge = Edge {
             verifier,
@@ -135,9 +143,8 @@ impl EdgeService {
             metrics: Metrics::new()?,
             watch,
             stale,
+            waiting: limiter.waiting(MOST_WAITING, WAITING_PER_ADDRESS),
         };
-        // All requests from its proxies come from the proxies' addresses.
-        let limiter = ConnectionLimiter::new(ConnectionLimits::default(), edge.trusted_proxies.clone());
         let listener = Listener::bind(options.listen, options.transport)?.limited(limiter);
         Ok(Self { edge: Arc::new(edge), listener, trusted, feed, watcher })
     }
@@ -201,6 +208,7 @@ fn router(edge: Arc<Edge>) -> Router {
     let base_path = edge.base_path.clone();
     let hop = if base_path.is_empty() { hop } else { Router::new().nest(&base_path, hop) };
     let mut routes = hop
+        .route("/ended", get(ended::ended))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics));

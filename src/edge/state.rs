@@ -8,6 +8,7 @@ use crate::policy::StalePolicy;
 use crate::renew::RenewClient;
 use crate::revocation::RevocationList;
 use crate::revocation::sync::FeedHandle;
+use crate::service::permits::Permits;
 use crate::service::return_target::ReturnTargets;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 use crate::verifier::Verifier;
@@ -30,6 +31,8 @@ pub(super) struct Edge {
     pub(super) metrics: Metrics,
     pub(super) watch: Watch,
     pub(super) stale: StalePolicy,
+    /// Permits for requests that wait.
+    pub(super) waiting: Permits,
 }
 
 impl Edge {

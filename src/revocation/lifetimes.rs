@@ -34,6 +34,7 @@ impl FeedLifetimes {
         })
     }
 
+    #[cfg(feature = "issuer")]
     pub(super) const fn as_secs(&self) -> [u64; 4] {
         [
             self.token_max_age.as_secs(),

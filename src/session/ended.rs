@@ -35,6 +35,26 @@ pub enum Ended {
     Stale,
 }
 
+impl Ended {
+    /// The name, like `revoked`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// What to wait for: the end of one token, or of its session, which outlives it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Token,
+    #[cfg(feature = "server")]
+    Session,
+}
+
 /// What a session needs to detect its end: everything that admitted it.
 pub(crate) struct Lifeline {
     policy: Arc<Policy>,
@@ -57,16 +77,21 @@ impl Lifeline {
         Arc::new(Self { policy, keys, clock, revoked, _subscription: subscription })
     }
 
-    async fn ended(&self, token: &VerifiedToken) -> Ended {
+    async fn ended(&self, token: &VerifiedToken, whose: Whose) -> Ended {
         let mut revoked = self.revoked.subscribe();
         loop {
             // Before the check, so that no change is missed.
             revoked.borrow_and_update();
             let now = self.clock.now();
-            if let Some(why) = self.verdict(token, now) {
+            if let Some(why) = self.verdict(token, whose, now) {
                 return why;
             }
-            let end = token.claims().expires.saturating_add(self.policy.leeway);
+            let end = match whose {
+                Whose::Token => token.claims().expires,
+                #[cfg(feature = "server")]
+                Whose::Session => token.claims().session.ends,
+            };
+            let end = end.saturating_add(self.policy.leeway);
             tokio::select! {
                 _ = revoked.changed() => {}
                 () = sleep(until(end, now)) => {}
@@ -79,16 +104,25 @@ impl Lifeline {
         self.clock.now()
     }
 
-    /// Returns what a request with this token would get now.
-    fn verdict(&self, token: &VerifiedToken, now: UnixTime) -> Option<Ended> {
+    /// Returns how it has ended by now.
+    fn verdict(&self, token: &VerifiedToken, whose: Whose, now: UnixTime) -> Option<Ended> {
         let key_id = token.key_id();
-        match self.policy.admit(key_id, token.claims(), now) {
+        let admitted = match whose {
+            Whose::Token => self.policy.admit(key_id, token.claims(), now),
+            #[cfg(feature = "server")]
+            Whose::Session => self.policy.admit_expired(key_id, token.claims(), now),
+        };
+        match admitted {
             Err(Rejection::Expired { .. } | Rejection::SessionEnded { .. }) => Some(Ended::Expired),
             Err(Rejection::RevocationsStale { .. }) => Some(Ended::Stale),
             Err(Rejection::Revoked { .. }) => Some(Ended::Revoked),
             // Only a clock that was set back can cause the other rejections later, and that
             // does not end an open connection.
-            Ok(()) | Err(_) => self.keys.load().get(key_id, now).is_none().then_some(Ended::Revoked),
+            // A retired key does not end the session, whose newer tokens another key signed.
+            Ok(()) | Err(_) => {
+                let retired = whose == Whose::Token && self.keys.load().get(key_id, now).is_none();
+                retired.then_some(Ended::Revoked)
+            }
         }
     }
 }
@@ -125,13 +159,28 @@ impl<C> Session<C> {
         let (token, lifeline) = (self.token.clone(), self.lifeline.clone());
         async move {
             if let Some(lifeline) = lifeline {
-                return lifeline.ended(token.get()).await;
+                return lifeline.ended(token.get(), Whose::Token).await;
             }
             let expires = token.get().claims().expires;
             while SystemClock.now() < expires {
                 sleep(until(expires, SystemClock.now())).await;
             }
             Ended::Expired
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Session {
+    /// Resolves when the session is revoked or past its end, however often its
+    /// token is renewed meanwhile. For a session with a lifeline.
+    pub(crate) fn over(&self) -> impl Future<Output = Ended> + Send + 'static + use<> {
+        let (token, lifeline) = (self.token.clone(), self.lifeline.clone());
+        async move {
+            match lifeline {
+                Some(lifeline) => lifeline.ended(token.get(), Whose::Session).await,
+                None => Ended::Expired,
+            }
         }
     }
 }

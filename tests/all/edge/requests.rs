@@ -413,7 +413,7 @@ async fn an_edge_takes_staleness_and_renewal_from_the_feed() {
         renewed = verify(&by_feed, "GET", "/", &[("Cookie", cookie)]).cookie("__Host-session");
         renewed.is_some()
     });
-    let inside = hallpass::danger::inspect(&renewed.unwrap()).unwrap().json;
+    let inside = hallpass::danger::inspect(renewed.unwrap()).unwrap().json;
     assert_eq!(inside["session"]["generation"], 1);
 
     // Cut off for longer than a token lives, the edge knows too little.
