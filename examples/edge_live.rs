@@ -1,6 +1,6 @@
-//! An edge that follows its issuer: revocations and new keys come to it in the
-//! signed feed, and cookies are renewed; only for that the issuer is asked, once
-//! for each token, while the request is served. This is the one to start from.
+//! An edge that follows its issuer: it gets revocations and new keys from the
+//! signed feed, and renews cookies. Only for that it calls the issuer, once for
+//! each token, while it serves the request. Start from this example.
 //!
 //! `hallpass key export --dir keys --use feed > feed-keys.cbor`, then
 //! `cargo run --example edge_live --features axum,sync -- http://127.0.0.1:8700 feed-keys.cbor`
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/", get(|session: Session| async move { format!("hello {}\n", session.subject()) }))
         .layer(SessionLayer::new(verifier).renewing(renewal))
-        // Outside the layer: how old is what this edge knows of revocations?
+        // Outside the layer: the age of this edge's revocation list.
         .route("/as-of", get(async move || list.as_of().map_or_else(String::new, |at| at.to_string())));
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}", listener.local_addr()?);

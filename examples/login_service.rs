@@ -15,7 +15,7 @@ struct Credentials {
 
 /// Answers with the token.
 async fn log_in(State(issuer): State<Issuer>, Form(given): Form<Credentials>) -> Result<String, StatusCode> {
-    // Here you ask whatever knows your users' passwords.
+    // Check the password here, in your own user database.
     if given.username != "alice" || given.password != "wonderland" {
         return Err(StatusCode::UNAUTHORIZED);
     }

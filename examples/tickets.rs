@@ -1,4 +1,4 @@
-//! Tickets for what can carry no header: a WebSocket hand-shake, and a download
+//! Tickets for requests without headers: a WebSocket handshake, and a download
 //! link for one path. Each is good once.
 //!
 //! `cargo run --example tickets --features axum,issuer`
@@ -11,8 +11,8 @@ use axum::routing::{any, get};
 use hallpass::http::TicketLayer;
 use hallpass::{Session, TicketVerifier};
 
-/// An echo at `/echo` and files at `/files/…`, for whoever brings a ticket. A
-/// page asks the issuer for it (`POST /tickets`) just before.
+/// An echo at `/echo` and files at `/files/…`, for requests with a ticket. A
+/// page requests it from the issuer (`POST /tickets`) just before.
 pub fn app(tickets: TicketVerifier) -> Router {
     Router::new()
         .route("/echo", any(upgrade))
@@ -24,8 +24,8 @@ async fn upgrade(session: Session, upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(|socket| echo(socket, session))
 }
 
-/// The ticket's seconds were for the hand-shake; what it opened lasts as long
-/// as the session.
+/// The ticket was only for the handshake; the socket lasts as long as the
+/// session.
 async fn echo(mut socket: WebSocket, session: Session) {
     let mut ended = std::pin::pin!(session.ended());
     loop {
@@ -64,8 +64,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let keys = issuer.key_set().clone();
     let verifier = Verifier::builder(keys).audience("files").without_revocations().build()?;
-    // What was issued up to the start plus leeway may have been used before the
-    // start, for all that this process knows. Here nothing was.
+    // A ticket issued up to the start plus leeway may have been used before the
+    // start. Here there was no earlier process.
     let nonces = NonceCache::new(now.saturating_sub(Duration::from_mins(1)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::any;
 use hallpass::{Ended, Session, SessionLayer, Verifier};
 
-/// An echo at `/echo`, for whoever has a session.
+/// An echo at `/echo`, for users with a session.
 pub fn app(verifier: Verifier) -> Router {
     Router::new().route("/echo", any(upgrade)).layer(SessionLayer::new(verifier))
 }
@@ -41,7 +41,7 @@ async fn echo(mut socket: WebSocket, session: Session) {
         _ => "the session is over",
     };
     let close = CloseFrame { code: close_code::POLICY, reason: reason.into() };
-    // If it can't be said, the connection is gone already.
+    // If this fails, the connection is closed already.
     let _ = socket.send(Message::Close(Some(close))).await;
 }
 

@@ -1,5 +1,5 @@
-//! Floods from one address, and honest clients at others: what happens to them,
-//! and to the process's memory. Bounded in count and time, loopback only.
+//! Floods from one address, and their effect on honest clients at others and on
+//! the process's memory. Bounded in count and time, on loopback only.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,58 +13,58 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 
-/// Where every flood comes from.
+/// The source address of every flood.
 pub const FLOODER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-/// Who works on, each with an address and an account.
+/// The honest clients, each with an address and an account.
 pub const HONEST: [&str; 4] = ["honest1", "honest2", "honest3", "honest4"];
-/// Who has an account and floods with it.
+/// An attacker with an account.
 pub const MALLORY: &str = "mallory";
 
 /// Log-outs that are measured, before and during.
 const LOG_OUTS: usize = 10;
-/// How often each honest client asks at least.
+/// Fewest rounds of each honest client.
 const LEAST_ROUNDS: u64 = 12;
 
-/// How the service is flooded.
+/// The kind of flood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flood {
-    /// Tokens whose signature is wrong, each another.
+    /// Different tokens with wrong signatures.
     ForgedTokens,
     /// Wrong passwords for names of all kinds.
     LogIns,
-    /// An account's right password, for ever more sessions.
+    /// An account's correct password, for more and more sessions.
     NewSessions,
-    /// Connections that send a request's head a line at a time.
+    /// Connections that send the head of a request one line at a time.
     SlowConnections,
-    /// Requests for the feed from positions that were made up.
+    /// Requests for the feed from invented positions.
     Feed,
 }
 
-/// How large and how long.
+/// The size and duration.
 #[derive(Clone, Copy)]
 pub struct Size {
     /// Each of the two measurements.
     pub time: Duration,
-    /// Clients that flood at once.
+    /// Number of flooding clients.
     pub clients: usize,
     /// Slow connections, held or tried.
     pub connections: usize,
 }
 
-/// What the honest clients met.
+/// The results of the honest clients.
 #[derive(Default)]
 pub struct Honest {
     pub asked: u64,
-    /// Answers other than 200, and none at all.
+    /// Answers other than 200, and missing answers.
     pub failed: Vec<String>,
     /// Each on a connection of its own.
     pub requests: Vec<Duration>,
     pub log_ins: Vec<Duration>,
-    /// From asking for a log-out to the edge's refusal.
+    /// From the request for a log-out to the edge's refusal.
     pub log_outs: Vec<Duration>,
 }
 
-/// What came of it.
+/// The outcome of a flood.
 pub struct Outcome {
     pub before: Honest,
     pub during: Honest,
@@ -110,8 +110,8 @@ impl Service {
         if status == 200 { Ok(body) } else { Err(status.as_u16().to_string()) }
     }
 
-    /// As a browser, which keeps its cookies: the session's, and the device's
-    /// for the next log-in.
+    /// Logs in like a browser, which keeps the session cookie and the device
+    /// cookie.
     async fn log_in_as_browser(&self, client: &Client, name: &str) -> Result<String, String> {
         let device = self.devices.lock().unwrap().get(name).cloned().unwrap_or_default();
         let body = json!({ "username": name, "password": self.password });
@@ -154,7 +154,7 @@ impl Service {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// What the honest do for so long.
+    /// Runs the honest clients for this long.
     async fn honest(&self, time: Duration) -> Honest {
         let mut all = Honest::default();
         let clients: Vec<_> = HONEST
@@ -206,11 +206,13 @@ impl Service {
     }
 
     async fn one_honest(&self, name: &str, address: IpAddr, time: Duration) -> Honest {
-        // A new connection each time: those that are there already have it easy.
+        // A new connection each time, since an open one would not meet the
+        // limits.
         let client = client(address, 0);
         let (mut seen, mut token) = (Honest::default(), None);
         let (start, mut last_log_in) = (Instant::now(), None::<Instant>);
-        // On a busy machine it takes longer: everybody gets through some rounds.
+        // On a busy machine this takes longer, so that every client completes
+        // some rounds.
         while start.elapsed() < time || seen.asked < LEAST_ROUNDS {
             let asked = Instant::now();
             seen.asked += 1;
@@ -255,7 +257,7 @@ impl Service {
                 })
             })
             .collect();
-        // The flood is on when the honest are looked at.
+        // The flood is running before the honest clients are measured.
         sleep(size.time / 4).await;
         if flood == Flood::SlowConnections {
             let start = Instant::now();
@@ -271,7 +273,7 @@ impl Service {
         Outcome { before, during, flood: tally.counts(), memory: (memory, self.peak_memory()) }
     }
 
-    /// As fast as it goes, on connections that are kept.
+    /// Floods as fast as possible, on persistent connections.
     async fn hammer(&self, flood: Flood, n: usize, token: &str, stop: &AtomicBool, tally: &Tally) {
         let client = client(FLOODER, 1);
         for round in 0_u64.. {
@@ -292,7 +294,7 @@ impl Service {
                     self.feed(&client, odd).await
                 }
                 Flood::LogIns => {
-                    // Names that somebody has, and names that nobody has.
+                    // Existing and unknown names.
                     let name =
                         if round % 2 == 0 { HONEST[n % 4].to_owned() } else { format!("name {n} {round}") };
                     self.log_in(&client, &name, "a wrong password").await.map(drop)
@@ -303,8 +305,8 @@ impl Service {
         }
     }
 
-    /// Opens so many connections, sends a line on each now and then, and opens
-    /// those again that are closed, as many times once more.
+    /// Opens the connections, sends a line on each now and then, and opens
+    /// closed ones again, at most as many times in all.
     async fn slow(&self, connections: usize, stop: &AtomicBool, tally: &Tally) {
         let mut held = Vec::with_capacity(connections);
         for _ in 0..connections {
@@ -322,7 +324,7 @@ impl Service {
                 }
             }
         }
-        // What was refused last has been closed by then.
+        // The last refused connections are closed by then.
         sleep(Duration::from_secs(1)).await;
         let mut byte = [0];
         for mut stream in held {

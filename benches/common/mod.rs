@@ -1,4 +1,4 @@
-//! Interleaved measuring, and tables that are written into the docs.
+//! Interleaved measurements, and tables in the docs.
 #![allow(dead_code, reason = "each bench uses its part")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a bench may fail loudly")]
 
@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-/// A thing to measure. It does its work some times and says how many
-/// nanoseconds one took.
+/// A task to measure. It repeats its work and returns the nanoseconds of one
+/// repetition.
 pub struct Task<'a> {
     pub name: String,
     run: Box<dyn FnMut() -> f64 + 'a>,
@@ -17,8 +17,8 @@ pub struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    /// Calls `call` with 0, 1, 2 …, `run` times between two looks at the clock:
-    /// so briefly that a busy machine seldom takes the CPU away in the middle.
+    /// Calls `call` with 0, 1, 2 …, `run` times between two readings of the
+    /// clock: so few that a busy machine seldom interrupts it.
     pub fn each(name: impl Into<String>, run: u32, mut call: impl FnMut(usize) -> bool + 'a) -> Self {
         let mut n = 0;
         let name = name.into();
@@ -33,7 +33,7 @@ impl<'a> Task<'a> {
         })
     }
 
-    /// A task that takes its own time.
+    /// A task that measures its own time.
     pub fn timed(name: impl Into<String>, run: impl FnMut() -> f64 + 'a) -> Self {
         Self { name: name.into(), run: Box::new(run), times: Vec::new() }
     }
@@ -42,7 +42,7 @@ impl<'a> Task<'a> {
         median(self.times.clone())
     }
 
-    /// How this compares with `base`: the median of the rounds' ratios, so that
+    /// Returns the ratio to `base`: the median of the rounds' ratios, so that
     /// what slows a whole round cancels out.
     pub fn ratio(&self, base: &Self) -> f64 {
         median(self.times.iter().zip(&base.times).map(|(this, base)| this / base).collect())
@@ -54,9 +54,9 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Runs all tasks in turn, so that what disturbs the machine disturbs them
-/// alike; in another order each round, so that none always finds the caches as
-/// the same other left them.
+/// Runs all tasks in turn, so that other work on the machine affects them
+/// alike; in a different order each round, so that no task always follows the
+/// same other.
 pub fn interleave(tasks: &mut [Task<'_>], rounds: usize) {
     let mut order: Vec<usize> = (0..tasks.len()).collect();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -98,7 +98,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// What was measured on.
+/// The machine.
 pub fn machine() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {

@@ -80,7 +80,7 @@ fn svg(title: &str, x_name: &str, y_name: &str, lines: &[Line<'_>]) -> String {
     out + "</svg>\n"
 }
 
-/// From values to places.
+/// Maps values to coordinates.
 struct Axis {
     low: f64,
     high: f64,

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Writes so many revoked sessions into the database, faster than by revoking.
+/// Writes revoked sessions directly into the database, which is faster than
+/// revoking them.
 pub async fn revoke_many(data: &Path, count: u32) {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("hallpass.db"));
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();

@@ -63,7 +63,7 @@ impl Drop for Serving {
     }
 }
 
-/// Where it says that it listens.
+/// Returns the address that it prints.
 fn listening(process: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

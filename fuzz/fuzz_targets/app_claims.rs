@@ -1,5 +1,5 @@
-//! Any bytes as the application's claims of a token that is rightly signed:
-//! refused, or the bytes that the issuer would have written.
+//! Any bytes as the application's claims of a correctly signed token are
+//! refused, or are the bytes that the issuer would have written.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -39,7 +39,7 @@ fn now() -> UnixTime {
     UnixTime::saturating_from_secs(NOW)
 }
 
-/// A token around these application claims, whatever they are.
+/// A token with these application claims.
 fn token(app: &[u8]) -> String {
     let Fixture { key, raw, .. } = &*FIXTURE;
     let time = head(0, NOW);
@@ -76,7 +76,8 @@ fuzz_target!(|data: &[u8]| {
             accepted = Some(value);
         }
     }
-    // The issuer writes a value as it is accepted, and what it writes comes back.
+    // The issuer writes the accepted encoding of a value, and it decodes to the
+    // same value.
     let Some(value) = accepted.or_else(|| ciborium::from_reader(data).ok()) else { return };
     let new = NewSession {
         subject: &fixture.subject,

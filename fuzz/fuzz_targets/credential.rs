@@ -1,5 +1,5 @@
-//! The token that is found stands in the headers, once. The client's address
-//! is the peer's, or one that a trusted proxy listed.
+//! The token that is found is in the headers, once. The client's address is the
+//! peer's, or one that a trusted proxy listed.
 //!
 //! A line of the input is a header: its first byte says which.
 #![no_main]
@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 const NAME: &str = "__Host-hallpass";
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The session cookies' values, found in the plainest way.
+/// The session cookies' values, found in the simplest way.
 fn cookies(headers: &HeaderMap) -> Vec<&[u8]> {
     let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     pairs
@@ -57,7 +57,7 @@ fn is_of(scheme: &str, token: &str, line: &HeaderValue) -> bool {
         && line[scheme.len()..].trim() == token
 }
 
-/// Every address that some proxy or client listed.
+/// Every address that a proxy or client listed.
 fn listed(headers: &HeaderMap) -> Vec<IpAddr> {
     let lines = headers.get_all(FORWARDED).iter().filter_map(|line| line.to_str().ok());
     let read = |hop: &str| {
@@ -78,7 +78,7 @@ fn address(headers: &HeaderMap) {
     assert_eq!(trusted.client(stranger, headers), stranger, "a stranger was believed");
     let (client, listed) = (trusted.client(proxy, headers), listed(headers));
     assert!(client == proxy || listed.contains(&client), "{client} is not in the headers");
-    // What is left of the last untrusted address a client may have made up.
+    // A client may have invented what is left of the last untrusted address.
     if let Some(last) = listed.iter().rev().find(|address| !trusted.contains(**address)) {
         assert!(client == *last || trusted.contains(client), "{client} is left of {last}");
     }
@@ -94,7 +94,7 @@ fuzz_target!(|data: &[u8]| {
     }
     credential(&headers);
     address(&headers);
-    // What Authorization says hides the cookies.
+    // With Authorization, cookies are ignored.
     headers.remove(AUTHORIZATION);
     credential(&headers);
 });

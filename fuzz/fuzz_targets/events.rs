@@ -1,12 +1,12 @@
-//! However a stream of events is cut, the same events come out, and then the
-//! same error. Each event is a line of the stream.
+//! However an event stream is split, the same events result, and then the same
+//! error. Each event is a line of the stream.
 #![no_main]
 
 use hallpass::fuzzing::events;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // The first byte says how long the first cut is; the stream repeats it.
+    // The first byte is the length of the pieces.
     let Some((cut, stream)) = data.split_first() else { return };
     let whole = events(&[stream]);
     let bytes: Vec<_> = stream.chunks(1).collect();

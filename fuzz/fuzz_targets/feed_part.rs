@@ -1,6 +1,6 @@
 //! A part of a feed verifies only if the feed key signed it. A signed payload
 //! is refused, or encodes again to the same bytes. The framing finds no part
-//! outside of what it was given.
+//! outside of its input.
 #![no_main]
 
 use std::sync::LazyLock;

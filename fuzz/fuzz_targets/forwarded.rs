@@ -1,5 +1,5 @@
-//! What a proxy says of a request is taken from its headers, whole and from one
-//! of them alone, and a browser is sent to a path of the same host.
+//! A proxy's description of a request is taken unchanged from one of its
+//! headers, and a browser is sent to a path of the same host.
 //!
 //! A line of the input is a header: its first byte says which.
 #![no_main]
@@ -14,7 +14,7 @@ const METHOD: [&str; 2] = ["x-original-method", "x-forwarded-method"];
 const TARGET: [&str; 2] = ["x-original-uri", "x-forwarded-uri"];
 const HOSTS: [&str; 2] = ["x-forwarded-host", "host"];
 
-/// The different values of these headers that say something.
+/// The different non-empty values of these headers.
 fn values<'a>(headers: &'a HeaderMap, names: &[&str]) -> Vec<&'a [u8]> {
     let all = names.iter().flat_map(|name| headers.get_all(*name));
     let mut values: Vec<_> = all.map(HeaderValue::as_bytes).filter(|value| !value.is_empty()).collect();
@@ -35,7 +35,8 @@ fuzz_target!(|data: &[u8]| {
     let Some((method, authority, return_to)) = forwarded(&headers) else { return };
     assert_eq!(values(&headers, &METHOD), [method.as_bytes()], "one method was named");
 
-    // Never to another host: one slash, and nothing that a browser takes for two.
+    // Never to another host: one slash, and nothing that a browser reads as
+    // two.
     let path = return_to.as_bytes();
     assert!(path[0] == b'/' && !matches!(path.get(1), Some(b'/' | b'\\')), "{return_to:?}");
     assert!(path.iter().all(|byte| (0x21..0x7f).contains(byte) && *byte != b'\\'), "{return_to:?}");

@@ -1,4 +1,4 @@
-//! Any bytes are a key set or not; a key set is the same in both formats.
+//! Any bytes are refused or are a key set, which is the same in both formats.
 #![no_main]
 
 use hallpass::KeySet;

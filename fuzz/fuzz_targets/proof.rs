@@ -1,5 +1,5 @@
 //! Proofs: nothing panics, nothing that the key did not sign is accepted, and
-//! what is accepted says what it must by another reader of JSON.
+//! another JSON reader finds the required members in what is accepted.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -24,7 +24,8 @@ static CLIENT: LazyLock<(SigningKey, Value, [u8; 32])> = LazyLock::new(|| {
     (key, json!({ "typ": "dpop+jwt", "alg": "EdDSA", "jwk": jwk }), thumbprint.into())
 });
 
-/// The thumbprint of a P-256 key is not known; any will do to reach its reader.
+/// The thumbprint of a P-256 key is not known; any thumbprint reaches its
+/// reader.
 fn accepted(proof: &[u8], thumbprint: &[u8; 32]) -> bool {
     let now = UnixTime::saturating_from_secs(NOW);
     let start = now.saturating_sub(Duration::from_secs(100));

@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let stock = ed25519_dalek::VerifyingKey::from_bytes(&key).ok().filter(|key| !key.is_weak());
     let Ok(ours) = VerifyingKey::new(&key, Algorithm::EdDsa) else {
-        // The one thing that is refused besides: a y that is not reduced.
+        // The only additional refusal: a y that is not reduced.
         assert!(stock.is_none_or(|stock| stock.to_edwards().compress().0 != key), "{key:x?}");
         return;
     };
@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
     let k = Scalar::from_bytes_mod_order_wide(&hash.into());
     let s = match choices[2] % 4 {
         0 => (nonce + k * secret).to_bytes(),
-        // For an R that is only its torsion.
+        // For an R that consists of its torsion alone.
         1 => (k * secret).to_bytes(),
         2 => plus_order((nonce + k * secret).to_bytes()),
         _ => raw(32),
@@ -74,7 +74,7 @@ fuzz_target!(|data: &[u8]| {
     let token = base64url(&token);
     let now = UnixTime::saturating_from_secs(NOW);
     let holds = |verdict: Result<Session, _>| match verdict.map_err(|why: hallpass::Rejection| why.reason()) {
-        // A trusted key may sign what is no set of claims.
+        // A trusted key may sign invalid claims.
         Ok(_) | Err(Reason::Malformed) => true,
         Err(Reason::BadSignature) => false,
         Err(other) => panic!("{other:?}"),
@@ -86,7 +86,8 @@ fuzz_target!(|data: &[u8]| {
         }
     };
     if choices[0] >> 5 == 7 {
-        // Most other keys come once: a table for each would be all that is done.
+        // Most other keys come once, so making tables for them would take all
+        // the time.
         return judge(&crowded(ours));
     }
     let mut known = KNOWN.lock().expect("one thread");

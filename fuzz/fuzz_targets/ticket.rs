@@ -1,5 +1,5 @@
-//! A ticket is redeemed if and only if it is a good one, once, and never where
-//! it is not meant: damaged tickets, other paths, and anything else.
+//! Only a good ticket is redeemed, once, and only at its path. Inputs are
+//! damaged tickets, other paths, and any bytes.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -33,6 +33,7 @@ static GOOD: LazyLock<Good> = LazyLock::new(|| {
         started: now(),
         auth_time: now(),
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     let token = minter.start(&key, &new, now()).expect("a token");

@@ -1,5 +1,5 @@
-//! Any bytes, as a token's text and as its CBOR: refused, or the one spelling
-//! of what they say. Signatures are not looked at.
+//! Any bytes, as a token's text and as its CBOR, are refused or are the only
+//! encoding of their content. Signatures are not checked.
 #![no_main]
 
 use hallpass::{UnverifiedToken, danger};

@@ -1,4 +1,4 @@
-//! What the key did not sign never verifies: damaged tokens, and anything else.
+//! Only what the key signed verifies. Inputs are damaged tokens and any bytes.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ fn now() -> UnixTime {
 }
 
 /// A key set and good tokens of its keys. The keys are made at the start, so
-/// that no corpus has tokens of theirs.
+/// that no corpus has their tokens.
 static GOOD: LazyLock<(KeySet, Vec<Vec<u8>>)> = LazyLock::new(|| {
     let keys = [Algorithm::EdDsa, Algorithm::Ed25519]
         .map(|algorithm| SigningKey::generate(KeyUse::Session, algorithm).expect("randomness"));

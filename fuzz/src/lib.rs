@@ -1,4 +1,4 @@
-//! What the fuzz targets share: CBOR spelled without hallpass's own writer.
+//! Shared by the fuzz targets: CBOR encoded without hallpass's own writer.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,7 +34,7 @@ pub fn bytes(content: &[u8]) -> Vec<u8> {
     [head(2, content.len() as u64), content.to_vec()].concat()
 }
 
-/// The one deterministic spelling of a value (RFC 8949 §4.2.1).
+/// The deterministic encoding of a value (RFC 8949 §4.2.1).
 pub fn spelled(value: &Value) -> Vec<u8> {
     match value {
         Value::Integer(n) => {
@@ -66,8 +66,8 @@ pub fn spelled(value: &Value) -> Vec<u8> {
     }
 }
 
-/// Whether ciborium's `Value` can tell the items apart: it reads `undefined` as
-/// null and other simple values not at all.
+/// Returns whether ciborium's `Value` can represent the items: it reads
+/// `undefined` as null, and no other simple values.
 pub fn has_undefined(bytes: &[u8]) -> bool {
     bytes.contains(&0xf7)
 }
