@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -86,13 +86,9 @@ async fn answer(edge: &Edge, peer: SocketAddr, query: Option<Wait>, headers: &He
             let _permit = permit;
             let why = timeout(STREAM_LIFE, end).await.ok()?;
             let data = json!({ "ended": why.as_str() }).to_string();
-            Some((Ok::<_, Infallible>(Event::default().event("ended").data(data)), ()))
+            Some(Ok::<_, Infallible>(Event::default().event("ended").data(data)))
         };
-        let mut event = Some(event);
-        let stream = stream::unfold((), move |()| {
-            let next = event.take();
-            async move { next?.await }
-        });
+        let stream = stream::once(event).filter_map(std::future::ready);
         return Sse::new(stream).keep_alive(KeepAlive::new().interval(ALIVE)).into_response();
     }
     let ended = timeout(Duration::from_secs(wait), end).await;

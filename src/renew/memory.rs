@@ -38,7 +38,9 @@ impl Known {
                 }
                 Successor::NotDue
             }
-            Self::Renewed { text, next, until } if **text == *token && now < *until => {
+            Self::Renewed { text, next, until }
+                if **text == *token && now < *until && now < next.session().expires_at() =>
+            {
                 Successor::Renewed(next.clone())
             }
             Self::NotDue { again } if now < *again => Successor::NotDue,
