@@ -64,15 +64,15 @@ fn output(command: &mut Command) -> String {
 }
 
 /// A program that serves until it is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     /// The port that it printed.
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
     /// Waits for the line in which the program prints its port.
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -219,6 +219,17 @@ pub(crate) fn needs(program: &str) -> bool {
     found
 }
 
+/// Returns whether this file, which `script` installs, is there.
+pub(crate) fn have(file: &Path, script: &str) -> bool {
+    let found = file.exists();
+    if !found {
+        let how = format!("{} is missing; {script} installs it", file.display());
+        assert!(std::env::var_os("HALLPASS_TEST_ALL").is_none(), "{how}");
+        let _ = writeln!(std::io::stderr(), "skipped: {how}");
+    }
+    found
+}
+
 /// Whether the token is at least so old that it may be renewed, by this clock,
 /// which is the service's too.
 pub(crate) fn is_due(token: &str, renew_after: std::time::Duration) -> bool {

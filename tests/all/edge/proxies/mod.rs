@@ -7,6 +7,7 @@ mod cases;
 mod in_a_browser;
 mod page;
 mod site;
+mod sockets;
 
 use self::site::{Proxy, Site};
 

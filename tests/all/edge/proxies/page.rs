@@ -11,7 +11,7 @@ pub(super) fn file(name: &str) -> String {
     let found = blocks.find_map(|block| {
         let (_, text) = block.split_once('\n')?;
         let first = text.lines().next()?;
-        let named = first.strip_prefix("# ").or_else(|| first.strip_prefix("-- "))?;
+        let named = ["# ", "-- ", "// "].iter().find_map(|comment| first.strip_prefix(comment))?;
         (named == name).then(|| text.to_owned())
     });
     found.unwrap_or_else(|| panic!("docs/proxies.md prints no {name}"))

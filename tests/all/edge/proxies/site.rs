@@ -140,6 +140,12 @@ pub(super) struct Site {
 impl Site {
     /// `None` if the proxy is not installed here.
     pub(super) fn start(proxy: Proxy) -> Option<Self> {
+        Self::before(proxy, |_, app| app.address.port())
+    }
+
+    /// A site whose proxy stands before another service. `service` is given the
+    /// edge's URL and returns the service's port.
+    pub(super) fn before(proxy: Proxy, service: impl FnOnce(&str, &App) -> u16) -> Option<Self> {
         let program = proxy.program()?;
         let home = Home::new();
         let config = home.write("hallpass.toml", CONFIG);
@@ -168,7 +174,7 @@ impl Site {
         let behind = [
             ("8780", port_of(&issuer.address())),
             ("8782", port_of(&edge.address())),
-            ("8783", app.address.port()),
+            ("8783", service(&edge.url, &app)),
         ];
         let (child, port) = started(proxy, &program, &home, &log, &behind);
         let site = Self {
