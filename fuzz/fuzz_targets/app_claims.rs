@@ -85,6 +85,7 @@ fuzz_target!(|data: &[u8]| {
         started: now(),
         auth_time: now(),
         ends: None,
+        amr: &[],
         bound_to: None,
     };
     if let Ok(issued) = fixture.minter.start(&fixture.key, &new, now())

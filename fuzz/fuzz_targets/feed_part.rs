@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use ciborium::Value;
 use ed25519_dalek::Signer;
 use hallpass::revocation::feed::{FeedKeys, FeedParts, NewFeed, SessionKey};
-use hallpass::revocation::{Entry, Position};
+use hallpass::revocation::{Entry, FeedLifetimes, Position};
 use hallpass::{Algorithm, KeyUse, SessionId, SigningKey, UnixTime};
 use hallpass_fuzz::{NOW, bytes, spelled};
 use libfuzzer_sys::fuzz_target;
@@ -36,6 +36,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
         issued_at: now(),
         expires_at: ends,
         session_keys: &[SessionKey::new(session.verifying_key().clone(), UnixTime::EPOCH)],
+        lifetimes: None,
     };
     let entry = Entry::Session { sid: SessionId::from_bytes([5; 16]), ends };
     let part = new.sign(&key, [entry]).expect("a feed").remove(0);
@@ -107,10 +108,11 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(part.as_bytes(), whole);
     let value: Value = ciborium::from_reader(data).expect("CBOR");
     assert_eq!(spelled(&value), data, "more than one encoding");
-    let field = |label: u64| {
+    let optional = |label: u64| {
         let pairs = value.as_map().expect("a map");
-        pairs.iter().find(|(key, _)| *key == number(label)).map(|(_, value)| value).expect("the field")
+        pairs.iter().find(|(key, _)| *key == number(label)).map(|(_, value)| value)
     };
+    let field = |label: u64| optional(label).expect("the field");
     assert_eq!(*field(8), Value::Array(part.entries().map(entry).collect()));
     assert_eq!(*field(9), Value::Array(part.session_keys().iter().map(session_key).collect()));
     assert_eq!(field(7).as_array().expect("an array")[0], number(part.index()));
@@ -121,4 +123,11 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(*field(3), feed.base().map_or(Value::Null, number));
     assert_eq!(*field(4), number(feed.expires_at().as_secs()));
     assert_eq!(*field(6), number(feed.issued_at().as_secs()));
+    let lifetimes = feed.lifetimes().map(|lifetimes| {
+        let FeedLifetimes { token_max_age, idle_timeout, renew_after, leeway } = lifetimes;
+        Value::Array(
+            [token_max_age, idle_timeout, renew_after, leeway].map(|time| number(time.as_secs())).into(),
+        )
+    });
+    assert_eq!(optional(10), lifetimes.as_ref());
 });

@@ -46,7 +46,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(!accepted(data, thumbprint));
     let ath = base64url(&Sha256::digest(TOKEN));
     let good = json!({ "jti": "x", "htm": "POST", "htu": URI, "iat": NOW, "ath": ath });
-    let unsigned = format!("{}.{}.{}", base64url(data), base64url(good.to_string().as_bytes()), base64url(&[1; 64]));
+    let unsigned =
+        format!("{}.{}.{}", base64url(data), base64url(good.to_string().as_bytes()), base64url(&[1; 64]));
     assert!(!accepted(unsigned.as_bytes(), thumbprint));
 
     // Signed: as claims, and as header.

@@ -29,6 +29,7 @@ static GOOD: LazyLock<(KeySet, Vec<Vec<u8>>)> = LazyLock::new(|| {
                 started: now(),
                 auth_time: now(),
                 ends: None,
+                amr: &[],
                 bound_to: None,
             };
             let token = minter.start(key, &new, now()).expect("a token");

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use hallpass::revocation::feed::{NewFeed, SessionKey};
-use hallpass::revocation::{Entry, Position};
+use hallpass::revocation::{Entry, FeedLifetimes, Position};
 use hallpass::{Algorithm, KeyId, KeyUse, SessionId, SigningKey, SubjectHash, UnixTime};
 
 use crate::support::raw;
@@ -70,6 +71,12 @@ fn of_feeds() -> BTreeMap<String, Vec<u8>> {
         Entry::Key { kid: KeyId::from_bytes([7; 8]), ends: at(900) },
         Entry::All { up_to: at(0), ends: at(900) },
     ];
+    let lifetimes = FeedLifetimes {
+        token_max_age: Duration::from_mins(5),
+        idle_timeout: Duration::from_hours(24),
+        renew_after: Duration::from_secs(150),
+        leeway: Duration::from_secs(5),
+    };
     let mut seeds = BTreeMap::new();
     for (name, base, entries) in
         [("snapshot", None, &entries[..]), ("delta", Some(1), &entries[..1]), ("re-signing", Some(2), &[])]
@@ -80,11 +87,12 @@ fn of_feeds() -> BTreeMap<String, Vec<u8>> {
             issued_at: at(0),
             expires_at: at(600),
             session_keys: std::slice::from_ref(&session),
-            lifetimes: None,
+            lifetimes: base.is_none().then_some(lifetimes),
         };
         let part = new.sign(&key(1, KeyUse::Feed), entries.iter().copied()).unwrap().remove(0);
-        // A map of eight with the label 1 first; the signature is the last 66 bytes.
-        let start = part.windows(2).position(|bytes| bytes == [0xa8, 1]).unwrap();
+        // A map of eight or nine with the label 1 first; the signature is the
+        // last 66 bytes.
+        let start = part.windows(2).position(|bytes| matches!(bytes, [0xa8 | 0xa9, 1])).unwrap();
         seeds.insert(format!("feed_part/{name}"), part[start..part.len() - 66].to_vec());
         seeds.insert(format!("feed_part/{name}-part"), part);
     }
