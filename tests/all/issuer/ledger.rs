@@ -630,3 +630,129 @@ mod stored {
         println!("1000 renewals in {:?}", clock.elapsed());
     }
 }
+
+/// The cases of the pure rule that no ledger in memory meets.
+mod rule {
+    use std::time::Duration;
+
+    use hallpass::issuer::ledger::rule::{Backing, Judgement, Presented, Row, SigningKeyIds, renew};
+    use hallpass::{KeyId, Lifetimes, Profile, UnixTime};
+
+    use super::at;
+
+    const KEY: KeyId = KeyId::from_bytes([1; 8]);
+
+    fn presented(generation: u64, issued: u64) -> Presented {
+        Presented {
+            generation,
+            issued: at(issued),
+            expires: at(issued + 900),
+            ends: at(43_200),
+            key_id: KEY,
+            carried: [7; 32],
+        }
+    }
+
+    fn remembered(token: &Presented) -> Row {
+        Row { profile: Profile::Remembered, ..Row::newest(token, &Lifetimes::default()) }
+    }
+
+    fn judge(row: Option<Row>, token: &Presented, now: UnixTime) -> Judgement {
+        let keys = SigningKeyIds { newest: KEY, available: &[KEY] };
+        renew(row, Backing::Store, token, &Lifetimes::default(), keys, now)
+    }
+
+    #[test]
+    fn other_claims_than_were_issued_are_unknown() {
+        let token = presented(0, 0);
+        let forged = Presented { carried: [8; 32], ..token };
+        for now in [0, 450, 899] {
+            assert_eq!(judge(Some(remembered(&token)), &forged, at(now)), Judgement::Unknown);
+        }
+        assert_eq!(judge(None, &token, at(0)), Judgement::Unknown);
+    }
+
+    /// An older database was restored: the token is newer than the row, by its
+    /// generation or as a later making of the same.
+    #[test]
+    fn a_token_that_is_newer_than_the_row_becomes_the_newest() {
+        let old = remembered(&presented(1, 100));
+        for token in [presented(2, 200), presented(5, 200), presented(1, 200)] {
+            let Judgement::Keep(row) = judge(Some(old), &token, at(300)) else { panic!("{token:?}") };
+            assert_eq!((row.generation, row.issued, row.seen_at), (token.generation, at(200), Some(at(300))));
+            assert_eq!(row.profile, Profile::Remembered);
+            // What is older can be told from it.
+            let behind = presented(token.generation, 150);
+            assert!(matches!(judge(Some(row), &behind, at(301)), Judgement::Successor(_)), "{token:?}");
+            assert_eq!(judge(Some(row), &behind, at(361)), Judgement::Reuse, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_keeps_the_profile_and_the_digest() {
+        let first = presented(0, 0);
+        let Judgement::Successor(row) = judge(Some(remembered(&first)), &first, at(450)) else { panic!() };
+        assert_eq!((row.generation, row.profile, row.carried), (1, Profile::Remembered, [7; 32]));
+        // Made anew, once its token has expired.
+        let lifetimes = Lifetimes::default();
+        let idle = Row { renewable_until: at(40_000), ..row };
+        let Judgement::Successor(anew) = judge(Some(idle), &first, at(5_000)) else { panic!() };
+        assert_eq!((anew.generation, anew.issued, anew.profile), (1, at(5_000), Profile::Remembered));
+        assert_eq!(anew.renewable_until, at(5_000).saturating_add(lifetimes.idle_timeout()));
+        assert_eq!(lifetimes.idle_timeout(), Duration::from_mins(15));
+    }
+
+    /// At the session's end, to the second.
+    #[test]
+    fn nothing_is_issued_at_the_end_of_a_session() {
+        let ends = 1_000;
+        let of =
+            |token: Presented| Presented { ends: at(ends), expires: token.expires.min(at(ends)), ..token };
+        let token = of(presented(0, 0));
+        let row = Row { renewable_until: at(ends), ..Row::newest(&token, &Lifetimes::default()) };
+        // Due, and then too late for a successor; within the leeway of its
+        // expiry the token itself comes back.
+        assert!(matches!(judge(Some(row), &token, at(ends - 1)), Judgement::Successor(_)));
+        assert_eq!(judge(Some(row), &token, at(ends)), Judgement::SessionEnded);
+        let last = of(presented(0, 990));
+        let row = Row { renewable_until: at(ends), ..Row::newest(&last, &Lifetimes::default()) };
+        for now in [999, 1_000, 1_004] {
+            assert!(matches!(judge(Some(row), &last, at(now)), Judgement::Keep(_)), "{now}");
+        }
+        assert_eq!(judge(Some(row), &last, at(1_005)), Judgement::SessionEnded);
+        // The predecessor of an expired token gets none either.
+        let next = Row { generation: 1, expires: at(900), issued: at(10), ..row };
+        assert_eq!(judge(Some(next), &of(presented(0, 0)), at(ends)), Judgement::SessionEnded);
+    }
+
+    /// To the second: an answer that was repeated just before its token was due.
+    #[test]
+    fn a_late_repetition_delays_the_next_renewal_by_a_grace() {
+        let first = presented(0, 0);
+        let Judgement::Successor(row) = judge(Some(remembered(&first)), &first, at(450)) else { panic!() };
+        // Its token is due at 900 and expires at 1350; the grace is 60 s.
+        let row = Row { renewable_until: at(40_000), ..row };
+        let one = presented(1, 450);
+        let repeated = |now| match judge(Some(row), &first, at(now)) {
+            Judgement::Successor(row) => row,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(repeated(840).repeated_at, None);
+        let late = repeated(841);
+        assert_eq!(late.repeated_at, Some(at(841)));
+        assert!(matches!(judge(Some(late), &one, at(900)), Judgement::Keep(_)));
+        let Judgement::Successor(next) = judge(Some(late), &one, at(901)) else { panic!() };
+        assert_eq!((next.generation, next.repeated_at, next.seen_at), (2, None, None));
+
+        // It expires before the grace is over: made anew.
+        let late = repeated(1_300);
+        assert!(matches!(judge(Some(late), &one, at(1_349)), Judgement::Keep(_)));
+        let Judgement::Successor(anew) = judge(Some(late), &one, at(1_350)) else { panic!() };
+        assert_eq!((anew.generation, anew.issued, anew.repeated_at), (1, at(1_350), Some(at(1_300))));
+        // The slow answer with the earlier making is no evidence, if it was
+        // given at most a grace before.
+        let used = |repeated| Row { seen_at: Some(at(1_351)), repeated_at: Some(at(repeated)), ..anew };
+        assert!(matches!(judge(Some(used(1_290)), &one, at(2_000)), Judgement::Successor(_)));
+        assert_eq!(judge(Some(used(1_289)), &one, at(2_000)), Judgement::Reuse);
+    }
+}
