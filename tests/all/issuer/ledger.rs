@@ -720,6 +720,17 @@ mod rule {
             assert!(matches!(judge(Some(row), &last, at(now)), Judgement::Keep(_)), "{now}");
         }
         assert_eq!(judge(Some(row), &last, at(1_005)), Judgement::SessionEnded);
+        // It expires two seconds before the end.
+        let last = Presented { expires: at(998), ..presented(0, 98) };
+        let last = Presented { ends: at(ends), ..last };
+        let row = Row { renewable_until: at(ends), ..Row::newest(&last, &Lifetimes::default()) };
+        for now in [1_000, 1_002] {
+            assert!(matches!(judge(Some(row), &last, at(now)), Judgement::Keep(_)), "{now}");
+        }
+        assert_eq!(judge(Some(row), &last, at(1_003)), Judgement::SessionEnded);
+        // An earlier making is not the presented row's token.
+        let remade = Row { issued: at(99), ..row };
+        assert_eq!(judge(Some(remade), &last, at(1_000)), Judgement::SessionEnded);
         // The predecessor of an expired token gets none either.
         let next = Row { generation: 1, expires: at(900), issued: at(10), ..row };
         assert_eq!(judge(Some(next), &of(presented(0, 0)), at(ends)), Judgement::SessionEnded);
