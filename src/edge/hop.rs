@@ -24,6 +24,7 @@ use super::state::{CrossHost, Edge};
 use crate::http::problem::Problem;
 use crate::http::{cookie, credential};
 use crate::id::hex;
+use crate::renew::renewable_until;
 
 const STATE_COOKIE: &str = "__Host-hallpass-state";
 /// How long a log-in may take.
@@ -145,8 +146,8 @@ async fn arrive(
         }
     })?;
     let mut response = private(Redirect::to(&return_to));
-    let most = session.ends_at().since(now);
-    edge.cookie.set(response.headers_mut(), &token, Duration::from_secs(renewable_for).min(most));
+    let until = renewable_until(&session, Duration::from_secs(renewable_for), now);
+    edge.cookie.set(response.headers_mut(), &token, until.since(now));
     Ok(response)
 }
 

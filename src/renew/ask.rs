@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::memory::Known;
 use super::state::RenewalState;
-use super::successor::{Renewed, RenewedToken, Successor};
+use super::successor::{Renewed, RenewedToken, Successor, renewable_until};
 use crate::outbound::{self, BodyError};
 use crate::session::Session;
 use crate::time::UnixTime;
@@ -144,9 +144,8 @@ impl Asking {
         if !follows {
             return Err(Failure::Unusable("it does not follow the one that was sent".to_owned()));
         }
-        let expires = session.expires_at();
-        let until = renewable_for.map_or(expires, |secs| now.saturating_add(Duration::from_secs(secs)));
-        let renewable_until = until.clamp(expires, session.ends_at());
+        let renewable_for = renewable_for.map_or(Duration::ZERO, Duration::from_secs);
+        let renewable_until = renewable_until(&session, renewable_for, now);
         Ok(Some(Renewed(Arc::new(RenewedToken { text: token.into(), session, renewable_until }))))
     }
 

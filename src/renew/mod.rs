@@ -26,6 +26,8 @@ use tokio::time::Instant;
 use self::ask::Asking;
 use self::memory::{Known, Memory};
 use self::state::{Counters, Pause, RenewalState};
+#[cfg(feature = "server")]
+pub(crate) use self::successor::renewable_until;
 pub use self::successor::{Begun, Renewed, Successor, Waiting};
 use crate::error::{ConfigError, Rejection};
 use crate::outbound::{self};

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -44,6 +45,11 @@ impl fmt::Debug for Renewed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Renewed({:?})", self.session())
     }
+}
+
+/// Returns until when a session can be renewed, by the issuer's `renewable_for`.
+pub(crate) fn renewable_until(session: &Session, renewable_for: Duration, now: UnixTime) -> UnixTime {
+    now.saturating_add(renewable_for).clamp(session.expires_at(), session.ends_at())
 }
 
 /// The result for a token. In every case but the first, the request is served

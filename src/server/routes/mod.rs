@@ -52,7 +52,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/sessions/revoke-others", post(sessions::revoke_others))
         .route("/account/end", post(pages::end))
         .route("/account/end-others", post(pages::end_others))
-        .layer(resume())
+        .route_layer(resume())
         .route("/sessions", post(sessions::start))
         .route("/style.css", get(pages::style))
         .route("/login", post(login::log_in))
@@ -82,7 +82,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         // All links use the one with a slash, so it needs a route of its own.
         let front = Router::new()
             .route(&format!("{base_path}/"), get(pages::login))
-            .layer(resume())
+            .route_layer(resume())
             .with_state(Arc::clone(app));
         front.nest(&base_path, routes)
     };

@@ -54,7 +54,15 @@ fn choices() -> impl Strategy<Value = Choices> {
 fn config(default: u32) -> ProptestConfig {
     let set = std::env::var("PROPTEST_CASES").is_ok();
     let cases = if set { ProptestConfig::default().cases } else { default };
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 50_000, ..ProptestConfig::default() }
+    // Not every lifetime leaves an active browser room.
+    let max_global_rejects = cases.saturating_mul(10);
+    ProptestConfig {
+        cases,
+        max_global_rejects,
+        failure_persistence: None,
+        max_shrink_iters: 50_000,
+        ..ProptestConfig::default()
+    }
 }
 
 /// The issuer with its row and its clock.
